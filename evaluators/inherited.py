@@ -1,0 +1,75 @@
+"""Judging a network by weights inherited from a supernet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from evaluators.images import ImageData
+from evaluators.loaders import make_loader
+from search_space.network import Network
+
+Batch = tuple[Tensor, Tensor]
+
+
+class InheritedAccuracy:
+    """Validation accuracy of a network whose weights come from a supernet.
+
+    The supernet's batch-norm statistics mix all paths that were trained, so they are measured anew for each network,
+    on ``calibration_images`` training images, before it is judged. The batches are drawn once, by ``seed``: all
+    networks are measured on the same ones.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        *,
+        calibration_images: int = 1024,
+        batch_size: int = 256,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        count = min(calibration_images, len(data.train))
+        chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:count]
+        calibration = data.train.subset(chosen)
+        self.device = device
+        self.calibration: list[Batch] = list(make_loader(calibration, data, batch_size, shuffle=False, device=device))
+        self.validation: list[Batch] = list(
+            make_loader(data.validation, data, batch_size, shuffle=False, device=device)
+        )
+
+    def __call__(self, network: Network) -> float:
+        """Accuracy in [0, 1]; changes the network's batch-norm statistics and leaves it in evaluation mode."""
+        network = network.to(self.device)
+        reestimate_batch_norm(network, (images for images, _ in self.calibration))
+        return accuracy(network, self.validation)
+
+
+@torch.no_grad()
+def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace all running means and variances by the average over ``batches`` (images ``(b, c, h, w)``)."""
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's way to say: cumulative average
+    network.train()
+    try:
+        for images in batches:
+            network(images)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        network.eval()
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, batches: Iterable[Batch]) -> float:
+    """Share of right answers over all images of ``batches``; the network must be in evaluation mode."""
+    right = total = 0
+    for images, labels in batches:
+        right += int((network(images).argmax(1) == labels).sum())
+        total += len(labels)
+    return right / total

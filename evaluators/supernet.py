@@ -1,0 +1,58 @@
+"""The evaluator that NNI's one-shot strategies train a supernet with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+from nni.nas.evaluator.pytorch import DataLoader as TracedDataLoader
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.evaluator.pytorch import Trainer as TracedTrainer
+
+from evaluators.images import ImageData
+from evaluators.module import ClassificationModule
+from evaluators.recipes import Recipe
+from evaluators.retraining import training_loader
+from evaluators.trainer import Accelerator, make_trainer, pick_accelerator, resume_point
+
+
+def supernet_evaluator(
+    data: ImageData,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    accelerator: Accelerator = "auto",
+    folder: Path | None = None,
+    title: str = "search",
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    clips_gradients: bool = False,
+    extra_callbacks: Sequence[pl.Callback] = (),
+) -> Lightning:
+    """Weights learn from ``data.train``, architecture parameters from ``data.validation``; the test split is not used.
+
+    With ``folder`` the search goes on from the last whole epoch of a killed run. ``clips_gradients`` tells that the
+    strategy clips by itself, as the differentiable ones must: Lightning refuses it in manual optimisation.
+    """
+    device = pick_accelerator(accelerator)
+    checkpoint = resume_point(folder) if folder is not None else None
+    return Lightning(
+        ClassificationModule(recipe),
+        make_trainer(
+            recipe.epochs,
+            title=title,
+            accelerator=accelerator,
+            folder=folder,
+            gradient_clip=None if clips_gradients else recipe.gradient_clip,
+            on_epoch=on_epoch,
+            extra_callbacks=extra_callbacks,
+            trainer_class=TracedTrainer,
+        ),
+        train_dataloaders=training_loader(
+            data.train, data, recipe, seed=seed, device=device, loader_class=TracedDataLoader
+        ),
+        val_dataloaders=training_loader(
+            data.validation, data, recipe, seed=seed + 1, device=device, loader_class=TracedDataLoader
+        ),
+        fit_kwargs={"ckpt_path": checkpoint, "weights_only": True},
+    )

@@ -1,0 +1,1 @@
+"""Runs on disk and the command line: the one place where space, strategies and evaluators meet."""

@@ -1,0 +1,106 @@
+"""The command ``sepnas``: finds the sub-command and turns what goes wrong into one line and an exit code.
+
+Imports nothing heavy: help must be there at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from experiments import commands
+from search_space.errors import InvalidRequest
+
+OK, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``sepnas ARGUMENTS`` and return its exit code: 0 done, 2 bad request, 1 failed, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        _check_not_shadowed()
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(_overview())
+            return OK
+        if arguments[0] == "--version":
+            from importlib.metadata import version
+
+            print(f"sepnas {version('sepnas')}")
+            return OK
+        command = commands.COMMANDS.get(arguments[0])
+        if command is None:
+            raise InvalidRequest(f"command: {arguments[0]!r} is unknown; known are {', '.join(commands.COMMANDS)}")
+        command.run(arguments[1:])
+        return OK
+    except SystemExit as stop:  # --help of a sub-command
+        return stop.code if isinstance(stop.code, int) else FAILED
+    except InvalidRequest as error:
+        return _complain(str(error), BAD_REQUEST)
+    except KeyboardInterrupt:
+        return _complain("interrupted; --resume continues a search, retraining continues by itself", INTERRUPTED)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception as error:
+        if _disk_full(error):
+            return _complain("disk: no space left on device; free some and run the same command with --resume", 2)
+        if os.environ.get("SEPNAS_TRACEBACK"):
+            traceback.print_exc()
+        reason = " ".join(str(error).split()) or "no reason given"
+        hint = "" if os.environ.get("SEPNAS_TRACEBACK") else " (SEPNAS_TRACEBACK=1 shows where)"
+        return _complain(f"failed: {type(error).__name__}: {reason}{hint}", FAILED)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"sepnas: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _overview() -> str:
+    width = max(map(len, commands.COMMANDS))
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in commands.COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: sepnas COMMAND ...",
+            "",
+            "Finds a small separable-convolution network for your images within a budget of MACs and parameters.",
+            "",
+            *lines,
+            "",
+            "`sepnas COMMAND --help` tells every option and its default.",
+        ]
+    )
+
+
+def _disk_full(error: BaseException) -> bool:
+    return any(
+        (isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left on device" in str(e)
+        for e in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _check_not_shadowed() -> None:
+    """The packages have plain names: a folder of the same name in the working directory would be taken instead."""
+    here = Path(__file__).resolve().parent.parent
+    for name in ("search_space", "strategies", "evaluators"):
+        spec = find_spec(name)
+        origin = Path(spec.origin).resolve() if spec is not None and spec.origin is not None else None
+        if origin is None or origin.parent.parent != here:
+            raise InvalidRequest(
+                f"package {name}: {origin} shadows the one of sepnas in {here}; rename it or start elsewhere"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""Winners and hand-designed baselines, trained alike, in one table and one plot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evaluators.images import ImageData
+from evaluators.retraining import check_fit
+from experiments.config import SearchConfig
+from experiments.files import write_text
+from experiments.plot import plot_results
+from experiments.retrain import Result, retrain_all
+from experiments.run_folder import RunFolder
+from experiments.search import found
+from experiments.task import load_images
+from search_space.architecture import Architecture
+from search_space.errors import InvalidRequest
+from search_space.hand_designed import baseline
+from search_space.network_cost import cost
+from search_space.serialization import load_architecture
+from strategies.budget import Budget, format_count
+
+
+def retrain_winner(
+    run: RunFolder,
+    config: SearchConfig,
+    *,
+    data: ImageData | None = None,
+    folder: Path | None = None,
+    overwrite: bool = False,
+) -> Result:
+    """Retrain the winner of ``run`` as ``config.retrain`` says, into ``folder`` (default: the run's own)."""
+    _require_winner(run)
+    return _retrain(
+        f"{config.strategy.name} winner",
+        found(run),
+        config,
+        folder if folder is not None else run.retrain / "winner",
+        data=data,
+        overwrite=overwrite,
+    )
+
+
+def retrain_file(path: Path, config: SearchConfig, folder: Path, *, overwrite: bool = False) -> Result:
+    """Retrain the architecture in a JSON file as ``config.retrain`` says, into ``folder``."""
+    architecture = load_architecture(path)
+    return _retrain(path.stem, architecture, config, folder, data=None, overwrite=overwrite)
+
+
+def _retrain(
+    name: str,
+    architecture: Architecture,
+    config: SearchConfig,
+    folder: Path,
+    *,
+    data: ImageData | None,
+    overwrite: bool,
+) -> Result:
+    if data is None:
+        data = load_images(config.data, config.seed)
+    check_fit(architecture, data)
+    return retrain_all(
+        name,
+        architecture,
+        data,
+        config.retrain,
+        folder,
+        data_config={**config.as_dict()["data"], "seed": config.seed},
+        accelerator=config.accelerator,
+        overwrite=overwrite,
+    )
+
+
+def _require_winner(run: RunFolder) -> None:
+    if not run.winner.exists():
+        raise InvalidRequest(f"run: {run.path} has no winner yet; finish it with `sepnas search ... --resume`")
+
+
+def compare(
+    runs: list[RunFolder], configs: list[SearchConfig], baselines: list[str], out: Path, *, overwrite: bool = False
+) -> list[Result]:
+    """Retrain what is not yet, then write ``comparison.csv``, ``comparison.md`` and ``accuracy_macs.png`` to ``out``.
+
+    All runs must use the same data and retraining; baselines get the input, classes and width of the first run.
+    """
+    first = configs[0]
+    for run, config in zip(runs, configs, strict=True):
+        same = (config.data, config.retrain, config.seed) == (first.data, first.retrain, first.seed)
+        if not same:
+            raise InvalidRequest(
+                f"run: {run.path} has other data, retraining or seed than {runs[0].path}; a table of both would not"
+                " be fair"
+            )
+        _require_winner(run)
+    if len(set(baselines)) != len(baselines):
+        raise InvalidRequest(f"baselines: a name stands twice in {', '.join(baselines)}")
+    skeleton = found(runs[0])
+    hand_designed = {name: _baseline(name, skeleton, first.space.width) for name in baselines}
+    data = load_images(first.data, first.seed)
+    results = [
+        retrain_winner(run, config, data=data, overwrite=overwrite) for run, config in zip(runs, configs, strict=True)
+    ]
+    for name, architecture in hand_designed.items():
+        home = runs[0].retrain / name
+        results.append(_retrain(name, architecture, first, home, data=data, overwrite=overwrite))
+    results = _distinct_names(results, runs)
+    out.mkdir(parents=True, exist_ok=True)
+    table = _table(results, first.budget)
+    write_text(out / "comparison.csv", table.to_csv(index=False))
+    text = _markdown(table, first, runs[0].read_provenance(), data)
+    write_text(out / "comparison.md", text)
+    plot_results(results, first.budget, data.name, out / "accuracy_macs.png")
+    return results
+
+
+def _distinct_names(results: list[Result], runs: list[RunFolder]) -> list[Result]:
+    """Name winners of the same strategy by their run's folder as well."""
+    names = [result.name for result in results]
+    return [
+        replace(result, name=f"{result.name} ({runs[i].path.name})") if names.count(result.name) > 1 else result
+        for i, result in enumerate(results)
+    ]
+
+
+def _baseline(name: str, skeleton: Architecture, width: float) -> Architecture:
+    return baseline(
+        name,
+        image_size=skeleton.image_size,
+        in_channels=skeleton.in_channels,
+        classes=skeleton.classes,
+        width=width,
+    )
+
+
+def _table(results: list[Result], budget: Budget) -> pd.DataFrame:
+    rows = []
+    for result in results:
+        own = cost(result.architecture)
+        rows.append(
+            {
+                "network": result.name,
+                "macs": own.macs,
+                "flops_2x": 2 * own.macs,
+                "params": own.params,
+                "in_budget": budget.admits({"macs": own.macs, "params": own.params}),
+                "n": len(result.seeds),
+                "test_accuracy_mean": result.mean,
+                "test_accuracy_std": result.std,
+                "seconds_mean": sum(result.seconds) / len(result.seconds),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _markdown(table: pd.DataFrame, config: SearchConfig, made: dict[str, Any], data: ImageData) -> str:
+    lines = [
+        f"# {data.name}: searched and hand-designed networks",
+        "",
+        "| network | MACs | params | in budget | test accuracy, % | n | s a training |",
+        "|---|---:|---:|:-:|---:|---:|---:|",
+    ]
+    for row in table.to_dict("records"):
+        spread = "" if row["n"] == 1 else f" ± {100 * row['test_accuracy_std']:.2f}"
+        lines.append(
+            f"| {row['network']} | {format_count(row['macs'])} | {format_count(row['params'])}"
+            f" | {'yes' if row['in_budget'] else 'no'} | {100 * row['test_accuracy_mean']:.2f}{spread}"
+            f" | {row['n']} | {row['seconds_mean']:.0f} |"
+        )
+    recipe = config.retrain.recipe
+    lines += [
+        "",
+        f"Budget: {config.budget}. Accuracy: mean ± sample standard deviation over seeds"
+        f" {', '.join(map(str, config.retrain.seeds))} of the last epoch's weights on {len(data.test):,} test images;"
+        f" trained on {config.retrain.train_on}, {recipe.epochs} epochs, batch {recipe.batch_size}, peak learning rate"
+        f" {recipe.learning_rate:g}. MACs are multiply-accumulates of one image (FLOPs counted as two a MAC: twice as"
+        " many).",
+        "",
+        f"Machine of the first run: {made['processor']}, {made['cores']} cores, {made['accelerator']}; torch"
+        f" {made['versions']['torch']}.",
+        "",
+        "![accuracy against MACs](accuracy_macs.png)",
+        "",
+    ]
+    return "\n".join(lines)

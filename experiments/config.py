@@ -1,0 +1,134 @@
+"""Typed configuration. Read without torch, so that a wrong key or value is answered at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from evaluators.recipes import Recipe
+from search_space.errors import InvalidRequest
+from strategies.budget import Budget
+from strategies.names import STRATEGIES
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Images to search and train on.
+
+    Attributes:
+        name: digits, a folder of class folders, or a Hugging Face name; see `sepnas list datasets`.
+        image_size: side in pixels; images are resized (shorter side) and centre-cropped to it.
+        channels: 1 (grey), 3 (colour), or auto to see from the files.
+        validation: share of the training images held out for the search, where the data bring no validation split.
+        test: share of all images held out for the final test, where the data bring no test split.
+        max_train_images: use only so many training and validation images, drawn evenly over the classes.
+        on_corrupt: what to do with an unreadable image, refuse or skip.
+    """
+
+    name: str = "digits"
+    image_size: int = 32
+    channels: Literal["auto", 1, 3] = "auto"
+    validation: float = 0.2
+    test: float = 0.2
+    max_train_images: int | None = None
+    on_corrupt: Literal["refuse", "skip"] = "refuse"
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """What may be found.
+
+    Attributes:
+        macro: the macro-architecture whose blocks are searched.
+        width: multiplier of all its channels.
+        operators: candidate operators of every block; null for all but the ablations. See `sepnas list operators`.
+    """
+
+    macro: str = "mobilenetv3-small"
+    width: float = 1.0
+    operators: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class StrategyConfig:
+    """How it is searched.
+
+    Attributes:
+        name: gdas, darts or evolution; see `sepnas list strategies`.
+        options: options of that strategy by name; `sepnas list strategies` shows them with their defaults.
+    """
+
+    name: str = "gdas"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name not in STRATEGIES:
+            raise InvalidRequest(f"strategy.name: {self.name!r} is unknown; known are {', '.join(STRATEGIES)}")
+
+    def typed_options(self) -> Any:
+        """The options as an instance of the strategy's option class; InvalidRequest for an unknown or ill-typed one."""
+        from jsonargparse import ArgumentError, ArgumentParser
+
+        cls = STRATEGIES[self.name].options
+        known = [option.name for option in fields(cls)]
+        for name in self.options:
+            if name not in known:
+                raise InvalidRequest(f"strategy.options.{name}: unknown for {self.name}; known are {', '.join(known)}")
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls, "options")
+        try:
+            parsed = parser.parse_object({"options": self.options})
+        except (ArgumentError, TypeError) as error:
+            raise InvalidRequest(f"strategy: {' '.join(str(error).split())}") from None
+        return parser.instantiate(parsed).options
+
+
+@dataclass(frozen=True)
+class RetrainConfig:
+    """How winners and baselines are trained for the comparison.
+
+    Attributes:
+        recipe: the training recipe, the same for every network.
+        seeds: one training for each seed.
+        train_on: train, or train+validation (nothing is chosen by validation any more at this point).
+    """
+
+    recipe: Recipe = field(default_factory=Recipe)
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    train_on: Literal["train", "train+validation"] = "train+validation"
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise InvalidRequest(f"retrain.seeds: {self.seeds} must be one or more different whole numbers")
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """A search from data to winner, and how the winner is retrained.
+
+    Attributes:
+        data: images.
+        space: candidates.
+        budget: what the network may cost.
+        strategy: the search strategy.
+        search: recipe of the supernet's training or, with evolution's scoring "training", of each candidate's.
+        retrain: the final training.
+        seed: of everything random in the search and of the data's splits.
+        accelerator: auto takes the GPU where there is one.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    budget: Budget = field(default_factory=Budget)
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    search: Recipe = field(default_factory=Recipe)
+    retrain: RetrainConfig = field(default_factory=RetrainConfig)
+    seed: int = 0
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        self.strategy.typed_options()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested dicts, for YAML."""
+        return asdict(self)

@@ -1,0 +1,40 @@
+"""The whole job on embedded images."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.commands import DEMO_BASELINES
+from experiments.compare import compare
+from experiments.config import StrategyConfig
+from experiments.config_file import find_config, read_config
+from experiments.export import export
+from experiments.run_folder import check_out
+from experiments.search import search
+
+STRATEGIES = (
+    StrategyConfig("gdas"),
+    StrategyConfig("evolution", {"trials": 60, "population_size": 15}),
+)
+
+
+def demo(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Search by each of `STRATEGIES`, compare with the baselines, export, print the table and where everything is."""
+    start = time.perf_counter()
+    base = read_config(find_config("digits"))
+    configs = [replace(base, strategy=strategy) for strategy in STRATEGIES]
+    # both are checked before either is begun
+    for config in configs:
+        check_out(out / config.strategy.name, config.as_dict(), resume=resume, overwrite=overwrite)
+    runs = []
+    for config in configs:
+        print(f"\n== search by {config.strategy.name}")
+        runs.append(search(config, out / config.strategy.name, resume=resume, overwrite=overwrite))
+    print("\n== retrain and compare")
+    compare(runs, configs, list(DEMO_BASELINES), out / "report")
+    export(runs[0], out / "export", overwrite=True)
+    print(f"\n{(out / 'report' / 'comparison.md').read_text(encoding='utf-8')}")
+    print(f"report: {out / 'report'}; the {STRATEGIES[0].name} winner: {out / 'export'}")
+    print(f"took {time.perf_counter() - start:.0f} s")

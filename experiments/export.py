@@ -1,0 +1,92 @@
+"""The winner as files that need no NNI."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from experiments.files import write_text
+from experiments.retrain import DATA_FILE, RESULT_FILE
+from experiments.run_folder import RunFolder
+from search_space.errors import InvalidRequest
+from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
+
+_LOADER = '''"""Loads the exported network; needs torch and sepnas's package `search_space`, no NNI.
+
+    python load.py IMAGE...    prints the class of each image (needs Pillow as well)
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from search_space import load_network
+
+HERE = Path(__file__).parent
+DATA = json.loads((HERE / "data.json").read_text())
+
+
+def load():
+    """The network in evaluation mode: (batch, channels, size, size), normalised -> logits (batch, classes)."""
+    return load_network(HERE)
+
+
+def normalise(images):
+    """uint8 (batch, channels, size, size) -> what the network was trained on."""
+    mean = torch.tensor(DATA["mean"]).view(1, -1, 1, 1)
+    std = torch.tensor(DATA["std"]).view(1, -1, 1, 1)
+    return (images.float() / 255 - mean) / std
+
+
+def read(path):
+    """An image file as uint8 (1, channels, size, size): shorter side resized, centre cropped."""
+    from PIL import Image, ImageOps
+
+    size, channels = DATA["image_size"], DATA["channels"]
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
+    image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return torch.tensor(list(image.tobytes()), dtype=torch.uint8).view(1, size, size, channels).permute(0, 3, 1, 2)
+
+
+if __name__ == "__main__":
+    network = load()
+    print(f"{sum(p.numel() for p in network.parameters()):,} parameters, {len(DATA['classes'])} classes")
+    for name in sys.argv[1:]:
+        with torch.inference_mode():
+            probabilities = network(normalise(read(name))).softmax(1)[0]
+        best = int(probabilities.argmax())
+        print(f"{name}: {DATA['classes'][best]} ({probabilities[best]:.1%})")
+'''
+
+
+def export(run: RunFolder, to: Path, *, seed: int | None = None, overwrite: bool = False) -> Path:
+    """Write architecture, weights, preprocessing and a loader of the retrained winner to ``to``.
+
+    ``seed`` picks the training; None the first of them (not the best: picking by test accuracy would bias it).
+    InvalidRequest if the winner is not retrained, or ``to`` is not empty (unless ``overwrite``, which replaces only
+    the exported files).
+    """
+    home = run.retrain / "winner"
+    done = sorted(
+        (path.parent for path in home.glob(f"seed*/{RESULT_FILE}")),
+        key=lambda path: int(path.name.removeprefix("seed")),
+    )
+    if not done:
+        raise InvalidRequest(f"run: the winner of {run.path} is not trained yet; run `sepnas retrain {run.path}` first")
+    source = done[0] if seed is None else home / f"seed{seed}"
+    if source not in done:
+        raise InvalidRequest(
+            f"seed: {seed} was not trained; trained are {', '.join(path.name.removeprefix('seed') for path in done)}"
+        )
+    if to.exists() and not to.is_dir():
+        raise InvalidRequest(f"to: {to} is a file; give a folder")
+    if to.is_dir() and any(to.iterdir()) and not overwrite:
+        raise InvalidRequest(f"to: {to} is not empty; give another folder or --overwrite")
+    to.mkdir(parents=True, exist_ok=True)
+    for path in (home / ARCHITECTURE_FILE, source / WEIGHTS_FILE, source / DATA_FILE):
+        shutil.copyfile(path, to / path.name)
+    write_text(to / "load.py", _LOADER)
+    return to

@@ -1,0 +1,72 @@
+"""Files that are whole or not there: written to a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; it takes the place of ``path`` when the block ends without an error."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace ``path`` by ``value`` as JSON."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in ``path``."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+class Table:
+    """A CSV file that grows row by row; a row that a killed run left unfinished is dropped on opening."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path = path
+        self.columns = list(columns)
+        self.rows: list[dict[str, str]] = []
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]  # a row counts once its line end is on disk
+            self.rows = [
+                row for row in csv.DictReader(whole.splitlines()) if None not in row and None not in row.values()
+            ]
+
+    def keep(self, rows: list[dict[str, str]]) -> None:
+        """Replace the rows and the file."""
+        self.rows = list(rows)
+        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, self.columns)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row and put it on disk; values are kept as text."""
+        if not self.path.exists() or not self.rows:
+            self.keep(self.rows)
+        text = {column: str(row.get(column, "")) for column in self.columns}
+        with self.path.open("a", newline="", encoding="utf-8") as stream:
+            csv.DictWriter(stream, self.columns).writerow(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.rows.append(text)

@@ -1,0 +1,45 @@
+"""Pictures of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from experiments.files import replacing
+from experiments.retrain import Result
+from search_space.network_cost import cost
+from strategies.budget import Budget
+
+
+def plot_results(results: list[Result], budget: Budget, data_name: str, path: Path) -> None:
+    """Test accuracy against MACs, one point a network with its standard deviation, the budget as a line (PNG)."""
+    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(7.2, 4.4), dpi=150, layout="constrained")
+        axes = figure.subplots()
+        for index, result in enumerate(results):
+            searched = "winner" in result.name
+            axes.errorbar(
+                cost(result.architecture).macs / 1e6,
+                100 * result.mean,
+                yerr=100 * result.std if len(result.seeds) > 1 else None,
+                fmt="o" if searched else "s",
+                markersize=8,
+                capsize=4,
+                color=f"C{index}",
+                label=result.name,
+            )
+        low, high = budget.bounds().get("macs", (None, None))
+        for bound, text in ((high, "budget: at most"), (low, "budget: at least")):
+            if bound is not None:
+                axes.axvline(bound / 1e6, color="0.5", linestyle="--", linewidth=1, label=f"{text} {bound / 1e6:g}M")
+        seeds = len(results[0].seeds)
+        axes.set_xlabel("MACs a forward pass, millions")
+        axes.set_ylabel(f"test accuracy, % (mean ± std, n = {seeds})" if seeds > 1 else "test accuracy, % (n = 1)")
+        axes.set_title(data_name)
+        axes.grid(alpha=0.3)
+        axes.margins(x=0.15, y=0.25)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+        with replacing(path) as temporary:
+            figure.savefig(temporary)

@@ -1,0 +1,211 @@
+"""The architecture: one immutable value that says everything about a network and nothing about how it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from search_space import ops  # noqa: F401 -- registers the operators that `operators` looks up
+from search_space.errors import InvalidRequest
+from search_space.layer_cost import downsampled
+from search_space.layers import ACTIVATIONS
+from search_space.registry import Operator, Slot, operators
+
+SKIP = "skip"
+
+
+def _require_int(where: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidRequest(f"{where}: {value!r} must be a whole number of at least {least}")
+
+
+def _require_activation(where: str, value: str) -> None:
+    if value not in ACTIVATIONS:
+        raise InvalidRequest(f"{where}: {value!r} is unknown; known are {', '.join(ACTIVATIONS)}")
+
+
+@dataclass(frozen=True)
+class Stem:
+    """First layer: a dense 3x3 convolution with batch norm and activation."""
+
+    channels: int
+    stride: int
+    activation: str = "hardswish"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One position of the network: an operator between ``in_channels`` and ``out_channels``.
+
+    ``expanded_channels`` > 0 marks an inverted residual around a spatial operator; a whole-block operator and ``skip``
+    have 0. The 1x1 expansion is left out where ``expanded_channels == in_channels``, as in MobileNetV3.
+    ``se_channels`` > 0 adds squeeze-and-excitation of that squeeze width behind the spatial operator.
+    """
+
+    operator: str
+    in_channels: int
+    out_channels: int
+    stride: int = 1
+    expanded_channels: int = 0
+    activation: str = "relu"
+    se_channels: int = 0
+    se_bias: bool = False
+    residual: bool = False
+
+    @property
+    def is_skip(self) -> bool:
+        """True for the identity, which has no layers."""
+        return self.operator == SKIP
+
+    @property
+    def definition(self) -> Operator:
+        """The registered operator; InvalidRequest for ``skip`` (it has none) and unknown names."""
+        return operators[self.operator]
+
+    @property
+    def has_expand(self) -> bool:
+        """Whether a 1x1 expansion convolution stands in front of the spatial operator."""
+        return self.expanded_channels > 0 and self.expanded_channels != self.in_channels
+
+    def slot(self, height: int, width: int) -> Slot:
+        """Where the operator sits when the block's input map is ``height`` x ``width``."""
+        inner = self.expanded_channels
+        return Slot(
+            in_channels=inner or self.in_channels,
+            out_channels=inner or self.out_channels,
+            stride=self.stride,
+            height=height,
+            width=width,
+            activation=self.activation,
+        )
+
+    def check(self, where: str, height: int = 1, width: int = 1) -> None:
+        """Raise InvalidRequest, beginning with ``where``, if the block is impossible."""
+        for name in ("in_channels", "out_channels"):
+            _require_int(f"{where}.{name}", getattr(self, name), 1)
+        for name in ("expanded_channels", "se_channels"):
+            _require_int(f"{where}.{name}", getattr(self, name), 0)
+        if self.stride not in (1, 2):
+            raise InvalidRequest(f"{where}.stride: {self.stride!r} must be 1 or 2")
+        _require_activation(f"{where}.activation", self.activation)
+        keeps_shape = self.stride == 1 and self.in_channels == self.out_channels
+        if self.residual and not keeps_shape:
+            raise InvalidRequest(
+                f"{where}.residual: impossible, as {self.in_channels} channels at stride {self.stride} become"
+                f" {self.out_channels}; a residual needs stride 1 and equal channels"
+            )
+        if self.is_skip:
+            self._check_skip(where, keeps_shape)
+            return
+        scope = operators[self.operator].scope if self.operator in operators else None
+        if scope is None:
+            raise InvalidRequest(
+                f"{where}.operator: {self.operator!r} is unknown; known are {', '.join(operators)} and skip"
+            )
+        if scope == "spatial" and self.expanded_channels == 0:
+            raise InvalidRequest(
+                f"{where}.expanded_channels: 0, but {self.operator} is a spatial operator and needs at least 1"
+            )
+        if scope == "block" and (self.expanded_channels or self.se_channels):
+            raise InvalidRequest(
+                f"{where}: {self.operator} replaces the whole block, so expanded_channels and se_channels must be 0,"
+                f" not {self.expanded_channels} and {self.se_channels}"
+            )
+        reason = self.definition.unfit(self.slot(height, width))
+        if reason is not None:
+            raise InvalidRequest(f"{where}.operator: {self.operator} does not fit, as {reason}")
+
+    def _check_skip(self, where: str, keeps_shape: bool) -> None:
+        if not keeps_shape:
+            raise InvalidRequest(
+                f"{where}.operator: skip is impossible, as {self.in_channels} channels at stride {self.stride} become"
+                f" {self.out_channels}; it needs stride 1 and equal channels"
+            )
+        if self.expanded_channels or self.se_channels or self.residual:
+            raise InvalidRequest(f"{where}: skip has no layers, so expanded_channels, se_channels and residual must go")
+
+
+@dataclass(frozen=True)
+class Head:
+    """Last layers: 1x1 convolution with batch norm (``channels``, 0 for none), global mean, a hidden linear layer
+    (``features``, 0 for none, with a bias if ``features_bias``), each with ``activation``, then the classifier."""
+
+    channels: int
+    features: int
+    activation: str = "hardswish"
+    features_bias: bool = False
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A whole network as a value: hashable, comparable, without torch modules, NNI or paths.
+
+    ``macro`` names the family it comes from (a label for people; the value itself is complete). The input is
+    ``(batch, in_channels, image_size, image_size)``, the output ``(batch, classes)``. ``orthonormal`` marks the
+    projections of its inverted residuals as subspace bases W_B: training adds BSConv-S's orthonormal loss on them
+    (BSConv section 4.2), the structure stays the same.
+
+    Raises InvalidRequest naming the field and block of anything impossible.
+    """
+
+    macro: str
+    image_size: int
+    in_channels: int
+    classes: int
+    stem: Stem
+    blocks: tuple[Block, ...]
+    head: Head
+    orthonormal: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.macro or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in self.macro):
+            raise InvalidRequest(f"macro: {self.macro!r} must be a name of letters, digits, '-', '_' and '.'")
+        _require_int("image_size", self.image_size, 1)
+        _require_int("in_channels", self.in_channels, 1)
+        _require_int("classes", self.classes, 2)
+        _require_int("stem.channels", self.stem.channels, 1)
+        if self.stem.stride not in (1, 2):
+            raise InvalidRequest(f"stem.stride: {self.stem.stride!r} must be 1 or 2")
+        _require_activation("stem.activation", self.stem.activation)
+        _require_int("head.channels", self.head.channels, 0)
+        _require_int("head.features", self.head.features, 0)
+        _require_activation("head.activation", self.head.activation)
+        if not self.blocks:
+            raise InvalidRequest("blocks: empty; an architecture needs at least one block")
+        channels = self.stem.channels
+        for index, (block, size) in enumerate(self.sized_blocks()):
+            where = f"blocks[{index}]"
+            block.check(where, size, size)
+            if block.in_channels != channels:
+                raise InvalidRequest(
+                    f"{where}.in_channels: {block.in_channels} does not follow the {channels} channels in front of it"
+                )
+            channels = block.out_channels
+
+    def sized_blocks(self) -> Iterator[tuple[Block, int]]:
+        """Each block with the side (pixels) of the square map it gets."""
+        size = downsampled(self.image_size, self.stem.stride)
+        for block in self.blocks:
+            yield block, size
+            size = downsampled(size, block.stride)
+
+    @property
+    def final_size(self) -> int:
+        """Side (pixels) of the map that the head gets."""
+        size = downsampled(self.image_size, self.stem.stride)
+        for block in self.blocks:
+            size = downsampled(size, block.stride)
+        return size
+
+    def with_operators(self, changes: dict[int, str]) -> Architecture:
+        """The same network with the spatial operator of some inverted residuals exchanged: ``{index: name}``."""
+        blocks = tuple(
+            replace(block, operator=changes[index]) if index in changes else block
+            for index, block in enumerate(self.blocks)
+        )
+        return replace(self, blocks=blocks)
+
+    def __str__(self) -> str:
+        from search_space.notation import to_text
+
+        return to_text(self)

@@ -1,0 +1,172 @@
+"""From an architecture to an ordinary PyTorch network, with no NNI in it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from search_space.architecture import Architecture, Block
+from search_space.layers import ACTIVATIONS, ConvNormAct, SqueezeExcite
+from search_space.padding import Direction, assign_directions
+
+
+class InvertedResidual(nn.Module):
+    """Expand 1x1, spatial operator, [SE], project 1x1 (+ residual): ``(b, c, h, w) -> (b, c', h/s, w/s)``.
+
+    The layers around the operator are handed in, so that the candidates of a search space can share them.
+    """
+
+    def __init__(
+        self,
+        expand: nn.Module,
+        spatial: nn.Module,
+        se: nn.Module,
+        project: ConvNormAct,
+        *,
+        residual: bool,
+        orthonormal: bool,
+    ) -> None:
+        super().__init__()
+        self.expand = expand
+        self.spatial = spatial
+        self.se = se
+        self.project = project
+        self.residual = residual
+        self.orthonormal = orthonormal
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.se(self.spatial(self.expand(x))))
+        return x + y if self.residual else y
+
+    def orthonormal_bases(self) -> list[nn.Conv2d]:
+        """The projection, where the architecture marks it as a subspace basis W_B (BSConv section 4.2)."""
+        return [self.project.conv] if self.orthonormal else []
+
+
+class WholeBlock(nn.Module):
+    """A whole-block operator with its residual: ``(b, c, h, w) -> (b, c', h/s, w/s)``."""
+
+    def __init__(self, body: nn.Module, *, residual: bool) -> None:
+        super().__init__()
+        self.body = body
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        return x + y if self.residual else y
+
+
+class ClassifierHead(nn.Module):
+    """1x1 convolution, global mean, hidden linear layer, classifier: ``(b, c, h, w) -> (b, classes)``."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        head = architecture.head
+        width = architecture.blocks[-1].out_channels
+        self.conv: nn.Module = nn.Identity()
+        if head.channels:
+            self.conv = ConvNormAct(width, head.channels, 1, activation=head.activation)
+            width = head.channels
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.features: nn.Module = nn.Identity()
+        if head.features:
+            self.features = nn.Sequential(
+                nn.Linear(width, head.features, bias=head.features_bias), ACTIVATIONS[head.activation]()
+            )
+            width = head.features
+        self.classifier = nn.Linear(width, architecture.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(self.pool(self.conv(x)).flatten(1)))
+
+
+class Network(nn.Module):
+    """Stem, blocks and head of an `Architecture`, which it keeps as ``.architecture``.
+
+    Maps ``(batch, in_channels, image_size, image_size)`` to logits ``(batch, classes)``.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.stem = make_stem(architecture)
+        directions = iter(assign_directions(count_directed_layers(architecture.blocks)))
+        self.blocks = nn.Sequential()
+        for block, size in architecture.sized_blocks():
+            own = tuple(next(directions) for _ in range(directed_layers(block)))
+            self.blocks.append(make_block(block, size, own, orthonormal=architecture.orthonormal))
+        self.head = ClassifierHead(architecture)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.blocks(self.stem(x)))
+
+
+def build(architecture: Architecture) -> Network:
+    """A fresh network, initialised from torch's global random state (see `initialise`)."""
+    network = Network(architecture)
+    initialise(network)
+    return network
+
+
+def make_stem(architecture: Architecture) -> ConvNormAct:
+    """The stem's convolution, batch norm and activation."""
+    stem = architecture.stem
+    return ConvNormAct(architecture.in_channels, stem.channels, 3, stride=stem.stride, activation=stem.activation)
+
+
+def directed_layers(block: Block) -> int:
+    """Even-sized layers of ``block`` whose padding direction the network assigns."""
+    return 0 if block.is_skip else block.definition.directed_layers
+
+
+def count_directed_layers(blocks: tuple[Block, ...]) -> int:
+    """N of XSepConv section 3.2. Layers with a padding of their own (C2sp, the ablations) take no part in it."""
+    return sum(directed_layers(block) for block in blocks)
+
+
+def make_expand(block: Block) -> nn.Module:
+    """1x1 expansion of an inverted residual; identity where the widths are equal."""
+    if not block.has_expand:
+        return nn.Identity()
+    return ConvNormAct(block.in_channels, block.expanded_channels, 1, activation=block.activation)
+
+
+def make_se(block: Block) -> nn.Module:
+    """Squeeze-and-excitation of an inverted residual, or identity."""
+    if not block.se_channels:
+        return nn.Identity()
+    return SqueezeExcite(block.expanded_channels, block.se_channels, bias=block.se_bias)
+
+
+def make_project(block: Block) -> ConvNormAct:
+    """Linear 1x1 projection of an inverted residual."""
+    return ConvNormAct(block.expanded_channels, block.out_channels, 1)
+
+
+def make_block(block: Block, size: int, directions: tuple[Direction, ...], *, orthonormal: bool) -> nn.Module:
+    """A stand-alone module for ``block`` on a ``size`` x ``size`` map."""
+    if block.is_skip:
+        return nn.Identity()
+    body = block.definition.module(block.slot(size, size), directions)
+    if block.expanded_channels == 0:
+        return WholeBlock(body, residual=block.residual)
+    return InvertedResidual(
+        make_expand(block),
+        body,
+        make_se(block),
+        make_project(block),
+        residual=block.residual,
+        orthonormal=orthonormal,
+    )
+
+
+def initialise(module: nn.Module) -> None:
+    """He initialisation by fan-out for convolutions, N(0, 0.01) for linear layers, as MobileNets are trained."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,168 @@
+"""The compact text form of an architecture, strict in both directions.
+
+    mobilenetv3-small 3x32x32 10 | stem c16 s1 hardswish | dw_k3 e16 c16 s1 relu se8 res | skip c24 | sep_k3 c40 s2 relu
+        | head c576 f1024 hardswish
+
+Parts are separated by " | ": the macro with the input and the classes, the stem, the blocks, the head, and
+"orthonormal" where it applies. Input channels of a block follow from the part in front of it. `parse` accepts exactly
+what `to_text` writes (white space apart); anything else is an error that says what and where.
+"""
+
+from __future__ import annotations
+
+import re
+
+from search_space.architecture import SKIP, Architecture, Block, Head, Stem
+from search_space.errors import InvalidRequest
+from search_space.layers import ACTIVATIONS
+
+
+def to_text(architecture: Architecture) -> str:
+    """One line; ``parse(to_text(a)) == a``."""
+    a = architecture
+    parts = [
+        f"{a.macro} {a.in_channels}x{a.image_size}x{a.image_size} {a.classes}",
+        f"stem c{a.stem.channels} s{a.stem.stride} {a.stem.activation}",
+        *(_block_text(block) for block in a.blocks),
+        " ".join(
+            [
+                "head",
+                *([f"c{a.head.channels}"] if a.head.channels else []),
+                *([f"f{a.head.features}"] if a.head.features else []),
+                *(["fbias"] if a.head.features_bias else []),
+                a.head.activation,
+            ]
+        ),
+    ]
+    if a.orthonormal:
+        parts.append("orthonormal")
+    return " | ".join(parts)
+
+
+def _block_text(block: Block) -> str:
+    if block.is_skip:
+        return f"{SKIP} c{block.out_channels}" + (f" {block.activation}" if block.activation != "relu" else "")
+    tokens = [block.operator]
+    if block.expanded_channels:
+        tokens.append(f"e{block.expanded_channels}")
+    tokens += [f"c{block.out_channels}", f"s{block.stride}", block.activation]
+    if block.se_channels:
+        tokens.append(f"se{block.se_channels}")
+    if block.se_bias:
+        tokens.append("sebias")
+    if block.residual:
+        tokens.append("res")
+    return " ".join(tokens)
+
+
+class _Tokens:
+    """The tokens of one part; complains with the part's place in the text."""
+
+    def __init__(self, where: str, text: str) -> None:
+        self.where = where
+        self.left = text.split()
+
+    def error(self, message: str) -> InvalidRequest:
+        return InvalidRequest(f"architecture text, {self.where}: {message}")
+
+    def take(self, expected: str) -> str:
+        if not self.left:
+            raise self.error(f"ends where {expected} is expected")
+        return self.left.pop(0)
+
+    def number(self, prefix: str, meaning: str) -> int:
+        token = self.take(f"{prefix}<{meaning}>")
+        match = re.fullmatch(rf"{prefix}(0|[1-9][0-9]*)", token)
+        if match is None:
+            raise self.error(f"{token!r} is not {prefix}<{meaning}>")
+        return int(match[1])
+
+    def optional_number(self, prefix: str) -> int:
+        """The number behind ``prefix`` if the next token is one (0 is written by leaving the token out)."""
+        if self.left and re.fullmatch(rf"{prefix}[1-9][0-9]*", self.left[0]):
+            return int(self.left.pop(0)[len(prefix) :])
+        return 0
+
+    def flag(self, word: str) -> bool:
+        if self.left and self.left[0] == word:
+            self.left.pop(0)
+            return True
+        return False
+
+    def activation(self) -> str:
+        token = self.take("an activation")
+        if token not in ACTIVATIONS:
+            raise self.error(f"{token!r} is not an activation ({', '.join(ACTIVATIONS)})")
+        return token
+
+    def end(self) -> None:
+        if self.left:
+            raise self.error(f"{self.left[0]!r} is unknown or out of place")
+
+
+def parse(text: str) -> Architecture:
+    """The architecture written in ``text``; InvalidRequest says which part and token is wrong."""
+    parts = text.split("|")
+    if len(parts) < 4:
+        raise InvalidRequest(
+            f"architecture text: {len(parts)} part(s) between '|', but input, stem, a block and head need at least 4"
+        )
+    orthonormal = parts[-1].split() == ["orthonormal"]
+    if orthonormal:
+        parts.pop()
+
+    first = _Tokens("part 1 (input)", parts[0])
+    macro = first.take("the macro's name")
+    shape = first.take("<channels>x<size>x<size>")
+    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)x([1-9][0-9]*)", shape)
+    if match is None or match[2] != match[3]:
+        raise first.error(f"{shape!r} is not <channels>x<size>x<size> with a square size")
+    classes = first.number("", "classes")
+    first.end()
+
+    stem_tokens = _Tokens("part 2 (stem)", parts[1])
+    if stem_tokens.take("stem") != "stem":
+        raise stem_tokens.error("does not begin with 'stem'")
+    stem = Stem(stem_tokens.number("c", "channels"), stem_tokens.number("s", "stride"), stem_tokens.activation())
+    stem_tokens.end()
+
+    blocks = []
+    channels = stem.channels
+    for index, part in enumerate(parts[2:-1]):
+        block = _parse_block(_Tokens(f"part {index + 3} (block {index})", part), channels)
+        channels = block.out_channels
+        blocks.append(block)
+
+    head_tokens = _Tokens(f"part {len(parts)} (head)", parts[-1])
+    if head_tokens.take("head") != "head":
+        raise head_tokens.error("does not begin with 'head'")
+    head = Head(
+        channels=head_tokens.optional_number("c"),
+        features=head_tokens.optional_number("f"),
+        features_bias=head_tokens.flag("fbias"),
+        activation=head_tokens.activation(),
+    )
+    head_tokens.end()
+    return Architecture(macro, int(match[2]), int(match[1]), classes, stem, tuple(blocks), head, orthonormal)
+
+
+def _parse_block(tokens: _Tokens, in_channels: int) -> Block:
+    operator = tokens.take("an operator")
+    if operator == SKIP:
+        out_channels = tokens.number("c", "channels")
+        activation = tokens.activation() if tokens.left else "relu"
+        tokens.end()
+        return Block(SKIP, in_channels, out_channels, activation=activation)
+    block = Block(
+        operator=operator,
+        in_channels=in_channels,
+        expanded_channels=tokens.optional_number("e"),
+        out_channels=tokens.number("c", "channels"),
+        stride=tokens.number("s", "stride"),
+        activation=tokens.activation(),
+        se_channels=tokens.optional_number("se"),
+        se_bias=tokens.flag("sebias"),
+        residual=tokens.flag("res"),
+    )
+    tokens.end()
+    return block

@@ -1,0 +1,10 @@
+"""The operators of the five papers, one file a family. Importing this package registers them all.
+
+Every module in this folder is imported, so a new operator is one new file (or one class in a file) and nothing else.
+"""
+
+import importlib
+import pkgutil
+
+for _module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
+    importlib.import_module(f"{__name__}.{_module.name}")

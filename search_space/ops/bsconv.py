@@ -1,0 +1,89 @@
+"""Blueprint separable convolutions (Haase & Amthor) as whole blocks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from search_space.layer_cost import Cost, conv_cost
+from search_space.layers import ConvNormAct
+from search_space.padding import Direction
+from search_space.registry import Operator, Slot, operators
+
+
+class _BlueprintU(nn.Module):
+    def __init__(self, slot: Slot, kernel: int) -> None:
+        super().__init__()
+        out = slot.out_channels
+        self.pointwise = nn.Conv2d(slot.in_channels, out, 1, bias=False)
+        self.depthwise = ConvNormAct(out, out, kernel, stride=slot.stride, groups=out, activation=slot.activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.depthwise(self.pointwise(x))
+
+
+class _BlueprintS(nn.Module):
+    def __init__(self, slot: Slot, kernel: int, subspace: int) -> None:
+        super().__init__()
+        out = slot.out_channels
+        self.basis = nn.Conv2d(slot.in_channels, subspace, 1, bias=False)
+        self.pointwise = nn.Conv2d(subspace, out, 1, bias=False)
+        self.depthwise = ConvNormAct(out, out, kernel, stride=slot.stride, groups=out, activation=slot.activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.depthwise(self.pointwise(self.basis(x)))
+
+    def orthonormal_bases(self) -> list[nn.Conv2d]:
+        """Convolutions whose weight is a subspace basis W_B: `search_space.orthonormal` regularises them."""
+        return [self.basis]
+
+
+@operators.register("bsconv_u_k{kernel}", kernel=(3, 5, 7))
+@dataclass(frozen=True)
+class BlueprintU(Operator):
+    """Pointwise, then depthwise k x k: equals a dense kernel ``F[n, m] = w[n, m] * B[n]`` (BSConv eq. 2)."""
+
+    scope = "block"
+    source = "BSConv, section 3.3.1"
+    summary = "pointwise (bare), k x k depthwise, BN, act"
+
+    kernel: int
+
+    def cost(self, slot: Slot) -> Cost:
+        out = slot.out_channels
+        # the pointwise comes first, so it sees the map before a stride
+        pointwise = conv_cost(slot.in_channels, out, (1, 1), (slot.height, slot.width), norm=False)
+        return pointwise + conv_cost(out, out, (self.kernel, self.kernel), slot.out_size, groups=out)
+
+    def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
+        return _BlueprintU(slot, self.kernel)
+
+
+@operators.register("bsconv_s_k{kernel}", kernel=(3, 5, 7))
+@dataclass(frozen=True)
+class BlueprintS(Operator):
+    """`BlueprintU` whose pointwise is factorised through a subspace of ``ceil(p * in_channels)`` (BSConv eq. 8)."""
+
+    scope = "block"
+    source = "BSConv, section 3.3.2"
+    summary = "pointwise to ceil(c_in / 6), pointwise, k x k depthwise, BN, act"
+    #: p of the paper's MobileNets (section 5.1)
+    ratio: ClassVar[Fraction] = Fraction(1, 6)
+
+    kernel: int
+
+    def _subspace(self, slot: Slot) -> int:
+        return math.ceil(self.ratio * slot.in_channels)
+
+    def cost(self, slot: Slot) -> Cost:
+        out, size = slot.out_channels, (slot.height, slot.width)
+        basis = conv_cost(slot.in_channels, self._subspace(slot), (1, 1), size, norm=False)
+        pointwise = conv_cost(self._subspace(slot), out, (1, 1), size, norm=False)
+        return basis + pointwise + conv_cost(out, out, (self.kernel, self.kernel), slot.out_size, groups=out)
+
+    def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
+        return _BlueprintS(slot, self.kernel, self._subspace(slot))

@@ -1,0 +1,47 @@
+"""Even-sized depthwise kernels, with and without symmetric padding (Wu et al.)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from search_space.layer_cost import Cost, conv_cost
+from search_space.layers import EvenConvNormAct
+from search_space.padding import Direction
+from search_space.registry import Operator, Slot, operators
+
+
+@operators.register("c{kernel}sp", kernel=(2, 4))
+@dataclass(frozen=True)
+class SymmetricEven(Operator):
+    """2x2 / 4x4 depthwise with four-group symmetric padding: no mean shift (section 3.3)."""
+
+    scope = "spatial"
+    source = "Even-sized kernels (Wu et al.), section 3.3"
+    summary = "k x k depthwise (k even) with four-group symmetric padding, BN, act"
+    padding: ClassVar[Direction] = Direction.FOUR_GROUP
+
+    kernel: int
+
+    def cost(self, slot: Slot) -> Cost:
+        c = slot.in_channels
+        return conv_cost(c, c, (self.kernel, self.kernel), slot.out_size, groups=c)
+
+    def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
+        c = slot.in_channels
+        return EvenConvNormAct(
+            c, c, self.kernel, self.padding, stride=slot.stride, groups=c, activation=slot.activation
+        )
+
+
+@operators.register("c{kernel}", kernel=(2, 4))
+@dataclass(frozen=True)
+class AsymmetricEven(SymmetricEven):
+    """The same, padded right and bottom only: shows the shift problem (section 3.1)."""
+
+    source = "Even-sized kernels (Wu et al.), section 3.1"
+    summary = "k x k depthwise (k even) padded right and bottom only, BN, act: an ablation"
+    default_candidate = False
+    padding = Direction.RIGHT_BOTTOM

@@ -1,0 +1,126 @@
+"""The register of operators: what one is, and how it gets a name.
+
+An operator is one class. It says what it costs (`cost`) and how it is made (`module`); everything else -- the notation,
+the candidates, the supernet, the cost tables, ``sepnas list operators`` -- follows from registering it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeVar
+
+from torch import nn
+
+from search_space.errors import InvalidRequest
+from search_space.layer_cost import Cost, downsampled
+from search_space.padding import Direction
+
+Scope = Literal["spatial", "block"]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where an operator sits: it maps ``(batch, in_channels, height, width)`` to
+    ``(batch, out_channels, ceil(height / stride), ceil(width / stride))``.
+
+    In the spatial slot of an inverted residual ``in_channels == out_channels`` are the expanded channels.
+    """
+
+    in_channels: int
+    out_channels: int
+    stride: int
+    height: int
+    width: int
+    activation: str
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        """(height, width) of the output map."""
+        return downsampled(self.height, self.stride), downsampled(self.width, self.stride)
+
+
+class Operator(ABC):
+    """One candidate operator.
+
+    Class attributes to set: ``scope`` ("spatial": replaces the depthwise convolution of an inverted residual, channels
+    kept; "block": replaces the whole block), ``source`` (the paper and section), ``summary`` (one line).
+    """
+
+    scope: ClassVar[Scope]
+    source: ClassVar[str]
+    summary: ClassVar[str]
+    #: False keeps an operator out of the default candidates (ablations that are known to be worse).
+    default_candidate: ClassVar[bool] = True
+    #: Even-sized layers in it whose padding direction the network assigns (`search_space.padding`).
+    directed_layers: ClassVar[int] = 0
+
+    def unfit(self, slot: Slot) -> str | None:
+        """Why the operator cannot sit in ``slot``, or None if it can."""
+        return None
+
+    @abstractmethod
+    def cost(self, slot: Slot) -> Cost:
+        """Closed-form cost at ``slot``; must equal a count on the built module (tests check every operator)."""
+
+    @abstractmethod
+    def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
+        """A fresh module for ``slot``; ``directions`` has ``directed_layers`` entries."""
+
+
+OperatorClass = TypeVar("OperatorClass", bound=type[Operator])
+
+
+class OperatorRegistry(Mapping[str, Operator]):
+    """Read-only mapping from operator name to `Operator`, filled by `register`."""
+
+    def __init__(self) -> None:
+        self._operators: dict[str, Operator] = {}
+
+    def __getitem__(self, name: str) -> Operator:
+        try:
+            return self._operators[name]
+        except KeyError:
+            raise InvalidRequest(
+                f"operator: {name!r} is unknown; known are {', '.join(self._operators)} and skip"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._operators)
+
+    def __len__(self) -> int:
+        return len(self._operators)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._operators
+
+    def register(self, name: str, **parameters: tuple[int | str, ...]) -> Callable[[OperatorClass], OperatorClass]:
+        """Class decorator. ``name`` may hold ``{fields}``; one operator is registered for every combination of the
+        values given for them, each made by calling the class with that combination as keyword arguments.
+
+            @operators.register("dw_k{kernel}", kernel=(3, 5, 7))
+
+        Raises ValueError for a name that is taken, reserved, or not made of lower-case letters, digits and "_".
+        """
+
+        def decorate(cls: OperatorClass) -> OperatorClass:
+            for values in itertools.product(*parameters.values()):
+                arguments = dict(zip(parameters, values, strict=True))
+                self._add(name.format(**arguments), cls(**arguments))
+            return cls
+
+        return decorate
+
+    def _add(self, name: str, operator: Operator) -> None:
+        if name in self._operators:
+            raise ValueError(f"operator name {name!r} is already registered by {type(self._operators[name]).__name__}")
+        # the notation and NNI's module names both need plain tokens
+        if name == "skip" or not all(c.isascii() and (c.islower() or c.isdigit() or c == "_") for c in name):
+            raise ValueError(f"operator name {name!r} is reserved or not made of lower-case letters, digits and '_'")
+        self._operators[name] = operator
+
+
+#: All operators by name. `skip` (identity) is no operator: it is the absence of a block.
+operators = OperatorRegistry()

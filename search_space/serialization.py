@@ -1,0 +1,94 @@
+"""The versioned JSON form of an architecture: labels and numbers only, never import paths."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_origin, get_type_hints
+
+from search_space.architecture import Architecture, Block, Head, Stem
+from search_space.errors import InvalidRequest
+
+FORMAT = "sepnas-architecture"
+VERSION = 1
+
+
+def to_json(architecture: Architecture) -> dict[str, Any]:
+    """A dict for ``json.dumps``; ``from_json(to_json(a)) == a``."""
+    fields = dataclasses.asdict(architecture)
+    return {"format": FORMAT, "version": VERSION, **fields, "blocks": list(fields["blocks"])}
+
+
+def from_json(data: Any) -> Architecture:
+    """The architecture in ``data``. InvalidRequest names an unknown version, a missing, unknown or ill-typed field."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise InvalidRequest(f'architecture: no JSON object with "format": "{FORMAT}"; is it an architecture file?')
+    if data.get("version") != VERSION:
+        raise InvalidRequest(
+            f"architecture version: {data.get('version')!r} cannot be read, this release reads version {VERSION};"
+            " export it again with this release"
+        )
+    fields = {key: value for key, value in data.items() if key not in ("format", "version")}
+    for key, cls in (("stem", Stem), ("head", Head)):
+        if key in fields:
+            fields[key] = _record(cls, key, fields[key])
+    if "blocks" in fields:
+        if not isinstance(fields["blocks"], list):
+            raise InvalidRequest(f"blocks: {type(fields['blocks']).__name__} is not a list")
+        fields["blocks"] = tuple(_record(Block, f"blocks[{i}]", block) for i, block in enumerate(fields["blocks"]))
+    return _record(Architecture, "architecture", fields)
+
+
+def _record(cls: type, where: str, fields: Any) -> Any:
+    """An instance of the dataclass ``cls`` from a dict, strict about names and JSON types."""
+    if not isinstance(fields, dict):
+        raise InvalidRequest(f"{where}: {fields!r} is not a JSON object")
+    types = get_type_hints(cls)
+    required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
+    if unknown := sorted(set(fields) - set(types)):
+        raise InvalidRequest(f"{where}.{unknown[0]}: unknown field; known are {', '.join(types)}")
+    if missing := sorted(required - set(fields)):
+        raise InvalidRequest(f"{where}.{missing[0]}: missing")
+    for name, value in fields.items():
+        expected = types[name]
+        if get_origin(expected) is not None or isinstance(expected, UnionType):
+            continue  # the tuple of blocks, made above
+        # bool is an int in Python but not in JSON
+        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+            raise InvalidRequest(f"{where}.{name}: {value!r} is not of type {expected.__name__}")
+    return cls(**fields)
+
+
+def save_architecture(architecture: Architecture, path: Path | str) -> None:
+    """Write the JSON form to ``path``, whole or not at all."""
+    path = Path(path)
+    text = json.dumps(to_json(architecture), indent=2) + "\n"
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_architecture(path: Path | str) -> Architecture:
+    """The architecture in a JSON file; InvalidRequest, beginning with the file's name, for anything wrong with it."""
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidRequest(f"architecture file: {path} does not exist") from None
+    except IsADirectoryError:
+        raise InvalidRequest(f"architecture file: {path} is a folder, not a file") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InvalidRequest(f"architecture file: {path} is not JSON ({error})") from None
+    try:
+        return from_json(data)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"architecture file {path}: {error}") from None
