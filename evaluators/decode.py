@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from evaluators.sources import Listing, Picture
 from search_space.errors import InvalidRequest
@@ -124,12 +125,12 @@ def decode(listings: Sequence[Listing], image_size: int, channels: int) -> tuple
 
 def _run(chunks: Sequence[_Chunk]) -> Iterator[tuple[int, list[Failure]]]:
     """Decode all chunks, the first two here and the others in threads; yield their results as they come."""
-    seconds = 0.0
+    seconds = math.inf
     for chunk in chunks[:2]:
         begun = time.perf_counter()
         done, failed = _decode_chunk(*chunk)
-        # The second time counts: the first also pays for loading decoders and for a cold disk.
-        seconds = (time.perf_counter() - begun) / done
+        # The shorter time counts: the first may also pay for loading decoders and for a cold disk.
+        seconds = min(seconds, (time.perf_counter() - begun) / done)
         yield done, failed
     with ThreadPoolExecutor(max_workers=os.cpu_count() if seconds > _WORTH_THREADS else 1) as pool:
         tasks = [pool.submit(_decode_chunk, *chunk) for chunk in chunks[2:]]

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from torch import nn
 
 from search_space.errors import InvalidRequest
@@ -16,12 +17,22 @@ ARCHITECTURE_FILE = "architecture.json"
 WEIGHTS_FILE = "weights.safetensors"
 
 
+def _names_of_tensors(module: nn.Module) -> list[tuple[torch.Tensor, list[str]]]:
+    """Every tensor of the state dict once, with all the names it goes by (candidates of a supernet share some)."""
+    groups: dict[int, tuple[torch.Tensor, list[str]]] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        groups.setdefault(id(tensor), (tensor, []))[1].append(name)
+    return list(groups.values())
+
+
 def save_weights(module: nn.Module, path: Path | str) -> None:
-    """Write parameters and buffers to ``path``, whole or not at all; tensors that are shared are written once."""
+    """Write parameters and buffers to ``path``, whole or not at all; a shared tensor is written once."""
     path = Path(path)
+    # safetensors' own save_model and load_model stumble over batch norms that are shared
+    tensors = {names[0]: tensor.detach().cpu().contiguous() for tensor, names in _names_of_tensors(module)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        safetensors.torch.save_model(module, str(temporary))
+        safetensors.torch.save_file(tensors, str(temporary))
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -33,10 +44,19 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
     if not Path(path).is_file():
         raise InvalidRequest(f"weights: {path} does not exist")
     try:
-        safetensors.torch.load_model(module, str(path), strict=True)
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise InvalidRequest(f"weights: {path} does not fit this architecture or is damaged ({first_line})") from None
+        tensors = safetensors.torch.load_file(str(path))
+    except safetensors.SafetensorError as error:
+        raise InvalidRequest(f"weights: {path} is damaged or no safetensors file ({error})") from None
+    state = {}
+    for own, names in _names_of_tensors(module):
+        tensor = tensors.pop(names[0], None)
+        if tensor is None or tensor.shape != own.shape:
+            found = "missing" if tensor is None else f"of shape {tuple(tensor.shape)}, not {tuple(own.shape)}"
+            raise InvalidRequest(f"weights: {path} is of another architecture: {names[0]} is {found}")
+        state.update(dict.fromkeys(names, tensor))
+    if tensors:
+        raise InvalidRequest(f"weights: {path} is of another architecture: {min(tensors)} is unknown to this one")
+    module.load_state_dict(state)
 
 
 def load_network(folder: Path | str) -> Network:
