@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +73,15 @@ def retrain(
         on_epoch=on_epoch,
     )
     images = data.train if train_on == "train" else joined(data.train, data.validation)
-    trainer.fit(
-        module,
-        training_loader(images, data, recipe, seed=seed, device=device),
-        ckpt_path=resume_point(folder) if folder is not None else None,
-        weights_only=True,
-    )
+    with warnings.catch_warnings():
+        # the module can validate, but nothing is chosen by validation here
+        warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
+        trainer.fit(
+            module,
+            training_loader(images, data, recipe, seed=seed, device=device),
+            ckpt_path=resume_point(folder) if folder is not None else None,
+            weights_only=True,
+        )
     held_out = data.test if measure_on == "test" else data.validation
     figures = trainer.test(module, measuring_loader(held_out, data, recipe, device=device), verbose=False)[0]
     return Trained(

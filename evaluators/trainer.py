@@ -57,7 +57,9 @@ class EpochProgress(pl.Callback):
             raise TrainingDiverged(
                 f"{self.title}: the loss is {loss} after epoch {trainer.current_epoch + 1}; lower the learning rate"
             )
-        self._bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items() if "accuracy" in name})
+        shown = {name: f"{value:.3f}" for name, value in figures.items() if "accuracy" in name}
+        # a refresh would draw the bar within its delay, and closing it would not clear it then
+        self._bar.set_postfix(shown, refresh=False)
         if self.on_epoch is not None:
             seconds = time.perf_counter() - self._start
             self.on_epoch({"epoch": trainer.current_epoch, "seconds": round(seconds, 3), **figures})
@@ -65,6 +67,10 @@ class EpochProgress(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        # Lightning tears nothing down then, and the message that follows must stand on a line of its own
+        self.teardown(trainer, pl_module, "fit")
 
 
 class ResumePoint(pl.callbacks.Checkpoint):
@@ -111,6 +117,8 @@ def make_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        # a supernet's random paths have no statistics of their own: their validation would cost time and say nothing
+        limit_val_batches=0,
         gradient_clip_val=gradient_clip,
         callbacks=callbacks,
     )

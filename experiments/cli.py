@@ -9,23 +9,32 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from experiments import commands
-from search_space.errors import InvalidRequest
+if TYPE_CHECKING:
+    from experiments.commands import Command
 
 OK, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
+_INTERRUPTED = "interrupted; run the same command again to go on, search and demo with --resume"
+_DISK_FULL = "disk: no space left on device; free some and run the same command again, search and demo with --resume"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``sepnas ARGUMENTS`` and return its exit code: 0 done, 2 bad request, 1 failed, 130 interrupted."""
+    shadow = _shadow()
+    if shadow is not None:
+        return _complain(shadow, BAD_REQUEST)
+    # not at the top: a package that is shadowed would fail to be imported before it could be named
+    from experiments import commands
+    from search_space.errors import InvalidRequest
+
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        _check_not_shadowed()
         if not arguments or arguments[0] in ("-h", "--help"):
-            print(_overview())
+            print(_overview(commands.COMMANDS))
             return OK
         if arguments[0] == "--version":
             from importlib.metadata import version
@@ -36,19 +45,22 @@ def main(arguments: list[str] | None = None) -> int:
         if command is None:
             raise InvalidRequest(f"command: {arguments[0]!r} is unknown; known are {', '.join(commands.COMMANDS)}")
         command.run(arguments[1:])
+        sys.stdout.flush()  # here, where a closed pipe is caught
         return OK
-    except SystemExit as stop:  # --help of a sub-command
+    except SystemExit as stop:  # --help of a sub-command, or Lightning's answer to Ctrl-C
+        if any(isinstance(error, KeyboardInterrupt) for error in _chain(stop)):
+            return _complain(_INTERRUPTED, INTERRUPTED)
         return stop.code if isinstance(stop.code, int) else FAILED
     except InvalidRequest as error:
         return _complain(str(error), BAD_REQUEST)
     except KeyboardInterrupt:
-        return _complain("interrupted; --resume continues a search, retraining continues by itself", INTERRUPTED)
+        return _complain(_INTERRUPTED, INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except Exception as error:
         if _disk_full(error):
-            return _complain("disk: no space left on device; free some and run the same command with --resume", 2)
+            return _complain(_DISK_FULL, BAD_REQUEST)
         if os.environ.get("SEPNAS_TRACEBACK"):
             traceback.print_exc()
         reason = " ".join(str(error).split()) or "no reason given"
@@ -61,9 +73,9 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
-def _overview() -> str:
-    width = max(map(len, commands.COMMANDS))
-    lines = [f"  {name:{width}}  {command.summary}" for name, command in commands.COMMANDS.items()]
+def _overview(commands: Mapping[str, Command]) -> str:
+    width = max(map(len, commands))
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in commands.items()]
     return "\n".join(
         [
             "usage: sepnas COMMAND ...",
@@ -90,16 +102,16 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _check_not_shadowed() -> None:
-    """The packages have plain names: a folder of the same name in the working directory would be taken instead."""
+def _shadow() -> str | None:
+    """A complaint if a package of the same plain name, as a folder in the working directory, is taken for ours."""
     here = Path(__file__).resolve().parent.parent
     for name in ("search_space", "strategies", "evaluators"):
         spec = find_spec(name)
         origin = Path(spec.origin).resolve() if spec is not None and spec.origin is not None else None
         if origin is None or origin.parent.parent != here:
-            raise InvalidRequest(
-                f"package {name}: {origin} shadows the one of sepnas in {here}; rename it or start elsewhere"
-            )
+            found = "nothing" if origin is None else str(origin)
+            return f"package {name}: {found} is found in place of the one in {here}; rename it or start elsewhere"
+    return None
 
 
 if __name__ == "__main__":

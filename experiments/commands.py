@@ -5,10 +5,12 @@ Each function imports what it needs when it runs: parsing and help need no torch
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from evaluators.recipes import Recipe
+from experiments.complaints import readable
 from experiments.config import DataConfig, RetrainConfig, SearchConfig
 from experiments.config_file import bundled_names, find_config, from_options, read_config
 from search_space.errors import InvalidRequest
@@ -37,16 +40,32 @@ def _parser(name: str, description: str, defaults: Path | None = None) -> Argume
         description=description,
         exit_on_error=False,
         allow_abbrev=False,
-        default_config_files=[str(defaults)] if defaults is not None else [],
+        default_config_files=[glob.escape(str(defaults.resolve()))] if defaults is not None else [],
         default_env=False,
     )
 
 
+#: options that take a list, which may be written without brackets
+_LISTS = ("--seeds", "--retrain.seeds", "--space.operators")
+
+
 def _parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     try:
-        return parser.instantiate(parser.parse_args(arguments))
+        return parser.instantiate(parser.parse_args(list(_with_brackets(arguments))))
     except (ArgumentError, TypeError) as error:
-        raise InvalidRequest(f"{' '.join(str(error).split())}; `{parser.prog} --help` tells the options") from None
+        raise InvalidRequest(f"{readable(error)}; `{parser.prog} --help` tells the options") from None
+
+
+def _with_brackets(arguments: list[str]) -> Iterator[str]:
+    """``--seeds 0,1`` as ``--seeds [0,1]``."""
+    expected = False
+    for argument in arguments:
+        name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        wanted = name in _LISTS if equals else expected
+        if wanted and re.fullmatch(r"[\w-]+(\s*,\s*[\w-]+)*", value) and value != "null":
+            value = f"[{value}]"
+        yield f"{name}{equals}{value}"
+        expected = argument in _LISTS
 
 
 def _quiet() -> None:
@@ -214,12 +233,15 @@ def _compare(arguments: list[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="delete training results that were made another way")
     options = _parse(parser, arguments)
     _quiet()
+    paths = [Path(run).resolve() for run in options.runs]
+    if len(set(paths)) != len(paths):
+        raise InvalidRequest(f"runs: a folder stands twice in {', '.join(options.runs)}; name each run once")
     from experiments.compare import compare
     from experiments.run_folder import find_run
 
     runs = [find_run(Path(run)) for run in options.runs]
     out = Path(options.out) if options.out is not None else runs[0].report
-    names = [name for name in options.baselines.split(",") if name]
+    names = [name.strip() for name in options.baselines.split(",") if name.strip()]
     compare(runs, [read_config(run.config) for run in runs], names, out, overwrite=options.overwrite)
     print((out / "comparison.md").read_text(encoding="utf-8"))
     print(f"report: {out}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from experiments.config import SearchConfig
 from experiments.files import write_text
 from experiments.plot import plot_results
 from experiments.retrain import Result, retrain_all
-from experiments.run_folder import RunFolder
+from experiments.run_folder import RunFolder, check_writable, first_difference
 from experiments.search import found
 from experiments.task import load_images
 from search_space.architecture import Architecture
@@ -91,15 +91,19 @@ def compare(
     for run, config in zip(runs, configs, strict=True):
         same = (config.data, config.retrain, config.seed) == (first.data, first.retrain, first.seed)
         if not same:
+            mine, other = (
+                {"data": asdict(c.data), "retrain": asdict(c.retrain), "seed": c.seed} for c in (first, config)
+            )
             raise InvalidRequest(
-                f"run: {run.path} has other data, retraining or seed than {runs[0].path}; a table of both would not"
-                " be fair"
+                f"run: {run.path} has other data, retraining or seed than {runs[0].path}"
+                f" ({first_difference(mine, other)}); a table of both would not be fair"
             )
         _require_winner(run)
     if len(set(baselines)) != len(baselines):
         raise InvalidRequest(f"baselines: a name stands twice in {', '.join(baselines)}")
     skeleton = found(runs[0])
     hand_designed = {name: _baseline(name, skeleton, first.space.width) for name in baselines}
+    check_writable("out", out)
     data = load_images(first.data, first.seed)
     results = [
         retrain_winner(run, config, data=data, overwrite=overwrite) for run, config in zip(runs, configs, strict=True)
@@ -120,8 +124,11 @@ def compare(
 def _distinct_names(results: list[Result], runs: list[RunFolder]) -> list[Result]:
     """Name winners of the same strategy by their run's folder as well."""
     names = [result.name for result in results]
+    folders = [run.path.resolve() for run in runs]
+    short = [folder.name for folder in folders]
+    labels = short if len(set(short)) == len(short) else [str(folder) for folder in folders]
     return [
-        replace(result, name=f"{result.name} ({runs[i].path.name})") if names.count(result.name) > 1 else result
+        replace(result, name=f"{result.name} ({labels[i]})") if names.count(result.name) > 1 else result
         for i, result in enumerate(results)
     ]
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from evaluators.recipes import Recipe
+from experiments.complaints import readable
 from search_space.errors import InvalidRequest
 from strategies.budget import Budget
 from strategies.names import STRATEGIES
@@ -79,7 +80,7 @@ class StrategyConfig:
         try:
             parsed = parser.parse_object({"options": self.options})
         except (ArgumentError, TypeError) as error:
-            raise InvalidRequest(f"strategy: {' '.join(str(error).split())}") from None
+            raise InvalidRequest(f"strategy.{readable(error)}") from None
         return parser.instantiate(parsed).options
 
 
@@ -100,6 +101,8 @@ class RetrainConfig:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise InvalidRequest(f"retrain.seeds: {self.seeds} must be one or more different whole numbers")
+        for seed in self.seeds:
+            _check_seed("retrain.seeds", seed)
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,14 @@ class SearchConfig:
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
+        _check_seed("seed", self.seed)
         self.strategy.typed_options()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dicts, for YAML."""
         return asdict(self)
+
+
+def _check_seed(where: str, seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise InvalidRequest(f"{where}: {seed} is no seed; give a whole number from 0 to {2**32 - 1}")

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from experiments.complaints import check_keys, readable
 from experiments.config import SearchConfig
 from search_space.errors import InvalidRequest
 
@@ -35,6 +36,8 @@ def read_config(path: Path) -> SearchConfig:
     """The config in a YAML file; InvalidRequest names the file and the key or value that is wrong."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidRequest(f"config: {path} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"config: {path} is not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
@@ -44,12 +47,13 @@ def read_config(path: Path) -> SearchConfig:
 
 def make_config(values: Mapping[str, Any], where: str) -> SearchConfig:
     """The config of nested dicts; ``where`` is named in errors."""
+    check_keys(values, SearchConfig, f"config: {where}: ")
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(SearchConfig)
     try:
         return from_options(parser.instantiate(parser.parse_object(dict(values))))
     except (ArgumentError, TypeError) as error:
-        raise InvalidRequest(f"config: {where}: {' '.join(str(error).split())}") from None
+        raise InvalidRequest(f"config: {where}: {readable(error)}") from None
 
 
 def from_options(options: Namespace) -> SearchConfig:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from experiments.files import write_text
+from experiments.files import replacing, write_text
 from experiments.retrain import DATA_FILE, RESULT_FILE
-from experiments.run_folder import RunFolder
+from experiments.run_folder import RunFolder, check_writable
 from search_space.errors import InvalidRequest
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
 
@@ -47,7 +47,9 @@ def read(path):
     size, channels = DATA["image_size"], DATA["channels"]
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-    image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
     return torch.tensor(list(image.tobytes()), dtype=torch.uint8).view(1, size, size, channels).permute(0, 3, 1, 2)
 
 
@@ -81,12 +83,12 @@ def export(run: RunFolder, to: Path, *, seed: int | None = None, overwrite: bool
         raise InvalidRequest(
             f"seed: {seed} was not trained; trained are {', '.join(path.name.removeprefix('seed') for path in done)}"
         )
-    if to.exists() and not to.is_dir():
-        raise InvalidRequest(f"to: {to} is a file; give a folder")
+    check_writable("to", to)
     if to.is_dir() and any(to.iterdir()) and not overwrite:
         raise InvalidRequest(f"to: {to} is not empty; give another folder or --overwrite")
     to.mkdir(parents=True, exist_ok=True)
     for path in (home / ARCHITECTURE_FILE, source / WEIGHTS_FILE, source / DATA_FILE):
-        shutil.copyfile(path, to / path.name)
+        with replacing(to / path.name) as temporary:
+            shutil.copyfile(path, temporary)
     write_text(to / "load.py", _LOADER)
     return to

@@ -5,10 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+#: what `replacing`, the resume points and the writers of architectures and weights call their temporary files
+_TEMPORARY = re.compile(
+    r"\.(config|provenance|metrics|architectures|winner|about|architecture|weights|data|result|last|supernet|load"
+    r"|comparison|accuracy_macs)(\.[a-z]+)?\.[a-z0-9_]+(\.[a-z]+)?"
+)
 
 
 @contextmanager
@@ -38,6 +45,18 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def sweep(folder: Path) -> None:
+    """Delete the temporary files that a killed process left in ``folder``."""
+    for entry in folder.iterdir():
+        if is_temporary(entry):
+            entry.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether ``path`` is a file that is still being written, or was when its writer was killed."""
+    return _TEMPORARY.fullmatch(path.name) is not None and path.is_file()
+
+
 class Table:
     """A CSV file that grows row by row; a row that a killed run left unfinished is dropped on opening."""
 
@@ -45,9 +64,11 @@ class Table:
         self.path = path
         self.columns = list(columns)
         self.rows: list[dict[str, str]] = []
+        self._torn = False
         if path.exists():
             text = path.read_text(encoding="utf-8")
             whole = text[: text.rfind("\n") + 1]  # a row counts once its line end is on disk
+            self._torn = whole != text
             self.rows = [
                 row for row in csv.DictReader(whole.splitlines()) if None not in row and None not in row.values()
             ]
@@ -56,17 +77,18 @@ class Table:
         """Replace the rows and the file."""
         self.rows = list(rows)
         with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, self.columns)
+            writer = csv.DictWriter(stream, self.columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
+        self._torn = False
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one row and put it on disk; values are kept as text."""
-        if not self.path.exists() or not self.rows:
+        if self._torn or not self.rows or not self.path.exists():
             self.keep(self.rows)
         text = {column: str(row.get(column, "")) for column in self.columns}
         with self.path.open("a", newline="", encoding="utf-8") as stream:
-            csv.DictWriter(stream, self.columns).writerow(text)
+            csv.DictWriter(stream, self.columns, lineterminator="\n").writerow(text)
             stream.flush()
             os.fsync(stream.fileno())
         self.rows.append(text)

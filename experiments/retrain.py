@@ -13,8 +13,9 @@ from evaluators.images import ImageData
 from evaluators.retraining import retrain
 from evaluators.trainer import CHECKPOINT_FILE, Accelerator
 from experiments.config import RetrainConfig
-from experiments.files import read_json, write_json
+from experiments.files import is_temporary, read_json, sweep, write_json
 from experiments.records import metrics_writer
+from experiments.run_folder import check_writable, first_difference
 from search_space.architecture import Architecture
 from search_space.errors import InvalidRequest
 from search_space.network_cost import cost
@@ -23,6 +24,7 @@ from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, save_weights
 
 RESULT_FILE = "result.json"
 DATA_FILE = "data.json"
+ABOUT_FILE = "about.json"
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,15 @@ def retrain_all(
         "train_on": config.train_on,
         "data": data_config,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, architecture, about, overwrite=overwrite)
     results = []
     for seed in config.seeds:
         home = folder / f"seed{seed}"
         home.mkdir(exist_ok=True)
+        sweep(home)
         if not (home / RESULT_FILE).exists():
             _train_one(name, architecture, data, config, seed, home, accelerator)
+        (home / CHECKPOINT_FILE).unlink(missing_ok=True)
         results.append(read_json(home / RESULT_FILE))
     return Result(
         name=name,
@@ -86,19 +89,27 @@ def retrain_all(
 
 
 def _claim(folder: Path, architecture: Architecture, about: dict[str, Any], *, overwrite: bool) -> None:
-    """Make sure that what ``folder`` holds was made the same way, or clear it."""
-    recorded, known = folder / "about.json", folder / ARCHITECTURE_FILE
-    if recorded.exists() and known.exists():
-        same = read_json(recorded) == about and load_architecture(known) == architecture
-        if not same and not overwrite:
-            raise InvalidRequest(
-                f"{folder} holds results of another architecture, recipe or data; --overwrite deletes them"
-            )
-        if overwrite:
+    """Make sure that what ``folder`` holds was made the same way, or clear it if ``overwrite``."""
+    check_writable("out", folder)
+    recorded, known = folder / ABOUT_FILE, folder / ARCHITECTURE_FILE
+    if recorded.exists():
+        difference = first_difference(read_json(recorded), about)
+        if difference is None and known.exists() and load_architecture(known) != architecture:
+            difference = "the architecture is another one"
+        if difference is not None:
+            if not overwrite:
+                raise InvalidRequest(
+                    f"out: {folder} holds results made another way: {difference}; --overwrite deletes them"
+                )
             for old in folder.glob("seed*/*"):
                 old.unlink()
-    save_architecture(architecture, known)
+    elif folder.is_dir() and (foreign := sorted(entry.name for entry in folder.iterdir() if not is_temporary(entry))):
+        raise InvalidRequest(f"out: {folder} holds {foreign[0]}, which is no result of retraining; give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    # first: it marks the folder as ours
     write_json(recorded, about)
+    save_architecture(architecture, known)
 
 
 def _train_one(
@@ -147,5 +158,4 @@ def _train_one(
             "device": "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else torch.cuda.get_device_name(),
         },
     )
-    (home / CHECKPOINT_FILE).unlink(missing_ok=True)
     print(f"{name}, seed {seed}: test accuracy {trained.accuracy:.2%} ({trained.seconds:.0f} s)")

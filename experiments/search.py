@@ -50,9 +50,10 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     device = pick_accelerator(config.accelerator)
     run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
     if run.winner.exists():
+        (run.search / CHECKPOINT_FILE).unlink(missing_ok=True)
         print(f"{out}: the search is finished; nothing to do")
         return run
-    logging.getLogger("nni").setLevel(logging.ERROR)
+    logging.getLogger("nni").setLevel(logging.CRITICAL)  # it announces exceptions, which we report ourselves
     options = config.strategy.typed_options()
     if isinstance(options, EvolutionOptions):
         winner = _evolve(config, options, task, run, device)
@@ -126,7 +127,8 @@ def _differentiate(config: SearchConfig, options: DifferentiableOptions, task: T
     winner = task.space.architecture(sample)
     chosen = task.feasible.table.indices(sample)
     record = ScoreRecord(run.architectures, "log_probability")
-    record.add(winner, float(sum(scores[label][i] for label, i in zip(task.space.labels, chosen, strict=True))))
+    if not record.scored:  # a run killed right behind this has its row already
+        record.add(winner, float(sum(scores[label][i] for label, i in zip(task.space.labels, chosen, strict=True))))
     return winner
 
 

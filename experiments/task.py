@@ -32,6 +32,8 @@ def check_request(config: SearchConfig) -> None:
     pick_accelerator(config.accelerator)
     classes = len(class_names(config.data.name))
     channels = (1, 3) if config.data.channels == "auto" else (config.data.channels,)
+    if config.data.name == "digits" and config.data.channels == "auto":
+        channels = (1,)  # they are grey
     refused = None
     for count in channels:
         try:

@@ -19,6 +19,11 @@ def _require_int(where: str, value: object, least: int) -> None:
         raise InvalidRequest(f"{where}: {value!r} must be a whole number of at least {least}")
 
 
+def _require_stride(where: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value not in (1, 2):
+        raise InvalidRequest(f"{where}: {value!r} must be 1 or 2")
+
+
 def _require_activation(where: str, value: str) -> None:
     if value not in ACTIVATIONS:
         raise InvalidRequest(f"{where}: {value!r} is unknown; known are {', '.join(ACTIVATIONS)}")
@@ -85,8 +90,7 @@ class Block:
             _require_int(f"{where}.{name}", getattr(self, name), 1)
         for name in ("expanded_channels", "se_channels"):
             _require_int(f"{where}.{name}", getattr(self, name), 0)
-        if self.stride not in (1, 2):
-            raise InvalidRequest(f"{where}.stride: {self.stride!r} must be 1 or 2")
+        _require_stride(f"{where}.stride", self.stride)
         _require_activation(f"{where}.activation", self.activation)
         keeps_shape = self.stride == 1 and self.in_channels == self.out_channels
         if self.residual and not keeps_shape:
@@ -121,8 +125,10 @@ class Block:
                 f"{where}.operator: skip is impossible, as {self.in_channels} channels at stride {self.stride} become"
                 f" {self.out_channels}; it needs stride 1 and equal channels"
             )
-        if self.expanded_channels or self.se_channels or self.residual:
-            raise InvalidRequest(f"{where}: skip has no layers, so expanded_channels, se_channels and residual must go")
+        if self.expanded_channels or self.se_channels or self.se_bias or self.residual:
+            raise InvalidRequest(
+                f"{where}: skip has no layers, so expanded_channels, se_channels, se_bias and residual must go"
+            )
 
 
 @dataclass(frozen=True)
@@ -164,12 +170,13 @@ class Architecture:
         _require_int("in_channels", self.in_channels, 1)
         _require_int("classes", self.classes, 2)
         _require_int("stem.channels", self.stem.channels, 1)
-        if self.stem.stride not in (1, 2):
-            raise InvalidRequest(f"stem.stride: {self.stem.stride!r} must be 1 or 2")
+        _require_stride("stem.stride", self.stem.stride)
         _require_activation("stem.activation", self.stem.activation)
         _require_int("head.channels", self.head.channels, 0)
         _require_int("head.features", self.head.features, 0)
         _require_activation("head.activation", self.head.activation)
+        if not isinstance(self.blocks, tuple):  # a list would make the value mutable and unhashable
+            raise InvalidRequest(f"blocks: {type(self.blocks).__name__} must be a tuple")
         if not self.blocks:
             raise InvalidRequest("blocks: empty; an architecture needs at least one block")
         channels = self.stem.channels

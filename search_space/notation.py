@@ -126,13 +126,7 @@ def parse(text: str) -> Architecture:
     stem = Stem(stem_tokens.number("c", "channels"), stem_tokens.number("s", "stride"), stem_tokens.activation())
     stem_tokens.end()
 
-    blocks = []
-    channels = stem.channels
-    for index, part in enumerate(parts[2:-1]):
-        block = _parse_block(_Tokens(f"part {index + 3} (block {index})", part), channels)
-        channels = block.out_channels
-        blocks.append(block)
-
+    # before the blocks, or a last part that is no head would be taken for one of them
     head_tokens = _Tokens(f"part {len(parts)} (head)", parts[-1])
     if head_tokens.take("head") != "head":
         raise head_tokens.error("does not begin with 'head'")
@@ -143,6 +137,14 @@ def parse(text: str) -> Architecture:
         activation=head_tokens.activation(),
     )
     head_tokens.end()
+
+    blocks = []
+    channels = stem.channels
+    for index, part in enumerate(parts[2:-1]):
+        block = _parse_block(_Tokens(f"part {index + 3} (block {index})", part), channels)
+        channels = block.out_channels
+        blocks.append(block)
+
     return Architecture(macro, int(match[2]), int(match[1]), classes, stem, tuple(blocks), head, orthonormal)
 
 

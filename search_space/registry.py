@@ -117,7 +117,7 @@ class OperatorRegistry(Mapping[str, Operator]):
         if name in self._operators:
             raise ValueError(f"operator name {name!r} is already registered by {type(self._operators[name]).__name__}")
         # the notation and NNI's module names both need plain tokens
-        if name == "skip" or not all(c.isascii() and (c.islower() or c.isdigit() or c == "_") for c in name):
+        if name in ("", "skip") or not all(c.isascii() and (c.islower() or c.isdigit() or c == "_") for c in name):
             raise ValueError(f"operator name {name!r} is reserved or not made of lower-case letters, digits and '_'")
         self._operators[name] = operator
 

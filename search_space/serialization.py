@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_origin, get_type_hints
@@ -67,13 +66,12 @@ def save_architecture(architecture: Architecture, path: Path | str) -> None:
     """Write the JSON form to ``path``, whole or not at all."""
     path = Path(path)
     text = json.dumps(to_json(architecture), indent=2) + "\n"
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -86,7 +84,9 @@ def load_architecture(path: Path | str) -> Architecture:
         raise InvalidRequest(f"architecture file: {path} does not exist") from None
     except IsADirectoryError:
         raise InvalidRequest(f"architecture file: {path} is a folder, not a file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise InvalidRequest(f"architecture file: {path} cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers or nesting beyond Python's limits
         raise InvalidRequest(f"architecture file: {path} is not JSON ({error})") from None
     try:
         return from_json(data)

@@ -42,7 +42,7 @@ def save_weights(module: nn.Module, path: Path | str) -> None:
 def load_weights(module: nn.Module, path: Path | str) -> None:
     """Fill ``module`` from ``path``; InvalidRequest if the file is missing, damaged or of another architecture."""
     if not Path(path).is_file():
-        raise InvalidRequest(f"weights: {path} does not exist")
+        raise InvalidRequest(f"weights: {path} {'is no file' if Path(path).exists() else 'does not exist'}")
     try:
         tensors = safetensors.torch.load_file(str(path))
     except safetensors.SafetensorError as error:

@@ -59,10 +59,6 @@ class BudgetedDartsModule(DartsLightningModule):
                     module.generator = self.generator
         return self._supernet_modules
 
-    def probabilities(self) -> dict[str, Tensor]:
-        """{label: softmax of its architecture parameters}, with gradient."""
-        return {label: torch.softmax(alpha, -1) for label, alpha in self.alphas.items()}
-
     def arch_parameters(self) -> list[nn.Parameter]:
         return list(self.alphas.values())
 
@@ -97,21 +93,21 @@ class BudgetedDartsModule(DartsLightningModule):
             loss = _loss(self.training_module.training_step(batch, 2 * batch_idx))
         finally:
             self.training_module.log = self.log
-        loss = loss + self.budget_penalty(self.probabilities())
         optimizer.zero_grad()
         self.manual_backward(loss, inputs=self.arch_parameters())
+        self.budget_penalty.add_gradients(self.alphas)
         optimizer.step()
-        self.budget_penalty.update(self.probabilities())
+        self.budget_penalty.update(self.alphas)
         self._log_architecture(batch_idx)
 
     @torch.no_grad()
     def _log_architecture(self, batch_idx: int) -> None:
         if batch_idx % self.log_prob_every_n_step:
             return
-        probabilities = self.probabilities()
-        entropy = torch.stack([-(p * p.clamp_min(1e-12).log()).sum() for p in probabilities.values()]).mean()
+        probabilities = [torch.softmax(alpha, -1) for alpha in self.alphas.values()]
+        entropy = torch.stack([-(p * p.clamp_min(1e-12).log()).sum() for p in probabilities]).mean()
         self.log("architecture_entropy", entropy)
-        for metric, expected in self.budget_penalty.expected(probabilities).items():
+        for metric, expected in self.budget_penalty.expected(self.alphas).items():
             self.log(f"expected_{metric}", expected)
 
     def _log_nothing(self, *args: Any, **kwargs: Any) -> None:
@@ -160,7 +156,7 @@ class DARTS(NniDARTS):
         arc_betas: tuple[float, float] = (0.5, 0.999),
         arc_weight_decay: float = 1e-3,
         temperature: tuple[float, float] = (2.0, 0.2),
-        multiplier_rate: float = 0.1,
+        multiplier_rate: float = 0.2,
         gradient_clip_val: float | None = 5.0,
         log_prob_every_n_step: int = 10,
         warmup_epochs: int = 0,

@@ -23,7 +23,7 @@ class DifferentiableOptions:
     arc_learning_rate: float = 0.02
     arc_weight_decay: float = 1e-3
     warmup_epochs: int = 0
-    multiplier_rate: float = 0.1
+    multiplier_rate: float = 0.2
     gradient_clip: float | None = 5.0
 
     def __post_init__(self) -> None:

@@ -50,7 +50,7 @@ class SinglePathLayer(DifferentiableMixedLayer):
         self._sampled = int(logits.argmax())
         if alpha.requires_grad and torch.is_grad_enabled():
             relaxed = torch.softmax(logits / self.tau, -1)[self._sampled]
-            self._weight = 1 + relaxed - relaxed.detach()
+            self._weight = (relaxed - relaxed.detach()) + 1  # in this order it is exactly 1
         return {self.label: self.names[self._sampled]}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

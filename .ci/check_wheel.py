@@ -1,0 +1,26 @@
+"""Run by an environment that holds only sepnas's wheel (dependencies come by PYTHONPATH): is it whole?"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import evaluators
+import experiments.config_file
+import search_space
+import strategies
+
+for package in (search_space, strategies, evaluators, experiments):
+    location = Path(package.__file__ or "").resolve()
+    assert Path(sys.prefix).resolve() in location.parents, f"{package.__name__} comes from {location}"
+assert experiments.config_file.bundled_names(), "the bundled configs are missing"
+network = search_space.build(search_space.baseline("mobilenetv3-small-xsep"))
+cost = search_space.cost(network.architecture)
+assert (cost.macs, cost.params) == (16_707_072, 1_506_314), cost
+from search_space.space import SepConvSpace  # noqa: E402 -- NNI is imported last, when the rest is known to work
+
+assert SepConvSpace(operators=["dw_k3", "skip"]).search_space.size == 2**7
+done = subprocess.run(
+    [str(Path(sys.prefix) / "bin" / "sepnas"), "cost", "mobilenetv3-small", "--json"], capture_output=True, text=True
+)
+assert '"macs": 17507328' in done.stdout, done
+print(f"wheel: imported from {Path(sys.prefix)}, command works")

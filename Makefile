@@ -1,0 +1,51 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up .venv first (Python 3.11 or 3.12).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := .ci/constraints.txt
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup demo test lint types wheel check clean
+
+help:
+	@echo "make demo    the whole job on embedded images, into sepnas-demo/"
+	@echo "make test    the tests"
+	@echo "make check   lint, types, tests and the wheel: what CI runs"
+	@echo "make clean   remove .venv and everything that was made"
+
+setup: $(INSTALLED)
+
+# torch first and by its exact version: an open range would fetch the newest CUDA build
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Python 3.11 or 3.12 is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/sepnas demo --out sepnas-demo --overwrite
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+# the wheel, imported outside the checkout with nothing of the checkout on the path
+wheel: $(INSTALLED)
+	rm -rf dist build/wheel-check
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv --without-pip build/wheel-check
+	$(BIN)/python -m pip --python build/wheel-check/bin/python install --quiet --no-deps dist/*.whl
+	cd build/wheel-check && PYTHONPATH="$$(../../$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+	  bin/python ../../.ci/check_wheel.py
+
+check: lint types test wheel
+
+clean:
+	rm -rf $(VENV) dist build sepnas-demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,504 @@
+"""Searches on disk: what a run leaves, that it is repeatable, and that no interruption changes or loses anything."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace as with_fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import experiments.search as search_module
+import experiments.task as task_module
+from evaluators import trainer as trainer_module
+from evaluators.images import ImageData, ImageSet
+from experiments.cli import main
+from experiments.config_file import read_config
+from experiments.files import Table
+from search_space.network_cost import cost
+from search_space.notation import parse
+from search_space.serialization import load_architecture
+
+ROOT = Path(__file__).resolve().parent.parent
+OPERATORS = ["dw_k3", "sep_k3", "skip"]
+BUDGET = 60_000
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "gdas": {"name": "gdas"},
+    "darts": {"name": "darts", "options": {"warmup_epochs": 1}},
+    "evolution": {"name": "evolution", "options": {"trials": 6, "population_size": 3, "sample_size": 2}},
+    "training": {
+        "name": "evolution",
+        "options": {"trials": 3, "population_size": 2, "sample_size": 1, "scoring": "training"},
+    },
+}
+RUN_FILES = {
+    "config.yaml",
+    "provenance.json",
+    "metrics.csv",
+    "architectures.csv",
+    "winner.json",
+}
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing may catch it and go on."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums depend on the number of threads in their last digits, and these networks are too small for more than one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def config(folder: Path, strategy: str, **search: Any) -> Path:
+    """A config file whose search takes about a second."""
+    values = {
+        "data": {"name": "digits", "image_size": 8, "max_train_images": 80},
+        "space": {"width": 0.25, "operators": OPERATORS},
+        "budget": {"max_macs": BUDGET},
+        "strategy": STRATEGIES[strategy],
+        "search": {"epochs": 2, "batch_size": 32, "learning_rate": 0.05, **search},
+        "accelerator": "cpu",
+    }
+    path = folder / f"{strategy}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def run(folder: Path, strategy: str, *more: str, name: str = "run") -> Path:
+    out = folder / name
+    assert main(["search", str(config(folder, strategy)), "--out", str(out), *more]) == 0
+    return out
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def outcome(out: Path) -> tuple[str, list[dict[str, str]], list[dict[str, str]]]:
+    """All that must not depend on how often a search was interrupted."""
+    metrics = [{key: value for key, value in row.items() if key != "seconds"} for row in rows(out / "metrics.csv")]
+    return (out / "winner.json").read_text(), rows(out / "architectures.csv"), metrics
+
+
+def everything(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module", params=["gdas", "darts", "evolution", "training"])
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """(strategy, folder of its finished run)."""
+    return request.param, run(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module", params=["gdas", "evolution"])
+def resumable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """(strategy, folder of a run that was never interrupted)."""
+    return request.param, run(tmp_path_factory.mktemp(f"whole-{request.param}"), request.param)
+
+
+# --- what a run leaves ---
+
+
+def test_the_winner_is_inside_the_budget_and_on_record(finished: tuple[str, Path]) -> None:
+    _, out = finished
+    winner = load_architecture(out / "winner.json")
+    assert cost(winner).macs <= BUDGET
+    assert {block.operator for block in winner.blocks} <= set(OPERATORS)
+    assert (winner.image_size, winner.in_channels, winner.classes) == (8, 1, 10)
+    assert str(winner) in [row["architecture"] for row in rows(out / "architectures.csv")]
+
+
+def test_a_run_holds_the_documented_files_and_no_other(finished: tuple[str, Path]) -> None:
+    strategy, out = finished
+    wanted = RUN_FILES | ({"search/supernet.safetensors"} if strategy == "evolution" else set())
+    if strategy == "training":
+        wanted -= {"metrics.csv"}  # there is no supernet
+    assert set(everything(out)) == wanted
+
+
+def test_scored_architectures_have_their_cost_and_the_best_one_wins(finished: tuple[str, Path]) -> None:
+    strategy, out = finished
+    scored = rows(out / "architectures.csv")
+    assert list(scored[0]) == ["trial", "measure", "score", "macs", "params", "architecture"]
+    assert [int(row["trial"]) for row in scored] == list(range(len(scored)))
+    assert len({row["architecture"] for row in scored}) == len(scored)
+    for row in scored:
+        own = cost(parse(row["architecture"]))
+        assert (int(row["macs"]), int(row["params"])) == (own.macs, own.params)
+        assert own.macs <= BUDGET
+    if strategy in ("gdas", "darts"):
+        assert [row["measure"] for row in scored] == ["log_probability"]
+        assert float(scored[0]["score"]) < 0
+    else:
+        assert {row["measure"] for row in scored} == {"validation_accuracy"}
+        assert len(scored) == STRATEGIES[strategy]["options"]["trials"]
+        assert all(0 <= float(row["score"]) <= 1 for row in scored)
+        best = max(float(row["score"]) for row in scored)
+        winner = str(load_architecture(out / "winner.json"))
+        assert winner in [row["architecture"] for row in scored if float(row["score"]) == best]
+
+
+def test_metrics_have_a_row_an_epoch(finished: tuple[str, Path]) -> None:
+    strategy, out = finished
+    if strategy == "training":
+        return
+    metrics = rows(out / "metrics.csv")
+    assert [(row["phase"], row["epoch"]) for row in metrics] == [("search", "0"), ("search", "1")]
+    for row in metrics:
+        assert float(row["train_loss"]) > 0
+        assert 0 <= float(row["train_accuracy"]) <= 1
+        assert float(row["seconds"]) >= 0
+    if strategy == "gdas":
+        assert all(float(row["expected_macs"]) > 0 and float(row["architecture_entropy"]) > 0 for row in metrics)
+
+
+def test_the_config_on_disk_is_the_whole_resolved_one(finished: tuple[str, Path]) -> None:
+    strategy, out = finished
+    config_on_disk = read_config(out / "config.yaml")
+    assert config_on_disk == read_config(out.parent / f"{strategy}.yaml")
+    written = yaml.safe_load((out / "config.yaml").read_text())
+    assert set(written) == {
+        "data", "space", "budget", "strategy", "search", "retrain", "seed", "accelerator"
+    }  # fmt: skip
+    assert written["data"]["on_corrupt"] == "refuse"
+    assert written["budget"]["max_macs"] == BUDGET
+
+
+def test_provenance_says_what_made_the_run(finished: tuple[str, Path]) -> None:
+    made = json.loads((finished[1] / "provenance.json").read_text())
+    assert made["seed"] == 0
+    assert made["accelerator"] == "cpu"
+    assert made["versions"]["torch"] == torch.__version__
+    assert made["versions"]["nni"] == "3.0"
+    assert {"command", "time", "machine", "processor", "cores", "threads", "python", "revision"} <= set(made)
+
+
+def test_files_of_a_run_are_as_readable_as_each_other(finished: tuple[str, Path]) -> None:
+    modes = {path.stat().st_mode & 0o777 for path in finished[1].iterdir() if path.is_file()}
+    assert len(modes) == 1
+
+
+# --- seeds ---
+
+
+def test_the_same_seed_gives_the_same_search_and_another_seed_another(
+    resumable: tuple[str, Path], tmp_path: Path
+) -> None:
+    strategy, whole = resumable
+    assert outcome(run(tmp_path, strategy, name="again")) == outcome(whole)
+    assert outcome(run(tmp_path, strategy, "--seed", "1", name="other")) != outcome(whole)
+
+
+def test_the_global_random_state_has_no_say(resumable: tuple[str, Path], tmp_path: Path) -> None:
+    strategy, whole = resumable
+    torch.manual_seed(987)
+    assert outcome(run(tmp_path, strategy)) == outcome(whole)
+
+
+# --- the test split ---
+
+
+def test_a_search_never_sees_the_test_split(
+    resumable: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategy, whole = resumable
+
+    def load_poisoned(*args: Any, **kwargs: Any) -> ImageData:
+        data = load(*args, **kwargs)
+        wrong = (data.test.labels + 1) % len(data.classes)
+        return with_fields(data, test=ImageSet(255 - data.test.images, wrong))
+
+    load = task_module.load_data
+    monkeypatch.setattr(task_module, "load_data", load_poisoned)
+    assert outcome(run(tmp_path, strategy)) == outcome(whole)
+
+
+def test_scoring_by_training_never_sees_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Guarded(ImageData):
+        @property
+        def test(self) -> ImageSet:  # type: ignore[override]
+            raise AssertionError("a search looked at the test split")
+
+    def load_guarded(*args: Any, **kwargs: Any) -> ImageData:
+        data = load(*args, **kwargs)
+        guarded = object.__new__(Guarded)
+        guarded.__dict__.update({key: value for key, value in vars(data).items() if key != "test"})
+        return guarded
+
+    load = task_module.load_data
+    monkeypatch.setattr(task_module, "load_data", load_guarded)
+    monkeypatch.setattr(task_module, "describe", lambda data: "guarded")
+    run(tmp_path, "training")
+
+
+# --- interruptions ---
+
+
+def failing_replace(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException, *, after: bool) -> None:
+    """Make the ``at``-th renaming of a file raise, before it is done or right after; all that follow are undone."""
+    calls = 0
+
+    def replace(source: Any, target: Any, **more: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at + 1 and not after:
+            raise error
+        rename(source, target, **more)
+        if calls == at + 1:
+            raise error
+
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", replace)
+
+
+def number_of_replaces(strategy: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    calls = 0
+
+    def replace(*args: Any, **more: Any) -> None:
+        nonlocal calls
+        calls += 1
+        rename(*args, **more)
+
+    rename = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        run(folder, strategy, name="counted")
+    return calls
+
+
+def test_wherever_the_disk_fills_up_the_run_resumes_to_the_same_result(
+    resumable: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategy, whole = resumable
+    count = number_of_replaces(strategy, tmp_path, monkeypatch)
+    assert count >= 7  # provenance, config, metrics, two resume points, architectures, winner
+    given = str(config(tmp_path, strategy))
+    for at in range(count):
+        out = tmp_path / f"full{at}"
+        with monkeypatch.context() as patch:
+            failing_replace(patch, at, OSError(errno.ENOSPC, "No space left on device"), after=False)
+            capsys.readouterr()
+            assert main(["search", given, "--out", str(out)]) == 2, f"write {at}"
+        complaint = last_complaint(capsys)
+        assert "no space left" in complaint
+        assert "--resume" in complaint
+        assert main(["search", given, "--out", str(out), "--resume"]) == 0, f"write {at}"
+        assert outcome(out) == outcome(whole), f"write {at}"
+        assert set(everything(out)) == set(everything(whole))
+
+
+def test_wherever_it_is_killed_the_run_resumes_to_the_same_result(
+    resumable: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategy, whole = resumable
+    count = number_of_replaces(strategy, tmp_path, monkeypatch)
+    given = str(config(tmp_path, strategy))
+    for at in range(1, count):  # the first is provenance.json: as good as nothing written
+        out = tmp_path / f"killed{at}"
+        with monkeypatch.context() as patch:
+            failing_replace(patch, at, Killed(), after=True)
+            with pytest.raises(Killed):
+                main(["search", given, "--out", str(out)])
+        assert main(["search", given, "--out", str(out), "--resume"]) == 0, f"write {at}"
+        assert outcome(out) == outcome(whole), f"write {at}"
+        assert set(everything(out)) == set(everything(whole))
+
+
+def last_complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that begins with "sepnas: "; progress bars may have drawn over lines before it."""
+    complaints = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if "sepnas: " in line]
+    assert len(complaints) == 1
+    assert complaints[0].startswith("sepnas: ")
+    return complaints[0]
+
+
+@pytest.mark.parametrize("trial", [0, 2, 5])
+def test_evolution_killed_between_two_scores_asks_for_the_same_architectures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: int
+) -> None:
+    whole = run(tmp_path, "training" if trial == 2 else "evolution", name="whole")
+    given = str(next(tmp_path.glob("*.yaml")))
+    scored: list[Any] = []
+
+    def add(self: Any, architecture: Any, score: float) -> None:
+        if len(scored) == trial:
+            # half a row on disk, as a killed writer leaves it
+            with self._table.path.open("a") as stream:
+                stream.write(f"{trial},validation_acc")
+            raise Killed
+        scored.append(architecture)
+        original(self, architecture, score)
+
+    original = search_module.ScoreRecord.add
+    with monkeypatch.context() as patch:
+        patch.setattr(search_module.ScoreRecord, "add", add)
+        with pytest.raises(Killed):
+            main(["search", given, "--out", str(tmp_path / "out")])
+    assert main(["search", given, "--out", str(tmp_path / "out"), "--resume"]) == 0
+    if (whole / "metrics.csv").exists():
+        assert outcome(tmp_path / "out") == outcome(whole)
+    else:
+        assert rows(tmp_path / "out" / "architectures.csv") == rows(whole / "architectures.csv")
+
+
+def test_scored_architectures_are_not_judged_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(tmp_path, "training", name="whole")
+    (whole / "winner.json").unlink()
+    kept = (whole / "architectures.csv").read_text().splitlines(keepends=True)
+    (whole / "architectures.csv").write_text("".join(kept[:3]))  # header and two of three
+    judged = []
+
+    def counting(*args: Any, **more: Any) -> Any:
+        judged.append(args[0])
+        return original(*args, **more)
+
+    original = search_module.retrain
+    monkeypatch.setattr(search_module, "retrain", counting)
+    assert main(["search", str(tmp_path / "training.yaml"), "--out", str(whole), "--resume"]) == 0
+    assert len(judged) == 1
+    assert (whole / "architectures.csv").read_text().splitlines(keepends=True) == kept
+
+
+def test_a_sigkill_between_epochs_loses_nothing(tmp_path: Path) -> None:
+    given = config(tmp_path, "gdas", epochs=12)
+    assert main(["search", str(given), "--out", str(tmp_path / "whole")]) == 0
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "experiments.cli", "search", str(given), "--out", str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 100
+        while not (out / "search" / trainer_module.CHECKPOINT_FILE).exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (out / "winner.json").exists()
+    assert main(["search", str(given), "--out", str(out), "--resume"]) == 0
+    assert outcome(out) == outcome(tmp_path / "whole")
+    assert set(everything(out)) == RUN_FILES
+
+
+@pytest.mark.parametrize("strategy", ["gdas", "training"])
+def test_ctrl_c_ends_with_130_and_the_run_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strategy: str
+) -> None:
+    whole = run(tmp_path, strategy, name="whole")
+    given = str(tmp_path / f"{strategy}.yaml")
+    handler = signal.getsignal(signal.SIGINT)
+
+    def press(*args: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer_module.EpochProgress, "on_train_batch_end", press)
+            capsys.readouterr()
+            assert main(["search", given, "--out", str(tmp_path / "out")]) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores it from the first on
+    assert "interrupted" in last_complaint(capsys)
+    assert not (tmp_path / "out" / "winner.json").exists()
+    assert main(["search", given, "--out", str(tmp_path / "out"), "--resume"]) == 0
+    assert (tmp_path / "out" / "winner.json").read_text() == (whole / "winner.json").read_text()
+
+
+def test_a_finished_search_is_left_as_it_is(resumable: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    strategy, whole = resumable
+    before = everything(whole)
+    assert main(["search", str(config(whole.parent, strategy)), "--out", f"{whole}/", "--resume"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert everything(whole) == before
+
+
+def test_overwriting_gives_a_whole_new_run(tmp_path: Path) -> None:
+    out = run(tmp_path, "gdas")
+    before = outcome(out)
+    (out / "retrain" / "winner").mkdir(parents=True)
+    (out / "retrain" / "winner" / "old").touch()
+    run(tmp_path, "gdas", "--overwrite", "--seed", "5")
+    assert not (out / "retrain").exists()
+    assert read_config(out / "config.yaml").seed == 5
+    assert outcome(out) != before
+
+
+def test_a_diverging_search_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = config(tmp_path, "evolution", learning_rate=1e30)
+    assert main(["search", str(given), "--out", str(tmp_path / "run")]) == 1
+    assert "lower the learning rate" in last_complaint(capsys)
+
+
+def test_a_foreign_row_in_the_record_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(tmp_path, "training")
+    (out / "winner.json").unlink()
+    table = Table(out / "architectures.csv", ("trial", "measure", "score", "macs", "params", "architecture"))
+    table.keep(table.rows[::-1])
+    capsys.readouterr()
+    assert main(["search", str(tmp_path / "training.yaml"), "--out", str(out), "--resume"]) == 1
+    assert "architectures.csv: row 0" in last_complaint(capsys)
+    assert not (out / "winner.json").exists()
+
+
+# --- as a user does it ---
+
+
+def test_spaces_brackets_and_another_working_directory_do_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "my runs [1] ä"
+    home.mkdir()
+    config(home, "gdas")
+    monkeypatch.chdir(home)
+    assert main(["search", "gdas.yaml", "--out", "a run/", "--search.epochs", "3"]) == 0
+    written = read_config(home / "a run" / "config.yaml")
+    assert (written.search.epochs, written.space.width) == (3, 0.25)
+    assert written.search.learning_rate == pytest.approx(0.05)
+
+
+def test_a_run_on_a_relative_folder_of_images_is_found_again_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image_folder: Callable[[Path], Path]
+) -> None:
+    image_folder(tmp_path / "pictures")
+    given = config(tmp_path, "gdas")
+    monkeypatch.chdir(tmp_path)
+    options = ["--data.name", "pictures", "--data.max_train_images", "null", "--budget.max_macs", "200k"]
+    assert main(["search", str(given), "--out", "run", *options]) == 0
+    assert read_config(tmp_path / "run" / "config.yaml").data.name == str(tmp_path / "pictures")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    recipe = ["--recipe.epochs", "1", "--recipe.warmup_epochs", "0", "--seeds", "7"]
+    assert main(["retrain", "../run", *recipe]) == 0
+    assert (tmp_path / "run" / "retrain" / "winner" / "seed7" / "result.json").is_file()
+
+
+@pytest.fixture
+def image_folder() -> Callable[[Path], Path]:
+    """Makes a folder of two classes of twelve grey images."""
+
+    def make(root: Path) -> Path:
+        from PIL import Image
+
+        for label in range(2):
+            (root / f"class{label}").mkdir(parents=True)
+            for index in range(12):
+                Image.new("L", (9, 12), 20 * index + label).save(root / f"class{label}" / f"{index}.png")
+        return root
+
+    return make

@@ -1,0 +1,221 @@
+"""What holds for every architecture: its cost equals a count on the network, its written forms round-trip."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from search_space import (
+    Architecture,
+    Block,
+    Cost,
+    Head,
+    Slot,
+    Stem,
+    build,
+    cost,
+    from_json,
+    operators,
+    parse,
+    to_json,
+    to_text,
+)
+from search_space.layers import ACTIVATIONS
+from search_space.padding import Direction
+
+OPERATORS = tuple(operators)
+
+
+def count(module: nn.Module, x: Tensor) -> Cost:
+    """MACs of convolutions and linear layers seen while ``x`` passes, and trainable parameters."""
+    macs = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        weights_a_value = layer.weight[0].numel()
+        macs.append(output[0].numel() * weights_a_value)
+
+    hooks = [m.register_forward_hook(note) for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(x) == 1
+    with torch.no_grad():
+        module.eval()(x)
+    for hook in hooks:
+        hook.remove()
+    return Cost(sum(macs), sum(p.numel() for p in module.parameters() if p.requires_grad))
+
+
+def count_network(architecture: Architecture) -> Cost:
+    size = architecture.image_size
+    with torch.device("meta"):  # shapes without arithmetic
+        return count(build(architecture), torch.empty(1, architecture.in_channels, size, size))
+
+
+activations = st.sampled_from(sorted(ACTIVATIONS))
+
+
+@st.composite
+def blocks(draw: st.DrawFn, in_channels: int) -> Block:
+    operator = draw(st.sampled_from((*OPERATORS, "skip")))
+    activation = draw(activations)
+    if operator == "skip":
+        return Block("skip", in_channels, in_channels, activation=activation)
+    stride = draw(st.sampled_from((1, 2)))
+    out_channels = draw(st.one_of(st.just(in_channels), st.integers(1, 11)))
+    residual = stride == 1 and out_channels == in_channels and draw(st.booleans())
+    block = Block(operator, in_channels, out_channels, stride, activation=activation, residual=residual)
+    if operators[operator].scope == "block":
+        return block
+    least = 3 if operator == "mix_k357" else 1
+    multiple = int(operator.rpartition("_w")[2]) if operator.startswith("group_") else 1
+    widths = st.integers(least, 20 // multiple if multiple < 16 else 2).map(lambda n: n * multiple)
+    if in_channels >= least and in_channels % multiple == 0:
+        widths = st.one_of(st.just(in_channels), widths)
+    return Block(
+        operator,
+        in_channels,
+        out_channels,
+        stride,
+        expanded_channels=draw(widths),
+        activation=activation,
+        se_channels=draw(st.integers(0, 5)),
+        se_bias=draw(st.booleans()),
+        residual=residual,
+    )
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> Architecture:
+    stem = Stem(draw(st.integers(1, 9)), draw(st.sampled_from((1, 2))), draw(activations))
+    channels, row = stem.channels, []
+    for _ in range(draw(st.integers(1, 4))):
+        row.append(draw(blocks(channels)))
+        channels = row[-1].out_channels
+    return Architecture(
+        macro=draw(st.sampled_from(("m", "mobilenetv3-small", "My_Net-2.1"))),
+        image_size=draw(st.integers(1, 13)),
+        in_channels=draw(st.integers(1, 4)),
+        classes=draw(st.integers(2, 7)),
+        stem=stem,
+        blocks=tuple(row),
+        head=Head(
+            draw(st.sampled_from((0, 1, 6))), draw(st.sampled_from((0, 5))), draw(activations), draw(st.booleans())
+        ),
+        orthonormal=draw(st.booleans()),
+    )
+
+
+@given(architectures())
+@settings(max_examples=150, deadline=None)
+def test_cost_is_the_count_on_the_built_network(architecture: Architecture) -> None:
+    assert cost(architecture) == count_network(architecture)
+
+
+@given(architectures())
+@settings(max_examples=15, deadline=None)
+def test_network_gives_one_finite_logit_a_class(architecture: Architecture) -> None:
+    size = architecture.image_size
+    network = build(architecture)
+    logits = network(torch.randn(2, architecture.in_channels, size, size))
+    assert logits.shape == (2, architecture.classes)
+    assert logits.isfinite().all()
+    assert network.architecture == architecture
+
+
+@given(architectures())
+@settings(max_examples=200, deadline=None)
+def test_text_round_trips(architecture: Architecture) -> None:
+    text = to_text(architecture)
+    assert parse(text) == architecture
+    assert to_text(parse(text)) == text == str(architecture)
+    assert "\n" not in text
+
+
+@given(architectures())
+@settings(max_examples=200, deadline=None)
+def test_json_round_trips_through_a_string(architecture: Architecture) -> None:
+    again = from_json(json.loads(json.dumps(to_json(architecture))))
+    assert again == architecture
+    assert hash(again) == hash(architecture)
+
+
+@given(architectures(), architectures())
+@settings(max_examples=100, deadline=None)
+def test_different_architectures_have_different_texts(one: Architecture, other: Architecture) -> None:
+    assert (to_text(one) == to_text(other)) == (one == other)
+
+
+#: in, out and expanded channels, image size: even, odd, widths that 4 does not divide, expansion left out
+SLOTS = ((8, 8, 16, 8), (5, 7, 48, 7), (16, 6, 16, 6), (3, 3, 16, 1))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_cost_of_every_operator_is_the_count_on_the_built_network(name: str, stride: int) -> None:
+    for in_channels, out_channels, expanded, size in SLOTS:
+        spatial = operators[name].scope == "spatial"
+        block = Block(name, in_channels, out_channels, stride, expanded if spatial else 0)
+        architecture = Architecture("m", size, 2, 3, Stem(in_channels, 1), (block,), Head(4, 0))
+        assert cost(architecture) == count_network(architecture)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_cost_of_every_operator_holds_on_maps_that_are_not_square(name: str, stride: int) -> None:
+    operator = operators[name]
+    slot = Slot(16, 16 if operator.scope == "spatial" else 9, stride, height=5, width=8, activation="relu")
+    with torch.device("meta"):
+        module = operator.module(slot, (Direction.LEFT_TOP,) * operator.directed_layers)
+        assert operator.cost(slot) == count(module, torch.empty(1, 16, 5, 8))
+
+
+H, W, C = 12, 16, 24  # divisible by all that the formulas divide by
+K = (3, 5, 7)
+MACS_AT_STRIDE_1 = {
+    **{f"dw_k{k}": k * k * H * W * C for k in K},
+    **{f"dw_linear_k{k}": k * k * H * W * C for k in K},
+    **{f"{xsep}_k{k}": (4 + 2 * k) * H * W * C for k in K for xsep in ("xsep", "xsep_b", "xsep_p", "xsep_sp")},
+    **{f"xsep_no2x2_k{k}": 2 * k * H * W * C for k in K},
+    **{f"c{k}{sp}": k * k * H * W * C for k in (2, 4) for sp in ("sp", "")},
+    **{f"group_k{k}_w{w}": k * k * w * H * W * C for k in (3, 5) for w in (2, 4, 8)},
+    "mix_k357": (9 + 25 + 49) * H * W * C // 3,
+    # whole blocks, C -> C: BSConv-S through a sixth of the channels
+    **{f"sep_k{k}": (k * k + C) * H * W * C for k in K},
+    **{f"bsconv_u_k{k}": (k * k + C) * H * W * C for k in K},
+    **{f"bsconv_s_k{k}": (k * k + C // 6 + C // 6) * H * W * C for k in K},
+}
+
+
+def test_formulas_cover_every_operator_that_24_channels_allow() -> None:
+    assert set(MACS_AT_STRIDE_1) == {name for name in OPERATORS if not name.endswith("_w16")}
+
+
+@pytest.mark.parametrize("name", MACS_AT_STRIDE_1)
+def test_costs_at_stride_1_are_the_papers_formulas(name: str) -> None:
+    own = operators[name].cost(Slot(C, C, 1, H, W, "relu"))
+    assert own.macs == MACS_AT_STRIDE_1[name]
+    batch_norms = {"xsep": 3, "xsep_sp": 3, "xsep_b": 3, "xsep_p": 3, "xsep_no2x2": 2}.get(name.rpartition("_")[0], 1)
+    assert own.params == MACS_AT_STRIDE_1[name] // (H * W) + batch_norms * 2 * C
+
+
+@pytest.mark.parametrize("k", K)
+def test_xsepconv_at_stride_2_costs_what_equation_4_says(k: int) -> None:
+    own = operators[f"xsep_k{k}"].cost(Slot(C, C, 2, H, W, "relu"))
+    assert own.macs == 4 * H * W * C + k * H * W * C // 2 + k * H * W * C // 4
+
+
+def test_xsepconv_at_stride_2_is_cheaper_than_depthwise_only_from_kernel_7() -> None:
+    slot = Slot(C, C, 2, H, W, "relu")
+    cheaper = [k for k in K if operators[f"xsep_k{k}"].cost(slot).macs < operators[f"dw_k{k}"].cost(slot).macs]
+    assert cheaper == [7]
+
+
+def test_skip_costs_nothing() -> None:
+    head, stem = Head(0, 0), Stem(4, 1)
+    one = Architecture("m", 8, 3, 2, stem, (Block("skip", 4, 4),), head)
+    two = Architecture("m", 8, 3, 2, stem, (Block("skip", 4, 4), Block("skip", 4, 4)), head)
+    assert cost(one) == cost(two) == Cost(3 * 4 * 9 * 64 + 4 * 2, 3 * 4 * 9 + 8 + 4 * 2 + 2)
