@@ -19,11 +19,13 @@ import pytest
 import torch
 import yaml
 
+import experiments.demo as demo_module
 import experiments.search as search_module
 import experiments.task as task_module
 from evaluators import trainer as trainer_module
 from evaluators.images import ImageData, ImageSet
 from experiments.cli import main
+from experiments.config import StrategyConfig
 from experiments.config_file import read_config
 from experiments.files import Table
 from search_space.network_cost import cost
@@ -289,7 +291,7 @@ def test_wherever_the_disk_fills_up_the_run_resumes_to_the_same_result(
     count = number_of_replaces(strategy, tmp_path, monkeypatch)
     assert count >= 7  # provenance, config, metrics, two resume points, architectures, winner
     given = str(config(tmp_path, strategy))
-    for at in range(count):
+    for at in range(0, count, 1 if strategy == "gdas" else 3):  # killing evolution is tried at every write below
         out = tmp_path / f"full{at}"
         with monkeypatch.context() as patch:
             failing_replace(patch, at, OSError(errno.ENOSPC, "No space left on device"), after=False)
@@ -502,3 +504,48 @@ def image_folder() -> Callable[[Path], Path]:
         return root
 
     return make
+
+
+# --- the demo ---
+
+
+def test_a_demo_does_the_whole_job_and_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = config(tmp_path, "gdas")
+    values = yaml.safe_load(given.read_text())
+    values["retrain"] = {"recipe": {"epochs": 1, "warmup_epochs": 0}, "seeds": [0]}
+    given.write_text(yaml.safe_dump(values))
+    small = StrategyConfig("evolution", {"trials": 3, "population_size": 2, "sample_size": 1})
+    monkeypatch.setattr(demo_module, "find_config", lambda name: given)
+    monkeypatch.setattr(demo_module, "STRATEGIES", (StrategyConfig("gdas"), small))
+    out = tmp_path / "demo"
+
+    def stop(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(demo_module, "compare", stop)
+        assert main(["demo", "--out", str(out)]) == 130
+    winners = [(out / name / "winner.json").read_bytes() for name in ("gdas", "evolution")]
+    assert main(["demo", "--out", str(out)]) == 2
+    capsys.readouterr()
+    assert main(["demo", "--out", str(out), "--resume"]) == 0
+    assert winners == [(out / name / "winner.json").read_bytes() for name in ("gdas", "evolution")]
+    said = capsys.readouterr().out
+    table = rows(out / "report" / "comparison.csv")
+    assert [row["network"] for row in table] == [
+        "gdas winner",
+        "evolution winner",
+        "mobilenetv3-small",
+        "mobilenetv3-small-xsep",
+    ]
+    assert [row["in_budget"] for row in table[:2]] == ["True", "True"]
+    assert all(row["network"] in said for row in table)
+    assert (out / "report" / "accuracy_macs.png").is_file()
+    assert {path.name for path in (out / "export").iterdir()} == {
+        "architecture.json",
+        "weights.safetensors",
+        "data.json",
+        "load.py",
+    }
