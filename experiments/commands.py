@@ -19,11 +19,9 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from evaluators.recipes import Recipe
 from experiments.complaints import readable
-from experiments.config import DataConfig, RetrainConfig, SearchConfig
+from experiments.config import DEFAULT_BASELINES, DataConfig, RetrainConfig, SearchConfig
 from experiments.config_file import bundled_names, find_config, from_options, read_config
 from search_space.errors import InvalidRequest
-
-DEMO_BASELINES = ("mobilenetv3-small", "mobilenetv3-small-xsep")
 
 
 @dataclass(frozen=True)
@@ -226,7 +224,7 @@ def _compare(arguments: list[str]) -> None:
     parser.add_argument(
         "--baselines",
         type=str,
-        default=",".join(DEMO_BASELINES),
+        default=",".join(DEFAULT_BASELINES),
         help="names, separated by commas; see `sepnas list baselines` (default: %(default)s)",
     )
     parser.add_argument("--out", type=str, help="folder for the report (default: RUN/report of the first run)")

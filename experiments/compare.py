@@ -117,7 +117,7 @@ def compare(
     write_text(out / "comparison.csv", table.to_csv(index=False))
     text = _markdown(table, first, runs[0].read_provenance(), data)
     write_text(out / "comparison.md", text)
-    plot_results(results, first.budget, data.name, out / "accuracy_macs.png")
+    plot_results(results, first.budget, _title(data), out / "accuracy_macs.png")
     return results
 
 
@@ -163,9 +163,14 @@ def _table(results: list[Result], budget: Budget) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _title(data: ImageData) -> str:
+    """The data set's name, of a folder only its own."""
+    return Path(data.name).name if Path(data.name).is_dir() else data.name
+
+
 def _markdown(table: pd.DataFrame, config: SearchConfig, made: dict[str, Any], data: ImageData) -> str:
     lines = [
-        f"# {data.name}: searched and hand-designed networks",
+        f"# {_title(data)}: searched and hand-designed networks",
         "",
         "| network | MACs | params | in budget | test accuracy, % | n | s a training |",
         "|---|---:|---:|:-:|---:|---:|---:|",

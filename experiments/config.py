@@ -11,6 +11,9 @@ from search_space.errors import InvalidRequest
 from strategies.budget import Budget
 from strategies.names import STRATEGIES
 
+#: Hand-designed networks that winners are compared with unless others are named.
+DEFAULT_BASELINES = ("mobilenetv3-small", "mobilenetv3-small-xsep")
+
 
 @dataclass(frozen=True)
 class DataConfig:

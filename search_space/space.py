@@ -19,7 +19,6 @@ from search_space.network import (
     Network,
     build,
     directed_layers,
-    initialise,
     make_block,
     make_expand,
     make_project,
@@ -27,6 +26,7 @@ from search_space.network import (
     make_stem,
 )
 from search_space.padding import direction_at
+from search_space.supernet_init import initialise_supernet
 
 
 class SepConvSpace(ModelSpace):
@@ -70,7 +70,7 @@ class SepConvSpace(ModelSpace):
         for index, (_, size) in enumerate(skeleton.sized_blocks()):
             self.blocks.append(LayerChoice(self._candidates(index, size), label=self.search_space.labels[index]))
         self.head = ClassifierHead(skeleton)
-        initialise(self)
+        initialise_supernet(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.blocks(self.stem(x)))

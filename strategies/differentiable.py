@@ -152,7 +152,7 @@ class DARTS(NniDARTS):
         *,
         budget: Budget | None = None,
         costs: CostTable | None = None,
-        arc_learning_rate: float = 0.02,
+        arc_learning_rate: float = 0.05,
         arc_betas: tuple[float, float] = (0.5, 0.999),
         arc_weight_decay: float = 1e-3,
         temperature: tuple[float, float] = (2.0, 0.2),

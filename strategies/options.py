@@ -20,7 +20,7 @@ class DifferentiableOptions:
         gradient_clip: largest norm of the weights' gradient, or null for no clipping.
     """
 
-    arc_learning_rate: float = 0.02
+    arc_learning_rate: float = 0.05
     arc_weight_decay: float = 1e-3
     warmup_epochs: int = 0
     multiplier_rate: float = 0.2

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from search_space import InvalidRequest, baseline, baselines, build, cost, macro
+from search_space.macros import divisible
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "reference_figures.json").read_text(encoding="utf-8"))
 FIGURES: list[dict[str, Any]] = GOLDEN["figures"]
@@ -76,6 +77,11 @@ def test_widths_are_rounded_to_multiples_of_eight(width: float, stem: int, last:
     assert network.stem.channels == stem
     assert network.blocks[-1].out_channels == last
     assert all(block.expanded_channels % 8 == 0 and block.out_channels % 8 == 0 for block in network.blocks)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.1, 8), (8, 8), (11, 16), (12, 16), (18, 24), (35, 32), (100, 104)])
+def test_rounding_takes_the_nearest_multiple_but_never_less_than_90_percent(value: float, expected: int) -> None:
+    assert divisible(value) == expected
 
 
 def test_mobilenetv3_at_224_pixels_costs_what_its_paper_says() -> None:

@@ -50,6 +50,14 @@ def test_squeeze_and_excitation_scales_channels_by_a_gate_between_zero_and_one()
     torch.testing.assert_close(layer(x), x * torch.tensor([0, 0.5, 0.75, 1])[:, None, None])
 
 
+def test_squeezed_features_pass_a_relu() -> None:
+    layer = SqueezeExcite(1, 2, bias=False)
+    layer.reduce.weight.data.copy_(torch.tensor([1.0, -1.0])[:, None, None, None])
+    nn.init.constant_(layer.expand.weight, 1)
+    x = torch.full((1, 1, 2, 2), 1.5)
+    torch.testing.assert_close(layer(x), x * 0.75)  # hardsigmoid(relu(1.5) + relu(-1.5))
+
+
 def test_head_is_convolution_mean_hidden_layer_classifier() -> None:
     own = network(WHOLE, head=Head(7, 9, "relu", features_bias=True)).head
     x = torch.randn(2, 4, 6, 6)

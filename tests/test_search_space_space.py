@@ -245,6 +245,14 @@ def test_same_seed_gives_the_same_space() -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_supernet_is_initialised_as_networks_are() -> None:
+    torch.manual_seed(0)
+    space = small(("dw_k3", "xsep_k3"), width=1.0)
+    wide = space.blocks[10]["xsep_k3"].project.conv.weight  # 96 x 576: fan-out 96
+    assert wide.std().item() == pytest.approx((2 / 96) ** 0.5, rel=0.02)
+    assert space.head.classifier.weight.std().item() == pytest.approx(0.01, rel=0.05)
+
+
 TRACEABLE = ("dw_k3", "dw_k5", "xsep_no2x2_k5", "sep_k3", "bsconv_u_k3", "skip")
 
 
