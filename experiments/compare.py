@@ -113,11 +113,14 @@ def compare(
         results.append(_retrain(name, architecture, first, home, data=data, overwrite=overwrite))
     results = _distinct_names(results, runs)
     out.mkdir(parents=True, exist_ok=True)
-    table = _table(results, first.budget)
+    # a winner is held against the budget it was searched under, a baseline against the first
+    budgets = [config.budget for config in configs] + [first.budget] * len(hand_designed)
+    table = _table(results, budgets)
     write_text(out / "comparison.csv", table.to_csv(index=False))
-    text = _markdown(table, first, runs[0].read_provenance(), data)
+    told = "; ".join(dict.fromkeys(str(budget) for budget in budgets))
+    text = _markdown(table, first, told, runs[0].read_provenance(), data)
     write_text(out / "comparison.md", text)
-    plot_results(results, first.budget, _title(data), out / "accuracy_macs.png")
+    plot_results(results, budgets, _title(data), out / "accuracy_macs.png")
     return results
 
 
@@ -143,9 +146,9 @@ def _baseline(name: str, skeleton: Architecture, width: float) -> Architecture:
     )
 
 
-def _table(results: list[Result], budget: Budget) -> pd.DataFrame:
+def _table(results: list[Result], budgets: list[Budget]) -> pd.DataFrame:
     rows = []
-    for result in results:
+    for result, budget in zip(results, budgets, strict=True):
         own = cost(result.architecture)
         rows.append(
             {
@@ -168,7 +171,7 @@ def _title(data: ImageData) -> str:
     return Path(data.name).name if Path(data.name).is_dir() else data.name
 
 
-def _markdown(table: pd.DataFrame, config: SearchConfig, made: dict[str, Any], data: ImageData) -> str:
+def _markdown(table: pd.DataFrame, config: SearchConfig, budgets: str, made: dict[str, Any], data: ImageData) -> str:
     lines = [
         f"# {_title(data)}: searched and hand-designed networks",
         "",
@@ -185,7 +188,7 @@ def _markdown(table: pd.DataFrame, config: SearchConfig, made: dict[str, Any], d
     recipe = config.retrain.recipe
     lines += [
         "",
-        f"Budget: {config.budget}. Accuracy: mean ± sample standard deviation over seeds"
+        f"Budget: {budgets}. Accuracy: mean ± sample standard deviation over seeds"
         f" {', '.join(map(str, config.retrain.seeds))} of the last epoch's weights on {len(data.test):,} test images;"
         f" trained on {config.retrain.train_on}, {recipe.epochs} epochs, batch {recipe.batch_size}, peak learning rate"
         f" {recipe.learning_rate:g}. MACs are multiply-accumulates of one image (FLOPs counted as two a MAC: twice as"

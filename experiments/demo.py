@@ -13,12 +13,15 @@ from experiments.export import export
 from experiments.run_folder import check_out
 from experiments.search import search
 
+#: What is searched a second time, beside the strategy of the bundled config.
+EVOLUTION = StrategyConfig("evolution", {"trials": 100})
+
 
 def demo(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Search by gdas and by evolution, compare with the baselines, export, print the table and where everything is."""
     start = time.perf_counter()
     base = read_config(find_config("digits"))
-    configs = [base, replace(base, strategy=StrategyConfig("evolution", {"trials": 100}))]
+    configs = [base, replace(base, strategy=EVOLUTION)]
     # both are checked before either is begun
     for config in configs:
         check_out(out / config.strategy.name, config.as_dict(), resume=resume, overwrite=overwrite)

@@ -13,8 +13,8 @@ from search_space.network_cost import cost
 from strategies.budget import Budget
 
 
-def plot_results(results: list[Result], budget: Budget, data_name: str, path: Path) -> None:
-    """Test accuracy against MACs, one point a network with its standard deviation, the budget as a line (PNG)."""
+def plot_results(results: list[Result], budgets: list[Budget], data_name: str, path: Path) -> None:
+    """Test accuracy against MACs, one point a network with its standard deviation, each budget as a line (PNG)."""
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(7.2, 4.4), dpi=150, layout="constrained")
         axes = figure.subplots()
@@ -30,10 +30,12 @@ def plot_results(results: list[Result], budget: Budget, data_name: str, path: Pa
                 color=f"C{index}",
                 label=result.name,
             )
-        low, high = budget.bounds().get("macs", (None, None))
-        for bound, text in ((high, "budget: at most"), (low, "budget: at least")):
-            if bound is not None:
-                axes.axvline(bound / 1e6, color="0.5", linestyle="--", linewidth=1, label=f"{text} {bound / 1e6:g}M")
+        for budget in dict.fromkeys(budgets):
+            low, high = budget.bounds().get("macs", (None, None))
+            for bound, text in ((high, "budget: at most"), (low, "budget: at least")):
+                if bound is not None:
+                    label = f"{text} {bound / 1e6:g}M"
+                    axes.axvline(bound / 1e6, color="0.5", linestyle="--", linewidth=1, label=label)
         seeds = len(results[0].seeds)
         axes.set_xlabel("MACs a forward pass, millions")
         axes.set_ylabel(f"test accuracy, % (mean ± std, n = {seeds})" if seeds > 1 else "test accuracy, % (n = 1)")

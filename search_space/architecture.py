@@ -206,6 +206,8 @@ class Architecture:
 
     def with_operators(self, changes: dict[int, str]) -> Architecture:
         """The same network with the spatial operator of some inverted residuals exchanged: ``{index: name}``."""
+        if outside := [index for index in changes if not 0 <= index < len(self.blocks)]:
+            raise InvalidRequest(f"blocks[{outside[0]}]: there are only {len(self.blocks)} blocks, counted from 0")
         blocks = tuple(
             replace(block, operator=changes[index]) if index in changes else block
             for index, block in enumerate(self.blocks)

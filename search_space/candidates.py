@@ -61,6 +61,8 @@ class SearchSpace:
         width divides the channels. InvalidRequest for unknown names and for an operator that fits nowhere.
         """
         skeleton = macro(macro_name, image_size=image_size, in_channels=in_channels, classes=classes, width=width)
+        if isinstance(operators, str):  # it would be taken letter by letter
+            raise InvalidRequest(f"operators: {operators!r} is one text; give a list of names")
         names = tuple(operators) if operators is not None else default_operators()
         if not names:
             raise InvalidRequest("operators: empty; name at least one")

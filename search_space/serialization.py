@@ -26,7 +26,7 @@ def from_json(data: Any) -> Architecture:
     """The architecture in ``data``. InvalidRequest names an unknown version, a missing, unknown or ill-typed field."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InvalidRequest(f'architecture: no JSON object with "format": "{FORMAT}"; is it an architecture file?')
-    if data.get("version") != VERSION:
+    if type(data.get("version")) is not int or data["version"] != VERSION:  # True == 1 in Python
         raise InvalidRequest(
             f"architecture version: {data.get('version')!r} cannot be read, this release reads version {VERSION};"
             " export it again with this release"

@@ -50,10 +50,10 @@ class Budget:
         min_params: fewest trainable parameters.
     """
 
-    max_macs: int | str | None = None
-    max_params: int | str | None = None
-    min_macs: int | str | None = None
-    min_params: int | str | None = None
+    max_macs: int | float | str | None = None
+    max_params: int | float | str | None = None
+    min_macs: int | float | str | None = None
+    min_params: int | float | str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):

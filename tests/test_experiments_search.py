@@ -518,7 +518,7 @@ def test_a_demo_does_the_whole_job_and_goes_on_where_it_was_stopped(
     given.write_text(yaml.safe_dump(values))
     small = StrategyConfig("evolution", {"trials": 3, "population_size": 2, "sample_size": 1})
     monkeypatch.setattr(demo_module, "find_config", lambda name: given)
-    monkeypatch.setattr(demo_module, "STRATEGIES", (StrategyConfig("gdas"), small))
+    monkeypatch.setattr(demo_module, "EVOLUTION", small)
     out = tmp_path / "demo"
 
     def stop(*args: Any, **kwargs: Any) -> None:

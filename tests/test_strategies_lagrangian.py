@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from nni.mutable import frozen_context
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
 from strategy_spaces import all_samples, random_table
 from torch import nn
@@ -64,9 +65,10 @@ def test_the_pressure_follows_the_expected_costs_gradient_for_every_parameter() 
 
 def test_nnis_own_penalty_has_no_gradient() -> None:
     """The reason for ours: what NNI feeds its penalty with are numbers, not tensors."""
-    layer = DifferentiableMixedLayer(
-        {"a": nn.Identity(), "b": nn.Identity()}, nn.Parameter(torch.zeros(2)), nn.Softmax(-1), "label"
-    )
+    with frozen_context():
+        layer = DifferentiableMixedLayer(
+            {"a": nn.Identity(), "b": nn.Identity()}, nn.Parameter(torch.zeros(2)), nn.Softmax(-1), "label"
+        )
     assert all(isinstance(p, float) for p in layer.export_probs({})["label"].values())
 
 
