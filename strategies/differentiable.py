@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from search_space.cost_table import CostTable
 from strategies.budget import Budget
-from strategies.costs import find_cost_table
-from strategies.feasible import FeasibleSet
+from strategies.budgeted import Budgeted
 from strategies.lagrangian import BudgetPenalty
 from strategies.single_path import SinglePathLayer
 
@@ -124,7 +123,7 @@ def _loss(result: Any) -> Tensor:
     return result["loss"] if isinstance(result, dict) else result
 
 
-class DARTS(NniDARTS):
+class DARTS(Budgeted, NniDARTS):
     """First-order DARTS over the full mixture of candidates, under a `Budget`.
 
     A subclass of ``nni.nas.strategy.DARTS``: it takes the same evaluators, and any `ModelSpace` of categorical labels
@@ -170,24 +169,15 @@ class DARTS(NniDARTS):
             warmup_epochs=warmup_epochs,
             **kwargs,
         )
-        self.budget = budget if budget is not None else Budget()
-        self.costs = costs
+        self._set_budget(budget, costs)
         self.arc_betas = arc_betas
         self.arc_weight_decay = arc_weight_decay
         self.temperature = LinearTemperatureScheduler(*map(float, temperature))
         self.multiplier_rate = multiplier_rate
         self.seed = seed
-        self._feasible: FeasibleSet | None = None
-
-    @property
-    def feasible(self) -> FeasibleSet:
-        """The architectures inside the budget; known once the strategy is initialised."""
-        if self._feasible is None:
-            raise RuntimeError("the strategy is not initialised yet")
-        return self._feasible
 
     def mutate_model(self, model: Any) -> Any:
-        self._feasible = FeasibleSet(find_cost_table(model, self.costs), self.budget)
+        self._meet_space(model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return super().mutate_model(model)

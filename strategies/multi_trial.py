@@ -13,11 +13,10 @@ from nni.nas.strategy import RegularizedEvolution as NniRegularizedEvolution
 
 from search_space.cost_table import CostTable
 from strategies.budget import Budget
-from strategies.costs import find_cost_table
-from strategies.feasible import FeasibleSet
+from strategies.budgeted import Budgeted
 
 
-class RegularizedEvolution(NniRegularizedEvolution):
+class RegularizedEvolution(Budgeted, NniRegularizedEvolution):
     """Ageing evolution (Real et al. 2019) inside a `Budget`.
 
     A subclass of ``nni.nas.strategy.RegularizedEvolution`` with its parameters. The initial population is drawn
@@ -46,21 +45,12 @@ class RegularizedEvolution(NniRegularizedEvolution):
             dedup=dedup,
             seed=seed,
         )
-        self.budget = budget if budget is not None else Budget()
-        self.costs = costs
-        self._feasible: FeasibleSet | None = None
-
-    @property
-    def feasible(self) -> FeasibleSet:
-        """The architectures inside the budget; known once the strategy is initialised."""
-        if self._feasible is None:
-            raise RuntimeError("the strategy is not initialised yet")
-        return self._feasible
+        self._set_budget(budget, costs)
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
         # executable spaces of NNI wrap the space that the user wrote
         inner = getattr(model_space, "model_space", model_space)
-        self._feasible = FeasibleSet(find_cost_table(inner, self.costs), self.budget)
+        self._meet_space(inner)
         return super()._initialize(model_space, engine)
 
     def random(self) -> ExecutableModelSpace:

@@ -13,8 +13,7 @@ from nni.nas.strategy import RandomOneShot as NniRandomOneShot
 
 from search_space.cost_table import CostTable
 from strategies.budget import Budget
-from strategies.costs import find_cost_table
-from strategies.feasible import FeasibleSet
+from strategies.budgeted import Budgeted
 
 
 class PathSource(Protocol):
@@ -58,7 +57,7 @@ class _PathModule(RandomSamplingLightningModule):
         self.rng.set_state(("MT19937", np.array(keys, dtype=np.uint32), position, 0, 0.0))
 
 
-class RandomOneShot(NniRandomOneShot):
+class RandomOneShot(Budgeted, NniRandomOneShot):
     """Trains a supernet on random architectures inside the budget, one a step.
 
     A subclass of ``nni.nas.strategy.RandomOneShot`` that honours ``seed`` and, through ``budget``, never trains (or
@@ -76,21 +75,17 @@ class RandomOneShot(NniRandomOneShot):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.budget = budget if budget is not None else Budget()
-        self.costs = costs
+        self._set_budget(budget, costs)
         self.paths = paths
         self.rng = np.random.RandomState(seed)
-        self._feasible: FeasibleSet | None = None
 
     def mutate_model(self, model: Any) -> Any:
-        self._feasible = FeasibleSet(find_cost_table(model, self.costs), self.budget)
+        self._meet_space(model)
         return super().mutate_model(model)
 
     def configure_oneshot_module(self, training_module: Any) -> _PathModule:
-        assert self._feasible is not None  # NNI mutates the model first
-        return _PathModule(training_module, self.paths or self._feasible, self.rng)
+        return _PathModule(training_module, self.paths or self.feasible, self.rng)
 
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Any:
         """A random architecture inside the budget, as NNI's strategy exports one (but inside)."""
-        assert self._feasible is not None
-        yield self.model_space.freeze(self._feasible.random(self.rng))
+        yield self.model_space.freeze(self.feasible.random(self.rng))

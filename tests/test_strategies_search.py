@@ -175,7 +175,7 @@ def test_spaces_of_others_run_under_a_budget(strategy_class: Any) -> None:
     space = ForeignSpace()
     strategy = strategy_class(budget=Budget(max_macs=8000), costs=FOREIGN_COSTS)
     run_one_shot(strategy, space, clips=strategy_class is not RandomOneShot)
-    sample = strategy.export_sample() if hasattr(strategy, "export_sample") else strategy._feasible.random(strategy.rng)
+    sample = strategy.export_sample() if hasattr(strategy, "export_sample") else strategy.feasible.random(strategy.rng)
     assert sample["second"] == "narrow", "a wide second layer costs more than the budget"
 
 
