@@ -10,7 +10,7 @@ import pandas as pd
 
 from evaluators.images import ImageData
 from evaluators.retraining import check_fit
-from experiments.config import SearchConfig
+from experiments.config import DataConfig, SearchConfig
 from experiments.files import write_text
 from experiments.plot import plot_results
 from experiments.retrain import Result, retrain_all
@@ -69,7 +69,7 @@ def _retrain(
         data,
         config.retrain,
         folder,
-        data_config={**config.as_dict()["data"], "seed": config.seed},
+        data_config={**asdict(replace(config.data, title=None)), "seed": config.seed},
         accelerator=config.accelerator,
         overwrite=overwrite,
     )
@@ -120,7 +120,7 @@ def compare(
     told = "; ".join(dict.fromkeys(str(budget) for budget in budgets))
     text = _markdown(table, first, told, runs[0].read_provenance(), data)
     write_text(out / "comparison.md", text)
-    plot_results(results, budgets, _title(data), out / "accuracy_macs.png")
+    plot_results(results, budgets, _title(first.data), out / "accuracy_macs.png")
     return results
 
 
@@ -166,14 +166,16 @@ def _table(results: list[Result], budgets: list[Budget]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _title(data: ImageData) -> str:
-    """The data set's name, of a folder only its own."""
-    return Path(data.name).name if Path(data.name).is_dir() else data.name
+def _title(config: DataConfig) -> str:
+    """What the data are called: as asked, or by the name, of a folder its own."""
+    if config.title is not None:
+        return config.title
+    return Path(config.name).name if Path(config.name).is_dir() else config.name
 
 
 def _markdown(table: pd.DataFrame, config: SearchConfig, budgets: str, made: dict[str, Any], data: ImageData) -> str:
     lines = [
-        f"# {_title(data)}: searched and hand-designed networks",
+        f"# {_title(config.data)}: searched and hand-designed networks",
         "",
         "| network | MACs | params | in budget | test accuracy, % | n | s a training |",
         "|---|---:|---:|:-:|---:|---:|---:|",
@@ -185,11 +187,15 @@ def _markdown(table: pd.DataFrame, config: SearchConfig, budgets: str, made: dic
             f" | {'yes' if row['in_budget'] else 'no'} | {100 * row['test_accuracy_mean']:.2f}{spread}"
             f" | {row['n']} | {row['seconds_mean']:.0f} |"
         )
-    recipe = config.retrain.recipe
+    recipe, seeds = config.retrain.recipe, config.retrain.seeds
+    accuracy = (
+        f"mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}, "
+        if len(seeds) > 1
+        else f"one training, seed {seeds[0]}, "
+    )
     lines += [
         "",
-        f"Budget: {budgets}. Accuracy: mean ± sample standard deviation over seeds"
-        f" {', '.join(map(str, config.retrain.seeds))} of the last epoch's weights on {len(data.test):,} test images;"
+        f"Budget: {budgets}. Accuracy: {accuracy}of the last epoch's weights on {len(data.test):,} test images;"
         f" trained on {config.retrain.train_on}, {recipe.epochs} epochs, batch {recipe.batch_size}, peak learning rate"
         f" {recipe.learning_rate:g}. MACs are multiply-accumulates of one image (FLOPs counted as two a MAC: twice as"
         " many).",

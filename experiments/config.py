@@ -27,6 +27,7 @@ class DataConfig:
         test: share of all images held out for the final test, where the data bring no test split.
         max_train_images: use only so many training and validation images, drawn evenly over the classes.
         on_corrupt: what to do with an unreadable image, refuse or skip.
+        title: what tables and plots call the data; null for the name, of a folder its last part.
     """
 
     name: str = "digits"
@@ -36,6 +37,7 @@ class DataConfig:
     test: float = 0.2
     max_train_images: int | None = None
     on_corrupt: Literal["refuse", "skip"] = "refuse"
+    title: str | None = None
 
 
 @dataclass(frozen=True)
