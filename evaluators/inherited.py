@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -35,7 +36,9 @@ class InheritedAccuracy:
         chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:count]
         calibration = data.train.subset(chosen)
         self.device = device
-        self.calibration: list[Batch] = list(make_loader(calibration, data, batch_size, shuffle=False, device=device))
+        # batches of nearly one size: each counts the same in the statistics
+        even = math.ceil(count / math.ceil(count / batch_size))
+        self.calibration: list[Batch] = list(make_loader(calibration, data, even, shuffle=False, device=device))
         self.validation: list[Batch] = list(
             make_loader(data.validation, data, batch_size, shuffle=False, device=device)
         )
@@ -49,7 +52,10 @@ class InheritedAccuracy:
 
 @torch.no_grad()
 def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace all running means and variances by the average over ``batches`` (images ``(b, c, h, w)``)."""
+    """Replace all running means and variances by the average over ``batches`` (images ``(b, c, h, w)``).
+
+    Each batch counts the same, so they should be of about one size.
+    """
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

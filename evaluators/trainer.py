@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from tqdm.auto import tqdm
 
+from search_space.atomic import replacing
 from search_space.errors import InvalidRequest
 
 Accelerator = Literal["auto", "cpu", "cuda"]
@@ -80,12 +80,8 @@ class ResumePoint(pl.callbacks.Checkpoint):
         self.path = folder / CHECKPOINT_FILE
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
+        with replacing(self.path) as temporary:
             trainer.save_checkpoint(temporary)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def make_trainer(

@@ -37,9 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(_overview(commands.COMMANDS))
             return OK
         if arguments[0] == "--version":
-            from importlib.metadata import version
+            from experiments.provenance import package_version
 
-            print(f"sepnas {version('sepnas')}")
+            print(f"sepnas {package_version('sepnas') or '(from a checkout that is not installed)'}")
             return OK
         command = commands.COMMANDS.get(arguments[0])
         if command is None:

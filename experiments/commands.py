@@ -48,8 +48,18 @@ _LISTS = ("--seeds", "--retrain.seeds", "--space.operators")
 
 
 def _parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
+    """The options with their dataclasses made, and so checked."""
+    parsed = _arguments(parser, arguments)
     try:
-        return parser.instantiate(parser.parse_args(list(_with_brackets(arguments))))
+        return parser.instantiate(parsed)
+    except (ArgumentError, TypeError) as error:
+        raise InvalidRequest(f"{readable(error)}; `{parser.prog} --help` tells the options") from None
+
+
+def _arguments(parser: ArgumentParser, arguments: list[str]) -> Namespace:
+    """The options as given, of the right types."""
+    try:
+        return parser.parse_args(list(_with_brackets(arguments)))
     except (ArgumentError, TypeError) as error:
         raise InvalidRequest(f"{readable(error)}; `{parser.prog} --help` tells the options") from None
 
@@ -93,7 +103,7 @@ def _search(arguments: list[str]) -> None:
         made.add_class_arguments(SearchConfig)
         return made
 
-    given = _parse(parser(None), arguments).config
+    given = _arguments(parser(None), arguments).config  # values are checked when the defaults are known
     path = None if given is None else find_config(given)
     if path is not None:
         read_config(path)  # for a message that names the file
@@ -149,7 +159,9 @@ def _retrain(arguments: list[str]) -> None:
         made.set_defaults({"seeds": [0, 1, 2], **values})
         return made
 
-    target = Path(_parse(parser({}), arguments).target)
+    target = Path(_arguments(parser({}), arguments).target)
+    if not target.exists():
+        raise InvalidRequest(f"target: {target} does not exist; give the folder of a run or an architecture file")
     from experiments.run_folder import find_run
 
     values: dict[str, Any] = {}

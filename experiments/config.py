@@ -136,7 +136,12 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         _check_seed("seed", self.seed)
-        self.strategy.typed_options()
+        warmup = getattr(self.strategy.typed_options(), "warmup_epochs", 0)
+        if warmup >= self.search.epochs:
+            raise InvalidRequest(
+                f"strategy.options.warmup_epochs: {warmup} leaves none of search.epochs {self.search.epochs} to search;"
+                " take fewer"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dicts, for YAML."""

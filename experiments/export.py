@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from experiments.files import replacing, write_text
+from experiments.files import write_text
 from experiments.retrain import DATA_FILE, RESULT_FILE
 from experiments.run_folder import RunFolder, check_writable
+from search_space.atomic import replacing
 from search_space.errors import InvalidRequest
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
 

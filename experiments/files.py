@@ -1,32 +1,15 @@
-"""Files that are whole or not there: written to a temporary name, then renamed."""
+"""What a run keeps in files: texts, JSON, tables; each whole or not there."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-#: what `replacing`, the resume points and the writers of architectures and weights call their temporary files
-_TEMPORARY = re.compile(
-    r"\.(config|provenance|metrics|architectures|winner|about|architecture|weights|data|result|last|supernet|load"
-    r"|comparison|accuracy_macs)(\.[a-z]+)?\.[a-z0-9_]+(\.[a-z]+)?"
-)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; it takes the place of ``path`` when the block ends without an error."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from search_space.atomic import is_temporary, replacing
 
 
 def write_text(path: Path, text: str) -> None:
@@ -50,11 +33,6 @@ def sweep(folder: Path) -> None:
     for entry in folder.iterdir():
         if is_temporary(entry):
             entry.unlink(missing_ok=True)
-
-
-def is_temporary(path: Path) -> bool:
-    """Whether ``path`` is a file that is still being written, or was when its writer was killed."""
-    return _TEMPORARY.fullmatch(path.name) is not None and path.is_file()
 
 
 class Table:

@@ -7,8 +7,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from experiments.files import replacing
 from experiments.retrain import Result
+from search_space.atomic import replacing
 from search_space.network_cost import cost
 from strategies.budget import Budget
 

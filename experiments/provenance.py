@@ -26,7 +26,7 @@ def provenance(seed: int, accelerator: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in ("sepnas", "torch", "nni", "pytorch_lightning", "numpy")},
+        "versions": {name: package_version(name) for name in ("sepnas", "torch", "nni", "pytorch_lightning", "numpy")},
         "revision": _revision(),
     }
 
@@ -39,7 +39,8 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def _version(name: str) -> str | None:
+def package_version(name: str) -> str | None:
+    """Version of an installed distribution; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:  # run from a checkout that is not installed

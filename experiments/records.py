@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,11 @@ def metrics_writer(path: Path, phase: str) -> Callable[[dict[str, float]], None]
         table.append({**rounded, "phase": phase, "epoch": epoch})
 
     return write
+
+
+def metrics_rows(path: Path) -> list[dict[str, str]]:
+    """The rows that `metrics_writer` left."""
+    return Table(path, _METRICS).rows
 
 
 @dataclass(frozen=True)
@@ -74,5 +80,8 @@ class ScoreRecord:
         self.scored.append(Scored(architecture, score))
 
     def best(self) -> Architecture:
-        """The architecture with the highest score, the cheaper one of equals."""
-        return max(self.scored, key=lambda scored: (scored.score, -cost(scored.architecture).macs)).architecture
+        """The architecture with the highest score, the cheaper one of equals; RuntimeError if none has a score."""
+        finite = [scored for scored in self.scored if math.isfinite(scored.score)]
+        if not finite:
+            raise RuntimeError("every candidate's training diverged; lower search.learning_rate")
+        return max(finite, key=lambda scored: (scored.score, -cost(scored.architecture).macs)).architecture

@@ -13,10 +13,11 @@ from evaluators.images import ImageData
 from evaluators.retraining import retrain
 from evaluators.trainer import CHECKPOINT_FILE, Accelerator
 from experiments.config import RetrainConfig
-from experiments.files import is_temporary, read_json, sweep, write_json
-from experiments.records import metrics_writer
+from experiments.files import read_json, sweep, write_json
+from experiments.records import metrics_rows, metrics_writer
 from experiments.run_folder import check_writable, first_difference
 from search_space.architecture import Architecture
+from search_space.atomic import is_temporary
 from search_space.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.serialization import load_architecture, save_architecture
@@ -145,6 +146,8 @@ def _train_one(
         },
     )
     own = cost(architecture)
+    # of all epochs: a resumed training has run for longer than this process
+    seconds = sum(float(row["seconds"]) for row in metrics_rows(home / "metrics.csv"))
     # last: its presence says that the seed is done
     write_json(
         home / RESULT_FILE,
@@ -152,10 +155,10 @@ def _train_one(
             "seed": seed,
             "test_accuracy": trained.accuracy,
             "test_loss": trained.loss,
-            "seconds": round(trained.seconds, 2),
+            "seconds": round(seconds, 2),
             "macs": own.macs,
             "params": own.params,
             "device": "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else torch.cuda.get_device_name(),
         },
     )
-    print(f"{name}, seed {seed}: test accuracy {trained.accuracy:.2%} ({trained.seconds:.0f} s)")
+    print(f"{name}, seed {seed}: test accuracy {trained.accuracy:.2%} ({seconds:.0f} s)")

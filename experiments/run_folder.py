@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from experiments.files import is_temporary, read_json, sweep, write_json, write_text
+from experiments.files import read_json, sweep, write_json, write_text
+from search_space.atomic import is_temporary
 from search_space.errors import InvalidRequest
 
 CONFIG_FILE = "config.yaml"

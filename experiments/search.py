@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tqdm.auto import tqdm
 from evaluators.inherited import InheritedAccuracy
 from evaluators.retraining import retrain
 from evaluators.supernet import supernet_evaluator
-from evaluators.trainer import CHECKPOINT_FILE, pick_accelerator
+from evaluators.trainer import CHECKPOINT_FILE, TrainingDiverged, pick_accelerator
 from experiments.config import SearchConfig
 from experiments.provenance import provenance
 from experiments.records import ScoreRecord, metrics_writer
@@ -44,8 +45,8 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     Everything that can be wrong with the request is found before ``out`` is touched. A killed search goes on with
     ``resume``; one that is finished is left as it is.
     """
-    check_request(config)
     check_out(out, config.as_dict(), resume=resume, overwrite=overwrite)
+    check_request(config)
     task = load_task(config)
     device = pick_accelerator(config.accelerator)
     run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
@@ -113,7 +114,7 @@ def _differentiate(config: SearchConfig, options: DifferentiableOptions, task: T
         "arc_weight_decay": options.arc_weight_decay,
         "warmup_epochs": options.warmup_epochs,
         "multiplier_rate": options.multiplier_rate,
-        "gradient_clip_val": options.gradient_clip,
+        "gradient_clip_val": config.search.gradient_clip,
         "seed": stream_seed(config.seed, "strategy"),
     }
     strategy: DARTS
@@ -153,16 +154,19 @@ def _evolve(config: SearchConfig, options: EvolutionOptions, task: Task, run: Ru
     else:
 
         def judge(network: Network, trial: int) -> float:
-            trained = retrain(
-                network.architecture,
-                task.data,
-                config.search,
-                seed=stream_seed(config.seed, f"trial {trial}"),
-                train_on="train",
-                measure_on="validation",
-                accelerator=config.accelerator,
-                title=f"candidate {trial}",
-            )
+            try:
+                trained = retrain(
+                    network.architecture,
+                    task.data,
+                    config.search,
+                    seed=stream_seed(config.seed, f"trial {trial}"),
+                    train_on="train",
+                    measure_on="validation",
+                    accelerator=config.accelerator,
+                    title=f"candidate {trial}",
+                )
+            except TrainingDiverged:
+                return math.nan  # a bad candidate, not a failed search; it never becomes a parent
             return trained.accuracy
 
     record = ScoreRecord(run.architectures, "validation_accuracy")
@@ -182,7 +186,8 @@ def _evolve(config: SearchConfig, options: EvolutionOptions, task: Task, run: Ru
             record.add(network.architecture, accuracy)
         trial += 1
         bar.update(1)
-        bar.set_postfix(best=f"{max(scored.score for scored in record.scored[:trial]):.3f}")
+        finite = [scored.score for scored in record.scored[:trial] if math.isfinite(scored.score)]
+        bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}")
         nni.report_final_result(accuracy)
 
     strategy = RegularizedEvolution(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_origin, get_type_hints
 
 from search_space.architecture import Architecture, Block, Head, Stem
+from search_space.atomic import replacing
 from search_space.errors import InvalidRequest
 
 FORMAT = "sepnas-architecture"
@@ -66,13 +66,8 @@ def save_architecture(architecture: Architecture, path: Path | str) -> None:
     """Write the JSON form to ``path``, whole or not at all."""
     path = Path(path)
     text = json.dumps(to_json(architecture), indent=2) + "\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def load_architecture(path: Path | str) -> Architecture:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import nn
 
+from search_space.atomic import replacing
 from search_space.errors import InvalidRequest
 from search_space.network import Network, build
 from search_space.serialization import load_architecture
@@ -30,13 +30,8 @@ def save_weights(module: nn.Module, path: Path | str) -> None:
     path = Path(path)
     # safetensors' own save_model and load_model stumble over batch norms that are shared
     tensors = {names[0]: tensor.detach().cpu().contiguous() for tensor, names in _names_of_tensors(module)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         safetensors.torch.save_file(tensors, str(temporary))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def load_weights(module: nn.Module, path: Path | str) -> None:

@@ -142,7 +142,7 @@ class DARTS(Budgeted, NniDARTS):
         How fast the budget's multipliers follow a violation, per architecture step.
     seed
         Seeds the architecture parameters and the sampled paths.
-    gradient_clip_val, log_prob_every_n_step, warmup_epochs
+    gradient_clip_val, log_prob_every_n_step, warmup_epochs, mutation_hooks
         As in NNI.
     """
 
@@ -156,18 +156,18 @@ class DARTS(Budgeted, NniDARTS):
         arc_weight_decay: float = 1e-3,
         temperature: tuple[float, float] = (2.0, 0.2),
         multiplier_rate: float = 0.2,
-        gradient_clip_val: float | None = 5.0,
+        gradient_clip_val: float | None = None,
         log_prob_every_n_step: int = 10,
         warmup_epochs: int = 0,
+        mutation_hooks: list[Any] | None = None,
         seed: int = 0,
-        **kwargs: Any,
     ) -> None:
         super().__init__(
             arc_learning_rate=arc_learning_rate,
             gradient_clip_val=gradient_clip_val,
             log_prob_every_n_step=log_prob_every_n_step,
             warmup_epochs=warmup_epochs,
-            **kwargs,
+            mutation_hooks=mutation_hooks,
         )
         self._set_budget(budget, costs)
         self.arc_betas = arc_betas

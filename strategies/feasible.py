@@ -18,6 +18,9 @@ from search_space.cost_table import CostTable
 from search_space.errors import InvalidRequest
 from strategies.budget import Budget, format_count
 
+#: Uniform proposals of one draw; they cost less together than one integer program.
+_PROPOSALS = 512
+
 Scores = Mapping[str, NDArray[np.floating]]
 
 
@@ -61,13 +64,16 @@ class FeasibleSet:
 
     def random(self, rng: np.random.RandomState) -> dict[str, str]:
         """A random sample inside the budget: uniform proposals, then the nearest feasible to one."""
-        for _ in range(64):
-            proposal = self.table.sample(
-                np.array([rng.randint(len(values)) for values in self.table.candidates.values()])
+        proposals = np.stack([rng.randint(len(v), size=_PROPOSALS) for v in self.table.candidates.values()], axis=1)
+        costs = self.table.evaluate(proposals)
+        inside = np.ones(_PROPOSALS, dtype=bool)
+        for metric, (low, high) in self.budget.bounds().items():
+            inside &= (costs[metric] >= (-np.inf if low is None else low)) & (
+                costs[metric] <= (np.inf if high is None else high)
             )
-            if self.admits(proposal):
-                return proposal
-        return self.nearest(proposal, rng)
+        first = int(np.argmax(inside))
+        proposal = self.table.sample(proposals[first])
+        return proposal if inside[first] else self.nearest(proposal, rng)
 
     def nearest(self, sample: Mapping[str, str], rng: np.random.RandomState) -> dict[str, str]:
         """The sample inside the budget that differs from ``sample`` in the fewest labels, ties broken at random."""

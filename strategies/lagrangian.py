@@ -75,7 +75,7 @@ class BudgetPenalty(nn.Module):
                 continue
             gradients = torch.autograd.grad(excess, parameters)
             # where the softmax is saturated the gradient is tiny but its direction still counts
-            scale = weight * self.task_norm / _norm(gradients).clamp_min(torch.finfo(torch.float32).tiny)
+            scale = weight * self.task_norm / _norm(gradients).clamp_min(1e-12)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 pressure = scale * gradient
                 parameter.grad = pressure if parameter.grad is None else parameter.grad + pressure

@@ -17,22 +17,18 @@ class DifferentiableOptions:
         arc_weight_decay: Adam's weight decay on them.
         warmup_epochs: epochs in which only weights are trained.
         multiplier_rate: how fast the budget's multipliers follow a violation, per architecture step.
-        gradient_clip: largest norm of the weights' gradient, or null for no clipping.
     """
 
     arc_learning_rate: float = 0.05
     arc_weight_decay: float = 1e-3
     warmup_epochs: int = 0
     multiplier_rate: float = 0.2
-    gradient_clip: float | None = 5.0
 
     def __post_init__(self) -> None:
         for name in ("arc_learning_rate", "multiplier_rate"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "must be above 0")
         for name in ("arc_weight_decay", "warmup_epochs"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
-        if self.gradient_clip is not None:
-            _require(self.gradient_clip > 0, "gradient_clip", self.gradient_clip, "must be above 0")
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 class SinglePathLayer(DifferentiableMixedLayer):
     """A `LayerChoice` that runs one candidate, drawn by the Gumbel-max trick.
 
-    The output is multiplied by a weight that is exactly 1 and whose gradient is that of the relaxed one-hot vector
-    (straight-through), so a step costs one candidate, not the sum of them. ``tau`` is the relaxation's temperature.
+    What the candidate adds to its input (its whole output, where the shape changes) is multiplied by a weight that is
+    exactly 1 and whose gradient is that of the relaxed one-hot vector (straight-through), so a step costs one
+    candidate, not the sum of them. ``tau`` is the relaxation's temperature. Of several layers with one label the first
+    gives the gradient.
     """
 
     def __init__(self, paths: Any, alpha: Tensor, softmax: nn.Module, label: str) -> None:
@@ -57,4 +59,12 @@ class SinglePathLayer(DifferentiableMixedLayer):
         if self._sampled is None:
             raise RuntimeError(f"label {self.label!r}: resample() before the first forward pass")
         output = self[self.names[self._sampled]](*args, **kwargs)
-        return output if self._weight is None else output * self._weight
+        if self._weight is None:
+            return output
+        first = args[0] if args else None
+        if isinstance(first, Tensor) and isinstance(output, Tensor) and first.shape == output.shape:
+            # As the weights of all candidates sum to 1, the mixture is the same with the input taken off each output.
+            # It matters: where a batch norm follows, the loss does not depend on the scale of the whole output, and
+            # the weight of the whole would get no gradient.
+            return first + (output - first) * self._weight
+        return output * self._weight

@@ -71,10 +71,10 @@ class RandomOneShot(Budgeted, NniRandomOneShot):
         budget: Budget | None = None,
         costs: CostTable | None = None,
         paths: PathSource | None = None,
+        mutation_hooks: list[Any] | None = None,
         seed: int = 0,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(mutation_hooks=mutation_hooks)
         self._set_budget(budget, costs)
         self.paths = paths
         self.rng = np.random.RandomState(seed)

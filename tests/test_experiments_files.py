@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import provenance as provenance_module
-from experiments.files import Table, is_temporary, read_json, replacing, sweep, write_json, write_text
+from experiments.files import Table, read_json, sweep, write_json, write_text
 from experiments.provenance import provenance
 from experiments.records import ScoreRecord, metrics_writer
 from experiments.run_folder import RunFolder, check_out, first_difference, open_run
 from experiments.seeds import stream_seed
+from search_space.atomic import is_temporary, replacing
 from search_space.errors import InvalidRequest
 from search_space.hand_designed import baseline
 from search_space.network_cost import cost
@@ -91,12 +92,12 @@ else:
     for kind, name in kinds:
         done = subprocess.run([sys.executable, "-c", script, str(tmp_path), kind, name], cwd=ROOT, check=False)
         assert done.returncode == 9
-    (tmp_path / ".last.ckpt.4711").touch()
+    (tmp_path / ".last.sepnas-tmp-4711.ckpt").touch()
     assert len(os.listdir(tmp_path)) == len(kinds) + 1
-    for mine in (".gitignore", ".DS_Store", "notes.txt", ".config", "last.ckpt"):
+    for mine in (".gitignore", ".DS_Store", ".config.json", "notes.txt", ".config", "last.ckpt"):
         (tmp_path / mine).touch()
     sweep(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [".DS_Store", ".config", ".gitignore", "last.ckpt", "notes.txt"]
+    assert sorted(os.listdir(tmp_path)) == [".DS_Store", ".config", ".config.json", ".gitignore", "last.ckpt", "notes.txt"]
 
 
 # --- tables ---
@@ -217,7 +218,7 @@ def test_what_lies_beside_a_run_keeps_it_from_being_overwritten(tmp_path: Path) 
 
 
 def test_what_a_killed_writer_left_keeps_nobody_from_starting_again(tmp_path: Path) -> None:
-    (tmp_path / ".config.4711.yaml").touch()
+    (tmp_path / ".config.sepnas-tmp-4711.yaml").touch()
     (tmp_path / "provenance.json").write_text("{}")
     check_out(tmp_path, CONFIG, resume=False, overwrite=False)
     run = open_run(tmp_path, CONFIG, {"made": 1}, overwrite=False)

@@ -268,3 +268,28 @@ def test_the_space_is_rebuilt_by_nni_from_a_sample() -> None:
     sample = space.search_space.cost_table.sample(np.zeros(11, dtype=int))
     rebuilt = SepConvSpace.frozen_factory(sample)(image_size=8, in_channels=1, classes=4, width=0.25)
     assert list(rebuilt.state_dict()) == list(space.freeze(sample).state_dict())
+
+
+def test_every_architecture_parameter_gets_a_task_gradient() -> None:
+    """On the real supernet, behind whose blocks batch norms would hide the scale of a whole output."""
+    torch.manual_seed(0)
+    space = SepConvSpace(width=0.25, operators=["dw_k3", "dw_k7", "xsep_k5", "sep_k3"])
+    with torch.no_grad():
+        for name, tensor in space.named_parameters():
+            if name.endswith("norm.weight"):
+                tensor.uniform_(0.5, 1.5)  # residual branches start at zero: as after some training
+    strategy = GDAS()
+    strategy.mutate_model(space)
+    space.train()
+    largest = {label: 0.0 for label in strategy._arch_parameters}
+    for draw in range(6):
+        memo: dict[str, str] = {}
+        for module in space.blocks:
+            module.generator = torch.Generator().manual_seed(100 * draw + len(memo))
+            memo.update(module.resample(memo))
+        images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 10
+        loss = torch.nn.functional.cross_entropy(space(images), labels)
+        gradients = torch.autograd.grad(loss, list(strategy._arch_parameters.values()))
+        for label, gradient in zip(largest, gradients, strict=True):
+            largest[label] = max(largest[label], gradient.norm().item())
+    assert min(largest.values()) > 1e-5, largest

@@ -42,7 +42,7 @@ def test_exactly_one_candidate_runs_and_the_output_is_its_own() -> None:
     for _ in range(10):
         name = mixed.resample({})["label"]
         before = {key: mixed[key].calls for key in mixed.names}
-        assert torch.equal(mixed(x), mixed[name].factor * x)
+        assert torch.allclose(mixed(x), mixed[name].factor * x)
         assert {key: mixed[key].calls - before[key] for key in mixed.names} == {
             key: int(key == name) for key in mixed.names
         }
@@ -58,8 +58,8 @@ def test_the_gradient_is_that_of_the_relaxed_one_hot_vector() -> None:
     noise = -torch.empty(3).exponential_(generator=torch.Generator().set_state(state)).log()
     p = torch.softmax((mixed._arch_alpha.detach() + noise) / mixed.tau, -1)
     chosen = mixed.names.index(name)
-    # d(w_chosen * output) / d alpha: output times a row of the softmax's Jacobian, over tau
-    expected = output.detach() * p[chosen] * (torch.eye(3)[chosen] - p) / mixed.tau
+    # d(x + w_chosen * (output - x)) / d alpha with x = 1: the change times a row of the softmax's Jacobian, over tau
+    expected = (output.detach() - 1) * p[chosen] * (torch.eye(3)[chosen] - p) / mixed.tau
     assert mixed._arch_alpha.grad is not None
     assert torch.allclose(mixed._arch_alpha.grad, expected, atol=1e-6)
 
