@@ -42,12 +42,17 @@ def normalise(images):
 
 
 def read(path):
-    """An image file as uint8 (1, channels, size, size): shorter side resized, centre cropped."""
+    """An 8-bit image file as uint8 (1, channels, size, size): over white if it is transparent, shorter side resized,
+    centre cropped."""
     from PIL import Image, ImageOps
 
     size, channels = DATA["image_size"], DATA["channels"]
     with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
+        image = ImageOps.exif_transpose(file)
+        if "A" in image.getbands() or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("L" if channels == 1 else "RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))

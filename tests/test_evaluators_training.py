@@ -200,6 +200,12 @@ def test_inherited_accuracy_heals_mixed_statistics_and_repeats() -> None:
     assert inherited(trained) == healed
 
 
+def test_calibration_batches_are_of_one_size_whatever_the_number_of_images() -> None:
+    inherited = InheritedAccuracy(small_images(33), calibration_images=33, batch_size=32)
+    assert sorted(len(images) for images, _ in inherited.calibration) == [16, 17]
+    assert 0 <= inherited(build(small())) <= 1
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_retraining_runs_on_a_gpu() -> None:
     trained = retrain(

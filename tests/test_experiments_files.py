@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -17,7 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluators.recipes import Recipe
 from experiments import provenance as provenance_module
+from experiments.config import SearchConfig, StrategyConfig
 from experiments.files import Table, read_json, sweep, write_json, write_text
 from experiments.provenance import provenance
 from experiments.records import ScoreRecord, metrics_writer
@@ -97,7 +100,14 @@ else:
     for mine in (".gitignore", ".DS_Store", ".config.json", "notes.txt", ".config", "last.ckpt"):
         (tmp_path / mine).touch()
     sweep(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [".DS_Store", ".config", ".config.json", ".gitignore", "last.ckpt", "notes.txt"]
+    assert sorted(os.listdir(tmp_path)) == [
+        ".DS_Store",
+        ".config",
+        ".config.json",
+        ".gitignore",
+        "last.ckpt",
+        "notes.txt",
+    ]
 
 
 # --- tables ---
@@ -343,3 +353,19 @@ def test_architectures_and_weights_are_written_whole_or_not_at_all(
     with pytest.raises(OSError, match="full"):
         save_weights(nn.Linear(2, 2), tmp_path / "weights.safetensors")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_candidate_that_diverged_never_wins(tmp_path: Path) -> None:
+    cheap, dear = baseline("mobilenetv3-small", width=0.25), baseline("mobilenetv3-small", width=0.5)
+    record = ScoreRecord(tmp_path / "architectures.csv", "validation_accuracy")
+    record.add(cheap, math.nan)
+    with pytest.raises(RuntimeError, match="every candidate's training diverged; lower"):
+        record.best()
+    record.add(dear, 0.1)
+    assert record.best() == dear
+    assert ScoreRecord(tmp_path / "architectures.csv", "validation_accuracy").best() == dear
+
+
+def test_a_warm_up_that_leaves_nothing_to_search_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match=r"strategy\.options\.warmup_epochs: 5 leaves none of search\.epochs 5"):
+        SearchConfig(search=Recipe(epochs=5), strategy=StrategyConfig("gdas", {"warmup_epochs": 5}))

@@ -281,7 +281,7 @@ def test_every_architecture_parameter_gets_a_task_gradient() -> None:
     strategy = GDAS()
     strategy.mutate_model(space)
     space.train()
-    largest = {label: 0.0 for label in strategy._arch_parameters}
+    largest = dict.fromkeys(strategy._arch_parameters, 0.0)
     for draw in range(6):
         memo: dict[str, str] = {}
         for module in space.blocks:
