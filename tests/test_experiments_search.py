@@ -404,7 +404,8 @@ def test_ctrl_c_ends_with_130_and_the_run_resumes(
 ) -> None:
     whole = run(tmp_path, strategy, name="whole")
     given = str(tmp_path / f"{strategy}.yaml")
-    handler = signal.getsignal(signal.SIGINT)
+    # a background job inherits an ignored Ctrl-C
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def press(*args: Any) -> None:
         signal.raise_signal(signal.SIGINT)
