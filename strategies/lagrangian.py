@@ -73,7 +73,7 @@ class BudgetPenalty(nn.Module):
             weight = multiplier + self.stiffness * excess.detach()
             if weight <= 0:
                 continue
-            gradients = torch.autograd.grad(excess, parameters)
+            gradients = torch.autograd.grad(excess, parameters, retain_graph=True)  # bounds share the softmax
             # where the softmax is saturated the gradient is tiny but its direction still counts
             scale = weight * self.task_norm / _norm(gradients).clamp_min(1e-12)
             for parameter, gradient in zip(parameters, gradients, strict=True):

@@ -120,3 +120,16 @@ def test_the_state_travels() -> None:
     assert sorted(penalty.state_dict()) == ["multipliers", "task_norm"]
     assert other.multipliers.item() == penalty.multipliers.item() > 0
     assert other.task_norm.item() == penalty.task_norm.item() > 0
+
+
+def test_two_violated_bounds_press_together() -> None:
+    """MACs and parameters share the probabilities: the gradient of one must not use up the graph of the other."""
+    table = random_table(np.random.default_rng(5), labels=3, candidates=4)
+    pressures = []
+    for budget in (Budget(max_macs=1), Budget(max_params=1), Budget(max_macs=1, max_params=1)):
+        alphas = random_alphas(table)
+        for alpha in alphas.values():
+            alpha.grad = torch.ones_like(alpha)
+        BudgetPenalty(table, budget).add_gradients(alphas)
+        pressures.append(torch.cat([alpha.grad - 1 for alpha in alphas.values() if alpha.grad is not None]))
+    assert torch.allclose(pressures[0] + pressures[1], pressures[2], rtol=1e-3)
