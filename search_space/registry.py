@@ -52,10 +52,12 @@ class Operator(ABC):
     scope: ClassVar[Scope]
     source: ClassVar[str]
     summary: ClassVar[str]
-    #: False keeps an operator out of the default candidates (ablations that are known to be worse).
-    default_candidate: ClassVar[bool] = True
     #: Even-sized layers in it whose padding direction the network assigns (`search_space.padding`).
     directed_layers: ClassVar[int] = 0
+    #: Output channel i depends on input channel i alone, and by the same rule whatever the number of channels.
+    channelwise: ClassVar[bool] = False
+    #: The block's activation follows the residual sum; the operator's own module ends linear.
+    activation_after_residual: ClassVar[bool] = False
 
     def unfit(self, slot: Slot) -> str | None:
         """Why the operator cannot sit in ``slot``, or None if it can."""

@@ -65,7 +65,8 @@ def blocks(draw: st.DrawFn, in_channels: int) -> Block:
     if operator == "skip":
         return Block("skip", in_channels, in_channels, activation=activation)
     stride = draw(st.sampled_from((1, 2)))
-    out_channels = draw(st.one_of(st.just(in_channels), st.integers(1, 11)))
+    fewest = 3 if operator.startswith("inception") else 1  # a channel a tower
+    out_channels = draw(st.one_of(st.just(max(in_channels, fewest)), st.integers(fewest, 11)))
     residual = stride == 1 and out_channels == in_channels and draw(st.booleans())
     block = Block(operator, in_channels, out_channels, stride, activation=activation, residual=residual)
     if operators[operator].scope == "block":
@@ -85,6 +86,7 @@ def blocks(draw: st.DrawFn, in_channels: int) -> Block:
         se_channels=draw(st.integers(0, 5)),
         se_bias=draw(st.booleans()),
         residual=residual,
+        project_activation=draw(activations),
     )
 
 
@@ -187,6 +189,12 @@ MACS_AT_STRIDE_1 = {
     **{f"sep_k{k}": (k * k + C) * H * W * C for k in K},
     **{f"bsconv_u_k{k}": (k * k + C) * H * W * C for k in K},
     **{f"bsconv_s_k{k}": (k * k + C // 6 + C // 6) * H * W * C for k in K},
+    **{f"{name}_k{k}": (k * k + C) * H * W * C for k in K for name in ("sep_relu", "sep_elu", "hybrid")},
+    **{f"c{k}sp_conv": k * k * C * H * W * C for k in (2, 4)},
+    # the 1x1, and k x k in three segments
+    **{f"{name}_k{k}": (C + k * k * C // 3) * H * W * C for k in (3, 5) for name in ("inception", "inception_re")},
+    # two 1x1 to and from half the channels, and k x k on them, 4 a group
+    **{f"resnext_k{k}": (C + 4 * k * k // 2) * H * W * C for k in (3, 5)},
 }
 
 
@@ -198,7 +206,11 @@ def test_formulas_cover_every_operator_that_24_channels_allow() -> None:
 def test_costs_at_stride_1_are_the_papers_formulas(name: str) -> None:
     own = operators[name].cost(Slot(C, C, 1, H, W, "relu"))
     assert own.macs == MACS_AT_STRIDE_1[name]
-    batch_norms = {"xsep": 3, "xsep_sp": 3, "xsep_b": 3, "xsep_p": 3, "xsep_no2x2": 2}.get(name.rpartition("_")[0], 1)
+    # of C channels each; ResNeXt's are of C / 2, C / 2 and C
+    batch_norms = {
+        **{"xsep": 3, "xsep_sp": 3, "xsep_b": 3, "xsep_p": 3, "xsep_no2x2": 2},
+        **{"inception": 2, "inception_re": 2, "resnext": 2},
+    }.get(name.rpartition("_")[0], 1)
     assert own.params == MACS_AT_STRIDE_1[name] // (H * W) + batch_norms * 2 * C
 
 

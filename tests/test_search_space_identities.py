@@ -1,6 +1,13 @@
-"""Algebraic identities of the operators, from the papers' equations: without activations, batch norms neutralised."""
+"""Every operator against its definition written out in plain convolutions, and the algebraic identities of the papers.
+
+The references take nothing from `search_space` but weights; the identities neutralise activations and batch norms.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -126,17 +133,6 @@ def test_receptive_field_of_xsepconv_is_one_larger(name: str, extra: int, k: int
     assert len(seen) == (k + extra) ** 2
 
 
-def test_mixed_kernels_are_three_depthwise_convolutions_side_by_side() -> None:
-    module, x = linear(operators["mix_k357"], 8, 8), noise(8)
-    towers = list(module.towers.values())
-    assert [(t.kernel_size[0], t.out_channels) for t in towers] == [(3, 3), (5, 3), (7, 2)]  # 8 in near-equal thirds
-    separate = [
-        F.conv2d(x[:, part], tower.weight, padding=tower.kernel_size[0] // 2, groups=tower.out_channels)
-        for part, tower in zip((slice(0, 3), slice(3, 6), slice(6, 8)), towers, strict=True)
-    ]
-    torch.testing.assert_close(module(x), torch.cat(separate, dim=1))
-
-
 @pytest.mark.parametrize("stride", [1, 2])
 def test_one_channel_a_group_is_depthwise(stride: int) -> None:
     grouped, depthwise = linear(Grouped(3, group_width=1), 6, 6, stride), linear(Depthwise(3), 6, 6, stride)
@@ -165,3 +161,221 @@ def test_linear_depthwise_is_depthwise_before_its_activation(k: int) -> None:
     bare.load_state_dict(plain.state_dict())
     x = torch.randn(4, 6, 8, 8)
     torch.testing.assert_close(F.hardswish(bare(x)), plain(x))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Layers in plain `torch.nn.functional` on the state dict of a module; the activation is hardswish."""
+
+    weights: dict[str, Tensor]
+    stride: int
+    training: bool
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.weights[f"{name}.weight"]
+
+    def norm(self, x: Tensor, *names: str) -> Tensor:
+        """One batch norm with the statistics and weights of ``names`` side by side."""
+        mean, var, weight, bias = (
+            torch.cat([self.weights[f"{name}.{part}"] for name in names])
+            for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(x, mean, var, weight, bias, training=self.training)
+
+    def layer(self, x: Tensor, name: str, stride: int | tuple[int, int] = 1) -> Tensor:
+        """Convolution, batch norm, activation of one `ConvNormAct`."""
+        return F.hardswish(self.norm(same(x, self[f"{name}conv"], stride), f"{name}norm"))
+
+    def even_layer(self, x: Tensor, name: str, sides: Iterable[str], stride: int) -> Tensor:
+        kernel = centred(self[f"{name}conv"], sides)
+        return F.hardswish(self.norm(same(x, kernel, stride), f"{name}norm"))
+
+
+def same(x: Tensor, weight: Tensor, stride: int | tuple[int, int] = 1) -> Tensor:
+    """Convolution by odd kernels; the groups follow from the shapes."""
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    return F.conv2d(x, weight, stride=stride, padding=padding, groups=x.shape[1] // weight.shape[1])
+
+
+FOUR_SIDES = ("left top", "right bottom", "left bottom", "right top")
+
+
+def four_groups(channels: int) -> list[str]:
+    """The sides of every input channel, in four near-equal groups."""
+    parts = torch.arange(channels).tensor_split(4)
+    return [sides for part, sides in zip(parts, FOUR_SIDES, strict=True) for _ in part]
+
+
+def centred(weight: Tensor, sides: Iterable[str]) -> Tensor:
+    """Even kernels as odd ones with a row and a column of zeros: behind them where left and top are padded more.
+
+    One of ``sides`` for every input channel.
+    """
+    n, m, k, _ = weight.shape
+    kernel = torch.zeros(n, m, k + 1, k + 1, dtype=weight.dtype)
+    for channel, side in enumerate(sides):
+        row, column = int("bottom" in side), int("right" in side)
+        own = (channel, 0) if m == 1 else (slice(None), channel)  # depthwise or dense
+        kernel[own][..., row : row + k, column : column + k] = weight[own]
+    return kernel
+
+
+def depthwise_reference(own: Plain, x: Tensor) -> Tensor:
+    return own.layer(x, "", own.stride)
+
+
+def linear_depthwise_reference(own: Plain, x: Tensor) -> Tensor:
+    return own.norm(same(x, own["conv"], own.stride), "norm")
+
+
+def symmetric_even_reference(own: Plain, x: Tensor) -> Tensor:
+    return own.even_layer(x, "", four_groups(x.shape[1]), own.stride)
+
+
+def asymmetric_even_reference(own: Plain, x: Tensor) -> Tensor:
+    return own.even_layer(x, "", ["right bottom"] * x.shape[1], own.stride)
+
+
+def mixed_reference(own: Plain, x: Tensor) -> Tensor:
+    towers = [f"towers.k{k}" for k in KERNELS]
+    mixed = [same(s, own[f"{t}.conv"], own.stride) for s, t in zip(x.tensor_split(3, dim=1), towers, strict=True)]
+    return F.hardswish(own.norm(torch.cat(mixed, dim=1), *(f"{tower}.norm" for tower in towers)))  # one for all
+
+
+def separated(own: Plain, x: Tensor, name: str = "") -> Tensor:
+    return own.layer(own.layer(x, f"{name}row.", (1, own.stride)), f"{name}column.", (own.stride, 1))
+
+
+def corner(own: Plain, x: Tensor, stride: int = 1) -> Tensor:
+    return own.even_layer(x, "corner.", ["left bottom"] * x.shape[1], stride)  # the direction of the tests' modules
+
+
+def xsep_reference(own: Plain, x: Tensor) -> Tensor:
+    return separated(own, corner(own, x), "separated.")
+
+
+def xsep_sp_reference(own: Plain, x: Tensor) -> Tensor:
+    return separated(own, own.even_layer(x, "corner.", four_groups(x.shape[1]), 1), "separated.")
+
+
+def xsep_b_reference(own: Plain, x: Tensor) -> Tensor:
+    return corner(own, separated(own, x, "separated."))
+
+
+def xsep_p_reference(own: Plain, x: Tensor) -> Tensor:
+    return separated(own, x, "separated.") + corner(own, x, own.stride)
+
+
+def separable_reference(between: Callable[[Tensor], Tensor]) -> Callable[[Plain, Tensor], Tensor]:
+    return lambda own, x: own.layer(between(same(x, own["depthwise"], own.stride)), "pointwise.")
+
+
+def hybrid_reference(own: Plain, x: Tensor) -> Tensor:
+    # as a ResNeXt with a path a channel: the sum over channels of what each adds to all outputs
+    depthwise, pointwise = own["depthwise"], own["pointwise.conv"]
+    paths = [
+        same(same(x[:, c : c + 1], depthwise[c : c + 1], own.stride), pointwise[:, c : c + 1])
+        for c in range(x.shape[1])
+    ]
+    return own.norm(torch.stack(paths).sum(0), "pointwise.norm")
+
+
+def bsconv_u_reference(own: Plain, x: Tensor) -> Tensor:
+    return own.layer(same(x, own["pointwise"]), "depthwise.", own.stride)
+
+
+def bsconv_s_reference(own: Plain, x: Tensor) -> Tensor:
+    return own.layer(same(same(x, own["basis"]), own["pointwise"]), "depthwise.", own.stride)
+
+
+def block_diagonal(kernels: list[Tensor]) -> Tensor:
+    """One dense kernel that does what ``kernels`` do to segments of the channels."""
+    k, taps = kernels[0].shape[-1], [kernel.flatten(2).unbind(2) for kernel in kernels]
+    return torch.stack([torch.block_diag(*at) for at in zip(*taps, strict=True)], dim=2).unflatten(2, (k, k))
+
+
+def inception(own: Plain, x: Tensor, towers: tuple[str, ...]) -> Tensor:
+    """One 1x1 and one dense k x k convolution whose kernel is zero between the towers."""
+    pointwise = torch.cat([own[f"{tower}conv"] for tower in towers])
+    reduced = F.hardswish(own.norm(same(x, pointwise), *(f"{tower}norm" for tower in towers)))
+    kernel = block_diagonal([own[f"spatial.{tower}"] for tower in range(3)])
+    return F.hardswish(own.norm(same(reduced, kernel, own.stride), "norm"))
+
+
+def inception_reference(own: Plain, x: Tensor) -> Tensor:
+    return inception(own, x, ("reduce.0.", "reduce.1.", "reduce.2."))
+
+
+def reformulated_inception_reference(own: Plain, x: Tensor) -> Tensor:
+    return inception(own, x, ("reduce.",))
+
+
+def resnext_reference(own: Plain, x: Tensor) -> Tensor:
+    """Form (a) of the paper's figure 3: a sum over paths, each 1x1 to 4 channels, k x k, 1x1."""
+    total = torch.zeros(())
+    for first in range(0, own["reduce.conv"].shape[0], 4):
+        segment = slice(first, first + 4)
+        weights = {
+            name: tensor[:, segment] if name == "restore.conv.weight" else tensor[segment]
+            for name, tensor in own.weights.items()
+            if tensor.ndim
+        }
+        path = replace(own, weights=weights)
+        transformed = path.layer(path.layer(x, "reduce."), "paths.", own.stride)
+        total = total + same(transformed, path["restore.conv"])
+    return own.norm(total, "restore.norm")
+
+
+#: by a pattern of operator names, each of which must match exactly one
+REFERENCES: dict[str, Callable[[Plain, Tensor], Tensor]] = {
+    r"dw_k\d|group_k\d_w\d+": depthwise_reference,
+    r"dw_linear_k\d": linear_depthwise_reference,
+    r"c[24]sp(_conv)?": symmetric_even_reference,
+    r"c[24]": asymmetric_even_reference,
+    r"mix_k357": mixed_reference,
+    r"xsep_k\d": xsep_reference,
+    r"xsep_sp_k\d": xsep_sp_reference,
+    r"xsep_b_k\d": xsep_b_reference,
+    r"xsep_p_k\d": xsep_p_reference,
+    r"xsep_no2x2_k\d": separated,
+    r"sep_k\d": separable_reference(lambda x: x),
+    r"sep_relu_k\d": separable_reference(F.relu),
+    r"sep_elu_k\d": separable_reference(F.elu),
+    r"hybrid_k\d": hybrid_reference,
+    r"bsconv_u_k\d": bsconv_u_reference,
+    r"bsconv_s_k\d": bsconv_s_reference,
+    r"inception_k\d": inception_reference,
+    r"inception_re_k\d": reformulated_inception_reference,
+    r"resnext_k\d": resnext_reference,
+}
+
+
+def references(name: str) -> list[Callable[[Plain, Tensor], Tensor]]:
+    return [reference for pattern, reference in REFERENCES.items() if re.fullmatch(pattern, name)]
+
+
+@pytest.mark.parametrize("name", operators)
+def test_every_operator_has_a_reference(name: str) -> None:
+    assert len(references(name)) == 1, f"{name} has no reference in this file, or several: see REFERENCES"
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", operators)
+def test_operators_are_what_their_references_say(name: str, stride: int, training: bool) -> None:
+    operator = operators[name]
+    channels = 32 if name.startswith("group") else 10
+    slot = Slot(channels, channels if operator.scope == "spatial" else 14, stride, 9, 8, "hardswish")
+    module = operator.module(slot, (Direction.LEFT_BOTTOM,) * operator.directed_layers).double().train(training)
+    generator = torch.Generator().manual_seed(2)
+    for parameter_name, tensor in module.state_dict().items():
+        if not tensor.is_floating_point():
+            continue
+        if parameter_name.endswith("running_var"):
+            tensor.uniform_(0.5, 2, generator=generator)
+        else:
+            tensor.normal_(generator=generator)
+    x = torch.randn(3, channels, 9, 8, dtype=torch.float64, generator=generator)
+    weights = {parameter_name: tensor.clone() for parameter_name, tensor in module.state_dict().items()}
+    expected = references(name)[0](Plain(weights, stride, training), x)
+    torch.testing.assert_close(module(x), expected)

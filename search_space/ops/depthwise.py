@@ -20,6 +20,7 @@ class Depthwise(Operator):
     scope = "spatial"
     source = "MobileNetV3; the baseline of XSepConv (table 1)"
     summary = "k x k depthwise, BN, act"
+    channelwise = True
 
     kernel: int
 

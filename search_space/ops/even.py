@@ -1,4 +1,4 @@
-"""Even-sized depthwise kernels, with and without symmetric padding (Wu et al.)."""
+"""Even-sized kernels, depthwise and dense, with and without symmetric padding (Wu et al.)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from search_space.registry import Operator, Slot, operators
 @operators.register("c{kernel}sp", kernel=(2, 4))
 @dataclass(frozen=True)
 class SymmetricEven(Operator):
-    """2x2 / 4x4 depthwise with four-group symmetric padding: no mean shift (section 3.3)."""
+    """2x2 / 4x4 depthwise with four-group symmetric padding: no mean shift (section 3.2)."""
 
     scope = "spatial"
-    source = "Even-sized kernels (Wu et al.), section 3.3"
+    source = "Even-sized kernels (Wu et al.), section 3.2"
     summary = "k x k depthwise (k even) with four-group symmetric padding, BN, act"
     padding: ClassVar[Direction] = Direction.FOUR_GROUP
 
@@ -43,5 +43,30 @@ class AsymmetricEven(SymmetricEven):
 
     source = "Even-sized kernels (Wu et al.), section 3.1"
     summary = "k x k depthwise (k even) padded right and bottom only, BN, act: an ablation"
-    default_candidate = False
+    channelwise = True
     padding = Direction.RIGHT_BOTTOM
+
+
+@operators.register("c{kernel}sp_conv", kernel=(2, 4))
+@dataclass(frozen=True)
+class SymmetricEvenConv(Operator):
+    """Dense 2x2 / 4x4 convolution, c_in -> c_out; the four groups of padding are those of its input channels."""
+
+    scope = "block"
+    source = "Even-sized kernels (Wu et al.), section 3.2"
+    summary = "dense k x k (k even) with four-group symmetric padding, BN, act"
+
+    kernel: int
+
+    def cost(self, slot: Slot) -> Cost:
+        return conv_cost(slot.in_channels, slot.out_channels, (self.kernel, self.kernel), slot.out_size)
+
+    def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
+        return EvenConvNormAct(
+            slot.in_channels,
+            slot.out_channels,
+            self.kernel,
+            Direction.FOUR_GROUP,
+            stride=slot.stride,
+            activation=slot.activation,
+        )

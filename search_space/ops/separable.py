@@ -1,26 +1,28 @@
-"""Xception's separable convolution as a whole block."""
+"""Xception's separable convolution as a whole block, its ablations, and the hybrid hypothesis' reading of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from search_space.layer_cost import Cost, conv_cost
-from search_space.layers import ConvNormAct
+from search_space.layers import ACTIVATIONS, ConvNormAct
 from search_space.padding import Direction
 from search_space.registry import Operator, Slot, operators
 
 
 class _Separable(nn.Module):
-    def __init__(self, slot: Slot, kernel: int) -> None:
+    def __init__(self, slot: Slot, kernel: int, between: str) -> None:
         super().__init__()
         c = slot.in_channels
         self.depthwise = nn.Conv2d(c, c, kernel, stride=slot.stride, padding=kernel // 2, groups=c, bias=False)
+        self.between = ACTIVATIONS[between]()
         self.pointwise = ConvNormAct(c, slot.out_channels, 1, activation=slot.activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise(self.depthwise(x))
+        return self.pointwise(self.between(self.depthwise(x)))
 
 
 @operators.register("sep_k{kernel}", kernel=(3, 5, 7))
@@ -31,6 +33,8 @@ class Separable(Operator):
     scope = "block"
     source = "Xception, sections 3 and 4.7"
     summary = "k x k depthwise, pointwise, BN, act; nothing between the two"
+    #: activation between the two convolutions; a batch norm is never there
+    between: ClassVar[str] = "none"
 
     kernel: int
 
@@ -40,4 +44,40 @@ class Separable(Operator):
         return depthwise + conv_cost(c, slot.out_channels, (1, 1), slot.out_size)
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _Separable(slot, self.kernel)
+        return _Separable(slot, self.kernel, self.between)
+
+
+@operators.register("sep_relu_k{kernel}", kernel=(3, 5, 7))
+@dataclass(frozen=True)
+class SeparableRelu(Separable):
+    """`Separable` with ReLU between depthwise and pointwise, whatever the block's activation is."""
+
+    source = "Xception, section 4.7, fig. 10"
+    summary = "k x k depthwise, ReLU, pointwise, BN, act: an ablation"
+    between = "relu"
+
+
+@operators.register("sep_elu_k{kernel}", kernel=(3, 5, 7))
+@dataclass(frozen=True)
+class SeparableElu(Separable):
+    """`Separable` with ELU between depthwise and pointwise, whatever the block's activation is."""
+
+    source = "Xception, section 4.7, fig. 10"
+    summary = "k x k depthwise, ELU, pointwise, BN, act: an ablation"
+    between = "elu"
+
+
+@operators.register("hybrid_k{kernel}", kernel=(3, 5, 7))
+@dataclass(frozen=True)
+class Hybrid(Separable):
+    """ResNeXt with as many paths as channels (the depthwise), then Inception's 1x1, and the residual of ResNeXt.
+
+    ``act(x + BN(pointwise(depthwise(x))))``; where there is no residual it is `Separable`.
+    """
+
+    source = "Hybrid hypothesis (Ghosh), section 3"
+    summary = "k x k depthwise, pointwise, BN, act after the residual"
+    activation_after_residual = True
+
+    def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
+        return super().module(replace(slot, activation="none"), directions)

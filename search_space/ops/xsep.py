@@ -81,6 +81,7 @@ class XSep(Operator):
     source = "XSepConv, section 3.1, fig. 1"
     summary = "2x2, 1 x k, k x 1 depthwise in series, each BN, act; the 2x2 padded by the network's directions"
     directed_layers = 1
+    channelwise = True
 
     kernel: int
 
@@ -100,6 +101,7 @@ class XSepOriginalPadding(XSep):
     source = "XSepConv, section 4.3, table 3 (Original-Padding)"
     summary = "xsep with four-group symmetric padding of its 2x2"
     directed_layers = 0
+    channelwise = False  # the padding groups move with the number of channels
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
         return _XSep(slot, self.kernel, Direction.FOUR_GROUP)
@@ -113,6 +115,7 @@ class XSepWithoutCorner(Operator):
     scope = "spatial"
     source = "XSepConv, section 4.3, fig. 6b"
     summary = "1 x k, k x 1 depthwise in series, each BN, act"
+    channelwise = True
 
     kernel: int
 
@@ -132,6 +135,7 @@ class XSepBehind(Operator):
     source = "XSepConv, section 4.3, fig. 6c"
     summary = "1 x k, k x 1, 2x2 depthwise in series, each BN, act"
     directed_layers: ClassVar[int] = 1
+    channelwise = True
 
     kernel: int
 
