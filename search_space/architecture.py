@@ -7,26 +7,11 @@ from dataclasses import dataclass, replace
 
 from search_space import ops  # noqa: F401 -- registers the operators that `operators` looks up
 from search_space.errors import InvalidRequest
+from search_space.field_checks import require_activation, require_int, require_stride
 from search_space.layer_cost import downsampled
-from search_space.layers import ACTIVATIONS
 from search_space.registry import Operator, Slot, operators
 
 SKIP = "skip"
-
-
-def _require_int(where: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidRequest(f"{where}: {value!r} must be a whole number of at least {least}")
-
-
-def _require_stride(where: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value not in (1, 2):
-        raise InvalidRequest(f"{where}: {value!r} must be 1 or 2")
-
-
-def _require_activation(where: str, value: str) -> None:
-    if value not in ACTIVATIONS:
-        raise InvalidRequest(f"{where}: {value!r} is unknown; known are {', '.join(ACTIVATIONS)}")
 
 
 @dataclass(frozen=True)
@@ -45,6 +30,9 @@ class Block:
     ``expanded_channels`` > 0 marks an inverted residual around a spatial operator; a whole-block operator and ``skip``
     have 0. The 1x1 expansion is left out where ``expanded_channels == in_channels``, as in MobileNetV3.
     ``se_channels`` > 0 adds squeeze-and-excitation of that squeeze width behind the spatial operator.
+    ``project_activation`` follows the projection's batch norm, in front of the residual's sum where there is one:
+    "none" is MobileNetV2's linear bottleneck, and MobileNetV1's block is an inverted residual without expansion and
+    without residual whose projection has an activation.
     """
 
     operator: str
@@ -56,6 +44,7 @@ class Block:
     se_channels: int = 0
     se_bias: bool = False
     residual: bool = False
+    project_activation: str = "none"
 
     @property
     def is_skip(self) -> bool:
@@ -87,11 +76,12 @@ class Block:
     def check(self, where: str, height: int = 1, width: int = 1) -> None:
         """Raise InvalidRequest, beginning with ``where``, if the block is impossible."""
         for name in ("in_channels", "out_channels"):
-            _require_int(f"{where}.{name}", getattr(self, name), 1)
+            require_int(f"{where}.{name}", getattr(self, name), 1)
         for name in ("expanded_channels", "se_channels"):
-            _require_int(f"{where}.{name}", getattr(self, name), 0)
-        _require_stride(f"{where}.stride", self.stride)
-        _require_activation(f"{where}.activation", self.activation)
+            require_int(f"{where}.{name}", getattr(self, name), 0)
+        require_stride(f"{where}.stride", self.stride)
+        require_activation(f"{where}.activation", self.activation)
+        require_activation(f"{where}.project_activation", self.project_activation)
         keeps_shape = self.stride == 1 and self.in_channels == self.out_channels
         if self.residual and not keeps_shape:
             raise InvalidRequest(
@@ -115,6 +105,11 @@ class Block:
                 f"{where}: {self.operator} replaces the whole block, so expanded_channels and se_channels must be 0,"
                 f" not {self.expanded_channels} and {self.se_channels}"
             )
+        if scope == "block" and self.project_activation != "none":
+            raise InvalidRequest(
+                f"{where}.project_activation: {self.project_activation!r}, but {self.operator} replaces the whole block"
+                " and has no projection; it must be 'none'"
+            )
         reason = self.definition.unfit(self.slot(height, width))
         if reason is not None:
             raise InvalidRequest(f"{where}.operator: {self.operator} does not fit, as {reason}")
@@ -128,6 +123,11 @@ class Block:
         if self.expanded_channels or self.se_channels or self.se_bias or self.residual:
             raise InvalidRequest(
                 f"{where}: skip has no layers, so expanded_channels, se_channels, se_bias and residual must go"
+            )
+        if self.project_activation != "none":
+            raise InvalidRequest(
+                f"{where}.project_activation: {self.project_activation!r}, but skip has no projection; it must be"
+                " 'none'"
             )
 
 
@@ -166,15 +166,15 @@ class Architecture:
     def __post_init__(self) -> None:
         if not self.macro or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in self.macro):
             raise InvalidRequest(f"macro: {self.macro!r} must be a name of letters, digits, '-', '_' and '.'")
-        _require_int("image_size", self.image_size, 1)
-        _require_int("in_channels", self.in_channels, 1)
-        _require_int("classes", self.classes, 2)
-        _require_int("stem.channels", self.stem.channels, 1)
-        _require_stride("stem.stride", self.stem.stride)
-        _require_activation("stem.activation", self.stem.activation)
-        _require_int("head.channels", self.head.channels, 0)
-        _require_int("head.features", self.head.features, 0)
-        _require_activation("head.activation", self.head.activation)
+        require_int("image_size", self.image_size, 1)
+        require_int("in_channels", self.in_channels, 1)
+        require_int("classes", self.classes, 2)
+        require_int("stem.channels", self.stem.channels, 1)
+        require_stride("stem.stride", self.stem.stride)
+        require_activation("stem.activation", self.stem.activation)
+        require_int("head.channels", self.head.channels, 0)
+        require_int("head.features", self.head.features, 0)
+        require_activation("head.activation", self.head.activation)
         if not isinstance(self.blocks, tuple):  # a list would make the value mutable and unhashable
             raise InvalidRequest(f"blocks: {type(self.blocks).__name__} must be a tuple")
         if not self.blocks:

@@ -1,87 +1,168 @@
-"""Macro-architectures: the hand-designed skeletons, as architectures with their original operators."""
+"""The built-in macro-architectures, and the networks made of them.
+
+Of every macro the first two down-samplings have stride 1 for inputs below `LOW_RESOLUTION_BELOW` pixels, so that 32
+pixels end in a 4x4 map: the rule of BSConv section 5.1, and of XSepConv's MobileNetV3-Small.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
-from search_space.architecture import Architecture, Block, Head, Stem
+from search_space.architecture import Architecture
 from search_space.errors import InvalidRequest
-
-#: Inputs below this side (pixels) keep the stem and first block at stride 1, as the papers do for 32 and 56 pixels.
-LOW_RESOLUTION_BELOW = 128
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of MobileNetV3's table: kernel, expanded and output channels, SE, activation, stride at high and at
-    low resolution."""
-
-    kernel: int
-    expanded: int
-    out: int
-    se: bool
-    activation: str
-    stride: int
-    low_stride: int
-
-
-# MobileNetV3 (Howard et al. 2019), table 2; the low-resolution strides are those of XSepConv's CIFAR networks.
-_MOBILENETV3_SMALL = (
-    Row(3, 16, 16, True, "relu", 2, 1),
-    Row(3, 72, 24, False, "relu", 2, 2),
-    Row(3, 88, 24, False, "relu", 1, 1),
-    Row(5, 96, 40, True, "hardswish", 2, 2),
-    Row(5, 240, 40, True, "hardswish", 1, 1),
-    Row(5, 240, 40, True, "hardswish", 1, 1),
-    Row(5, 120, 48, True, "hardswish", 1, 1),
-    Row(5, 144, 48, True, "hardswish", 1, 1),
-    Row(5, 288, 96, True, "hardswish", 2, 2),
-    Row(5, 576, 96, True, "hardswish", 1, 1),
-    Row(5, 576, 96, True, "hardswish", 1, 1),
+from search_space.macro_definition import (
+    LOW_RESOLUTION_BELOW,
+    MacroDefinition,
+    MacroHead,
+    MacroStem,
+    Stage,
+    divisible,
 )
 
-MACROS = ("mobilenetv3-small",)
+__all__ = ["LOW_RESOLUTION_BELOW", "MACROS", "built_in_macro", "divisible", "macro"]
 
 
-def divisible(value: float, divisor: int = 8) -> int:
-    """``value`` rounded to a multiple of ``divisor``, but never below 90% of it (MobileNets' rule)."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
+def _bottlenecks(
+    kernel: int,
+    expanded: tuple[int, ...],
+    out: int,
+    activation: str,
+    *,
+    se: bool = False,
+    stride: int = 1,
+    low_resolution_stride: int | None = None,
+) -> Stage:
+    """Rows of MobileNetV3's tables that have all but their expanded channels in common."""
+    return Stage(
+        operator=f"dw_k{kernel}",
+        out_channels=out,
+        repeats=len(expanded),
+        stride=stride,
+        low_resolution_stride=low_resolution_stride,
+        expanded_channels=expanded,
+        activation=activation,
+        se_ratio=0.25 if se else 0.0,
+    )
+
+
+_V3_STEM = MacroStem(16, 2, 1, "hardswish")
+
+# MobileNetV3 (Howard et al. 2019), tables 1 and 2. The head's first convolution is 6 times as wide as the last block,
+# and the hidden layer follows every width multiplier, as in torchvision (the original's parameters at 0.75, 4.0 M and
+# 2.4 M, suggest that its hidden layer does not shrink). Squeeze-and-excitation and the hidden layer have no biases and
+# the head no squeeze-and-excitation: the form that meets XSepConv's figures.
+_MOBILENETV3_SMALL = MacroDefinition(
+    name="mobilenetv3-small",
+    stem=_V3_STEM,
+    stages=(
+        _bottlenecks(3, (16,), 16, "relu", se=True, stride=2, low_resolution_stride=1),
+        _bottlenecks(3, (72, 88), 24, "relu", stride=2),
+        _bottlenecks(5, (96, 240, 240), 40, "hardswish", se=True, stride=2),
+        _bottlenecks(5, (120, 144), 48, "hardswish", se=True),
+        _bottlenecks(5, (288, 576, 576), 96, "hardswish", se=True, stride=2),
+    ),
+    head=MacroHead(expansion=6, features=1024),
+)
+
+_MOBILENETV3_LARGE = MacroDefinition(
+    name="mobilenetv3-large",
+    stem=_V3_STEM,
+    stages=(
+        _bottlenecks(3, (16,), 16, "relu"),
+        _bottlenecks(3, (64, 72), 24, "relu", stride=2, low_resolution_stride=1),
+        _bottlenecks(5, (72, 120, 120), 40, "relu", se=True, stride=2),
+        _bottlenecks(3, (240, 200, 184, 184), 80, "hardswish", stride=2),
+        _bottlenecks(3, (480, 672), 112, "hardswish", se=True),
+        _bottlenecks(5, (672, 960, 960), 160, "hardswish", se=True, stride=2),
+    ),
+    head=MacroHead(expansion=6, features=1280),
+)
+
+
+def _v2(expansion: int, out: int, repeats: int, stride: int, low_resolution_stride: int | None = None) -> Stage:
+    return Stage("dw_k3", out, repeats, stride, low_resolution_stride, expansion, activation="relu6")
+
+
+# MobileNetV2 (Sandler et al. 2018), table 2. Its section 6.1: width multipliers below 1 leave the last convolution at
+# 1280 channels; torchvision does the same.
+_MOBILENETV2 = MacroDefinition(
+    name="mobilenetv2",
+    stem=MacroStem(32, 2, 1, "relu6"),
+    stages=(
+        _v2(1, 16, 1, 1),
+        _v2(6, 24, 2, 2, 1),
+        _v2(6, 32, 3, 2),
+        _v2(6, 64, 4, 2),
+        _v2(6, 96, 3, 1),
+        _v2(6, 160, 3, 2),
+        _v2(6, 320, 1, 1),
+    ),
+    head=MacroHead(channels=1280, shrinks=False, activation="relu6"),
+)
+
+
+def _v1(out: int, repeats: int, stride: int, low_resolution_stride: int | None = None) -> Stage:
+    return Stage(
+        "dw_k3", out, repeats, stride, low_resolution_stride, expansion=1, project_activation="relu", residual=False
+    )
+
+
+# MobileNetV1 (Howard et al. 2017), table 1: depthwise, BN, ReLU, pointwise, BN, ReLU. No layer but the classifier
+# follows the last block; the stride 2 that the table prints for the last depthwise convolution is a slip (the map
+# stays 7x7), and is 1 in the original code.
+_MOBILENETV1 = MacroDefinition(
+    name="mobilenetv1",
+    stem=MacroStem(32, 2, 1, "relu"),
+    stages=(_v1(64, 1, 1), _v1(128, 2, 2, 1), _v1(256, 2, 2), _v1(512, 6, 2), _v1(1024, 2, 2)),
+    head=MacroHead(activation="relu"),
+)
+
+
+def _with_biases(definition: MacroDefinition, name: str) -> MacroDefinition:
+    """The same under another name, with biases in squeeze-and-excitation and in the hidden linear layer."""
+    return replace(
+        definition,
+        name=name,
+        stages=tuple(replace(stage, se_bias=stage.se_ratio > 0) for stage in definition.stages),
+        head=replace(definition.head, features_bias=definition.head.features > 0),
+    )
+
+
+_BUILT_IN = {
+    definition.name: definition
+    for definition in (
+        _MOBILENETV3_SMALL,
+        _MOBILENETV3_LARGE,
+        _MOBILENETV2,
+        _MOBILENETV1,
+        # torchvision 0.29, models/mobilenetv3.py: the same tables, with the biases that XSepConv's form has not
+        _with_biases(_MOBILENETV3_SMALL, "mobilenetv3-small-torchvision"),
+        _with_biases(_MOBILENETV3_LARGE, "mobilenetv3-large-torchvision"),
+    )
+}
+
+#: Names of the built-in macro-architectures.
+MACROS = tuple(_BUILT_IN)
+
+
+def built_in_macro(name: str) -> MacroDefinition:
+    """The definition of the built-in macro ``name``; InvalidRequest for an unknown name."""
+    if name not in _BUILT_IN:
+        raise InvalidRequest(f"macro: {name!r} is unknown; known are {', '.join(MACROS)}")
+    return _BUILT_IN[name]
 
 
 def macro(
-    name: str, *, image_size: int = 32, in_channels: int = 3, classes: int = 10, width: float = 1.0
+    name_or_definition: str | MacroDefinition,
+    *,
+    image_size: int = 32,
+    in_channels: int = 3,
+    classes: int = 10,
+    width: float = 1.0,
 ) -> Architecture:
-    """The hand-designed network ``name`` for square inputs of ``image_size`` pixels.
-
-    ``width`` multiplies all channels (rounded to multiples of 8). Squeeze-and-excitation has no biases and the head
-    none of it, as in XSepConv's experiments. InvalidRequest for an unknown name or an impossible size.
-    """
-    if name not in MACROS:
-        raise InvalidRequest(f"macro: {name!r} is unknown; known are {', '.join(MACROS)}")
-    if not 0 < width <= 16:
-        raise InvalidRequest(f"width: {width!r} must be a multiplier above 0 and at most 16")
-    if not isinstance(image_size, int) or image_size < 8:
-        raise InvalidRequest(f"image_size: {image_size!r} must be a whole number of at least 8 pixels")
-    low = image_size < LOW_RESOLUTION_BELOW
-    stem = Stem(channels=divisible(16 * width), stride=1 if low else 2)
-    blocks = []
-    channels = stem.channels
-    for row in _MOBILENETV3_SMALL:
-        expanded, out = divisible(row.expanded * width), divisible(row.out * width)
-        stride = row.low_stride if low else row.stride
-        blocks.append(
-            Block(
-                operator=f"dw_k{row.kernel}",
-                in_channels=channels,
-                expanded_channels=expanded,
-                out_channels=out,
-                stride=stride,
-                activation=row.activation,
-                se_channels=divisible(expanded / 4) if row.se else 0,
-                residual=stride == 1 and channels == out,
-            )
-        )
-        channels = out
-    head = Head(channels=6 * channels, features=divisible(1024 * width))
-    return Architecture(name, image_size, in_channels, classes, stem, tuple(blocks), head)
+    """The hand-designed network of a built-in macro (by name) or of a definition, for square inputs of ``image_size``
+    pixels; see `MacroDefinition.architecture`. InvalidRequest for an unknown name."""
+    definition = name_or_definition
+    if not isinstance(definition, MacroDefinition):
+        definition = built_in_macro(definition)
+    return definition.architecture(image_size=image_size, in_channels=in_channels, classes=classes, width=width)

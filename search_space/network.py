@@ -12,7 +12,8 @@ from search_space.padding import Direction, assign_directions
 class InvertedResidual(nn.Module):
     """Expand 1x1, spatial operator, [SE], project 1x1 (+ residual): ``(b, c, h, w) -> (b, c', h/s, w/s)``.
 
-    The layers around the operator are handed in, so that the candidates of a search space can share them.
+    An activation of the projection comes before the sum. The layers around the operator are handed in, so that the
+    candidates of a search space can share them.
     """
 
     def __init__(
@@ -20,7 +21,7 @@ class InvertedResidual(nn.Module):
         expand: nn.Module,
         spatial: nn.Module,
         se: nn.Module,
-        project: ConvNormAct,
+        project: nn.Module,
         *,
         residual: bool,
         orthonormal: bool,
@@ -39,20 +40,28 @@ class InvertedResidual(nn.Module):
 
     def orthonormal_bases(self) -> list[nn.Conv2d]:
         """The projection, where the architecture marks it as a subspace basis W_B (BSConv section 4.2)."""
-        return [self.project.conv] if self.orthonormal else []
+        if not self.orthonormal:
+            return []
+        basis = self.project.conv
+        assert isinstance(basis, nn.Conv2d)
+        return [basis]
 
 
 class WholeBlock(nn.Module):
-    """A whole-block operator with its residual: ``(b, c, h, w) -> (b, c', h/s, w/s)``."""
+    """A whole-block operator with its residual: ``(b, c, h, w) -> (b, c', h/s, w/s)``.
 
-    def __init__(self, body: nn.Module, *, residual: bool) -> None:
+    ``activation`` comes last, behind the sum where there is one.
+    """
+
+    def __init__(self, body: nn.Module, *, residual: bool, activation: str = "none") -> None:
         super().__init__()
         self.body = body
         self.residual = residual
+        self.act = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.body(x)
-        return x + y if self.residual else y
+        return self.act(x + y if self.residual else y)
 
 
 class ClassifierHead(nn.Module):
@@ -138,8 +147,8 @@ def make_se(block: Block) -> nn.Module:
 
 
 def make_project(block: Block) -> ConvNormAct:
-    """Linear 1x1 projection of an inverted residual."""
-    return ConvNormAct(block.expanded_channels, block.out_channels, 1)
+    """1x1 projection of an inverted residual: linear, or with the block's ``project_activation``."""
+    return ConvNormAct(block.expanded_channels, block.out_channels, 1, activation=block.project_activation)
 
 
 def make_block(block: Block, size: int, directions: tuple[Direction, ...], *, orthonormal: bool) -> nn.Module:
@@ -148,7 +157,8 @@ def make_block(block: Block, size: int, directions: tuple[Direction, ...], *, or
         return nn.Identity()
     body = block.definition.module(block.slot(size, size), directions)
     if block.expanded_channels == 0:
-        return WholeBlock(body, residual=block.residual)
+        last = block.activation if block.definition.activation_after_residual else "none"
+        return WholeBlock(body, residual=block.residual, activation=last)
     return InvertedResidual(
         make_expand(block),
         body,
@@ -162,11 +172,16 @@ def make_block(block: Block, size: int, directions: tuple[Direction, ...], *, or
 def initialise(module: nn.Module) -> None:
     """He initialisation by fan-out for convolutions, N(0, 0.01) for linear layers, as MobileNets are trained."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=0.01)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        initialise_layer(layer)
+
+
+def initialise_layer(layer: nn.Module) -> None:
+    """`initialise` for one layer; its sub-modules are left alone."""
+    if isinstance(layer, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+    elif isinstance(layer, nn.Linear):
+        nn.init.normal_(layer.weight, std=0.01)
+    else:
+        return
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

@@ -4,8 +4,9 @@
         | head c576 f1024 hardswish
 
 Parts are separated by " | ": the macro with the input and the classes, the stem, the blocks, the head, and
-"orthonormal" where it applies. Input channels of a block follow from the part in front of it. `parse` accepts exactly
-what `to_text` writes (white space apart); anything else is an error that says what and where.
+"orthonormal" where it applies. A block ends with "out-<activation>" where its projection has one. Input channels of a
+block follow from the part in front of it. `parse` accepts exactly what `to_text` writes (white space apart); anything
+else is an error that says what and where.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import re
 from search_space.architecture import SKIP, Architecture, Block, Head, Stem
 from search_space.errors import InvalidRequest
 from search_space.layers import ACTIVATIONS
+
+#: in front of the activation behind a block's projection
+OUT = "out-"
 
 
 def to_text(architecture: Architecture) -> str:
@@ -52,6 +56,8 @@ def _block_text(block: Block) -> str:
         tokens.append("sebias")
     if block.residual:
         tokens.append("res")
+    if block.project_activation != "none":
+        tokens.append(f"{OUT}{block.project_activation}")
     return " ".join(tokens)
 
 
@@ -94,6 +100,16 @@ class _Tokens:
         if token not in ACTIVATIONS:
             raise self.error(f"{token!r} is not an activation ({', '.join(ACTIVATIONS)})")
         return token
+
+    def optional_activation(self, prefix: str) -> str:
+        """The activation behind ``prefix`` if the next token is one ("none" is written by leaving the token out)."""
+        if not self.left or not self.left[0].startswith(prefix):
+            return "none"
+        token = self.left.pop(0)
+        known = [name for name in ACTIVATIONS if name != "none"]
+        if token.removeprefix(prefix) not in known:
+            raise self.error(f"{token!r} is not {prefix}<activation> ({', '.join(known)})")
+        return token.removeprefix(prefix)
 
     def end(self) -> None:
         if self.left:
@@ -165,6 +181,7 @@ def _parse_block(tokens: _Tokens, in_channels: int) -> Block:
         se_channels=tokens.optional_number("se"),
         se_bias=tokens.flag("sebias"),
         residual=tokens.flag("res"),
+        project_activation=tokens.optional_activation(OUT),
     )
     tokens.end()
     return block

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from search_space import Architecture, Block, Head, InvalidRequest, Stem, build
 
@@ -60,6 +61,17 @@ def test_expansion_is_left_out_where_the_widths_are_equal() -> None:
     assert not equal.has_expand
     names = dict(build(replace(VALID, blocks=(equal, SHRINK))).named_parameters())
     assert not [name for name in names if name.startswith("blocks.0.expand")]
+
+
+def test_an_activation_behind_the_projection_comes_before_the_sum() -> None:
+    torch.manual_seed(0)
+    linear = build(replace(VALID, blocks=(EXPAND, SHRINK))).eval()
+    active = build(replace(VALID, blocks=(replace(EXPAND, project_activation="relu"), SHRINK))).eval()
+    active.load_state_dict(linear.state_dict())  # an activation has no weights and renames nothing
+    x = torch.randn(2, 8, 5, 5)
+    projected = linear.blocks[0](x) - x
+    assert projected.min() < -0.01
+    torch.testing.assert_close(active.blocks[0](x), x + projected.clamp(min=0))
 
 
 def test_operators_are_exchanged_by_position() -> None:
@@ -162,6 +174,23 @@ IMPOSSIBLE_BLOCKS = [
     (
         Block("bsconv_u_k3", 8, 8, se_channels=4),
         "blocks[0]: bsconv_u_k3 replaces the whole block, so expanded_channels and se_channels must be 0, not 0 and 4",
+    ),
+    (
+        Block("dw_k3", 8, 8, expanded_channels=8, project_activation="tanh"),
+        "blocks[0].project_activation: 'tanh' is unknown; known are relu, relu6, hardswish, elu, none",
+    ),
+    (
+        Block("dw_k3", 8, 8, expanded_channels=8, project_activation=1),  # type: ignore[arg-type]
+        "blocks[0].project_activation: 1 is unknown; known are relu, relu6, hardswish, elu, none",
+    ),
+    (
+        Block("bsconv_u_k3", 8, 8, project_activation="relu"),
+        "blocks[0].project_activation: 'relu', but bsconv_u_k3 replaces the whole block and has no projection;"
+        " it must be 'none'",
+    ),
+    (
+        Block("skip", 8, 8, project_activation="elu"),
+        "blocks[0].project_activation: 'elu', but skip has no projection; it must be 'none'",
     ),
     (
         Block("group_k3_w4", 8, 8, expanded_channels=18),

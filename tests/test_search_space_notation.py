@@ -29,6 +29,17 @@ def test_absent_parts_are_left_out_and_flags_are_words() -> None:
     assert parse(text) == architecture
 
 
+def test_an_activation_of_the_projection_is_the_last_token_of_a_block() -> None:
+    blocks = (
+        Block("dw_k3", 4, 4, expanded_channels=4, residual=True, project_activation="relu6"),
+        Block("dw_k3", 4, 6, 2, expanded_channels=4, activation="elu", project_activation="elu"),
+    )
+    architecture = Architecture("m", 8, 3, 10, Stem(4, 1, "relu"), blocks, Head(0, 0, "relu"))
+    text = "m 3x8x8 10 | stem c4 s1 relu | dw_k3 e4 c4 s1 relu res out-relu6 | dw_k3 e4 c6 s2 elu out-elu | head relu"
+    assert to_text(architecture) == text
+    assert parse(text) == architecture
+
+
 @pytest.mark.parametrize("name", baselines())
 def test_baselines_round_trip(name: str) -> None:
     architecture = baseline(name)
@@ -101,6 +112,26 @@ WRONG = [
         "architecture text, part 4 (block 1): 'res' is unknown or out of place",
     ),
     (with_block("dw_k3 e24 c16 s1 relu RES"), "architecture text, part 4 (block 1): 'RES' is unknown or out of place"),
+    (
+        with_block("dw_k3 e24 c16 s1 relu out-none"),
+        "architecture text, part 4 (block 1): 'out-none' is not out-<activation> (relu, relu6, hardswish, elu)",
+    ),
+    (
+        with_block("dw_k3 e24 c16 s1 relu out-gelu"),
+        "architecture text, part 4 (block 1): 'out-gelu' is not out-<activation> (relu, relu6, hardswish, elu)",
+    ),
+    (
+        with_block("dw_k3 e24 c16 s1 relu out-relu res"),
+        "architecture text, part 4 (block 1): 'res' is unknown or out of place",
+    ),
+    (
+        with_block("dw_k3 e24 c16 s1 relu out-relu out-relu"),
+        "architecture text, part 4 (block 1): 'out-relu' is unknown or out of place",
+    ),
+    (
+        with_block("sep_k3 c16 s1 relu out-relu"),
+        "blocks[1].project_activation: 'relu', but sep_k3 replaces the whole block and has no projection",
+    ),
     (with_block("skip c17"), "blocks[1].operator: skip is impossible, as 16 channels at stride 1 become 17"),
     (with_block("dw_k4 e24 c16 s1 relu"), "blocks[1].operator: 'dw_k4' is unknown; known are "),
     (with_block("dw_k3 c16 s1 relu"), "blocks[1].expanded_channels: 0, but dw_k3 is a spatial operator"),

@@ -43,6 +43,20 @@ def test_fields_with_a_default_may_be_left_out() -> None:
     assert from_json(shorter) == ARCHITECTURE
 
 
+def test_files_without_activations_of_projections_stay_readable() -> None:
+    older = data()
+    for block in older["blocks"]:
+        assert block.pop("project_activation") == "none"
+    assert from_json(older) == ARCHITECTURE
+
+
+def test_activations_of_projections_round_trip() -> None:
+    architecture = baseline("mobilenetv1", width=0.25)
+    own = json.loads(json.dumps(to_json(architecture)))
+    assert {block["project_activation"] for block in own["blocks"]} == {"relu"}
+    assert from_json(own) == architecture
+
+
 def test_reading_leaves_the_data_alone() -> None:
     own = data()
     from_json(own)
@@ -79,6 +93,14 @@ WRONG: list[tuple[Edit, str]] = [
     (lambda d: d["blocks"][0].update(stride=True), "blocks[0].stride: True is not of type int"),
     (lambda d: d["blocks"][0].update(residual=1), "blocks[0].residual: 1 is not of type bool"),
     (lambda d: d["blocks"][0].update(operator=["dw_k3"]), "blocks[0].operator: ['dw_k3'] is not of type str"),
+    (
+        lambda d: d["blocks"][1].update(project_activation=None),
+        "blocks[1].project_activation: None is not of type str",
+    ),
+    (
+        lambda d: d["blocks"][1].update(project_activation="Relu"),
+        "blocks[1].project_activation: 'Relu' is unknown; known are relu, ",
+    ),
     (lambda d: d.update(stem=[8, 1]), "stem: [8, 1] is not a JSON object"),
     (lambda d: d.update(head=None), "head: None is not a JSON object"),
     (lambda d: d.update(blocks={}), "blocks: dict is not a list"),

@@ -1,0 +1,285 @@
+"""A macro-architecture as a value: stem, stages and head, from which networks of any input size and width are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search_space.architecture import Architecture, Block, Head, Stem
+from search_space.errors import InvalidRequest
+from search_space.field_checks import require_activation, require_int, require_stride
+from search_space.layer_cost import downsampled
+from search_space.registry import operators
+
+#: Inputs below this side (pixels) get the low-resolution strides, as in the papers' networks for 32 and 56 pixels.
+LOW_RESOLUTION_BELOW = 128
+
+_MOST_EXPANSION = 64
+
+
+def divisible(value: float, divisor: int = 8) -> int:
+    """``value`` rounded to a multiple of ``divisor``, but never below 90% of it (MobileNets' rule)."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def scaled(channels: int, width: float) -> int:
+    """``channels`` under a width multiplier: a multiple of 8 by `divisible`, but as it stands at width 1."""
+    return channels if width == 1 else divisible(channels * width)
+
+
+@dataclass(frozen=True)
+class MacroStem:
+    """The dense 3x3 convolution in front. ``low_resolution_stride`` replaces ``stride`` for small inputs (None: the
+    same stride)."""
+
+    channels: int
+    stride: int = 2
+    low_resolution_stride: int | None = None
+    activation: str = "hardswish"
+
+    def check(self) -> None:
+        """Raise InvalidRequest naming the field if the stem is impossible."""
+        require_int("stem.channels", self.channels, 1)
+        _require_strides("stem", self.stride, self.low_resolution_stride)
+        require_activation("stem.activation", self.activation)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of ``repeats`` blocks with one operator and one number of output channels.
+
+    The first block has ``stride`` (for small inputs ``low_resolution_stride``, None: the same), the others 1. A spatial
+    operator sits in inverted residuals, whose expanded channels are given either by ``expansion``, the ratio to each
+    block's input channels, or by ``expanded_channels``, one number a block at width 1. A whole-block operator has
+    neither, and none of squeeze-and-excitation and projection.
+
+    ``se_ratio`` > 0 adds squeeze-and-excitation with that share of the expanded channels (rounded to multiples of 8),
+    with biases if ``se_bias``. ``project_activation`` follows the projection ("none": a linear bottleneck).
+    ``residual`` adds the input to the output of every block that keeps the shape.
+    """
+
+    operator: str
+    out_channels: int
+    repeats: int = 1
+    stride: int = 1
+    low_resolution_stride: int | None = None
+    expansion: float | None = None
+    expanded_channels: tuple[int, ...] | None = None
+    activation: str = "relu"
+    se_ratio: float = 0.0
+    se_bias: bool = False
+    project_activation: str = "none"
+    residual: bool = True
+
+    def check(self, where: str) -> None:
+        """Raise InvalidRequest, beginning with ``where``, if the stage is impossible at any width."""
+        if not isinstance(self.operator, str) or self.operator not in operators:
+            raise InvalidRequest(f"{where}.operator: {self.operator!r} is unknown; known are {', '.join(operators)}")
+        require_int(f"{where}.out_channels", self.out_channels, 1)
+        require_int(f"{where}.repeats", self.repeats, 1)
+        _require_strides(where, self.stride, self.low_resolution_stride)
+        require_activation(f"{where}.activation", self.activation)
+        require_activation(f"{where}.project_activation", self.project_activation)
+        _require_number(f"{where}.se_ratio", self.se_ratio, 0, 1)
+        for name in ("se_bias", "residual"):
+            _require_bool(f"{where}.{name}", getattr(self, name))
+        if operators[self.operator].scope == "block":
+            self._check_whole_block(where)
+        else:
+            self._check_expansion(where)
+        if self.se_bias and not self.se_ratio:
+            raise InvalidRequest(f"{where}.se_bias: True without squeeze-and-excitation; give se_ratio, 0.25 say")
+
+    def _check_whole_block(self, where: str) -> None:
+        for name, absent in (
+            ("expansion", None),
+            ("expanded_channels", None),
+            ("se_ratio", 0),
+            ("se_bias", False),
+            ("project_activation", "none"),
+        ):
+            if getattr(self, name) != absent:
+                raise InvalidRequest(
+                    f"{where}.{name}: {_plain(getattr(self, name))}, but {self.operator} replaces the whole block;"
+                    " leave it out"
+                )
+
+    def _check_expansion(self, where: str) -> None:
+        if (self.expansion is None) == (self.expanded_channels is None):
+            given = "neither" if self.expansion is None else "both"
+            raise InvalidRequest(
+                f"{where}: {given} of expansion and expanded_channels given, but the inverted residuals around"
+                f" {self.operator} need one of the two"
+            )
+        if self.expansion is not None:
+            _require_number(f"{where}.expansion", self.expansion, 0, _MOST_EXPANSION)
+            if self.expansion == 0:
+                raise InvalidRequest(f"{where}.expansion: {self.expansion!r} must be above 0; 1 leaves it out")
+        if self.expanded_channels is not None:
+            if not isinstance(self.expanded_channels, tuple):  # a list would make the value mutable and unhashable
+                raise InvalidRequest(
+                    f"{where}.expanded_channels: {self.expanded_channels!r} must be a list of whole numbers,"
+                    " one a block"
+                )
+            for index, channels in enumerate(self.expanded_channels):
+                require_int(f"{where}.expanded_channels[{index}]", channels, 1)
+            if len(self.expanded_channels) != self.repeats:
+                raise InvalidRequest(
+                    f"{where}.expanded_channels: {len(self.expanded_channels)} numbers for {self.repeats} block(s);"
+                    " give one a block, as many as repeats says"
+                )
+
+    def blocks(self, in_channels: int, *, low_resolution: bool, width: float) -> tuple[Block, ...]:
+        """The stage's blocks behind ``in_channels`` (already scaled) channels."""
+        found: list[Block] = []
+        out = scaled(self.out_channels, width)
+        for index in range(self.repeats):
+            stride = _stride(self, low_resolution) if index == 0 else 1
+            expanded = self._expanded(index, in_channels, width)
+            found.append(
+                Block(
+                    operator=self.operator,
+                    in_channels=in_channels,
+                    out_channels=out,
+                    stride=stride,
+                    expanded_channels=expanded,
+                    activation=self.activation,
+                    se_channels=divisible(expanded * self.se_ratio) if self.se_ratio else 0,
+                    se_bias=self.se_bias,
+                    residual=self.residual and stride == 1 and in_channels == out,
+                    project_activation=self.project_activation,
+                )
+            )
+            in_channels = out
+        return tuple(found)
+
+    def _expanded(self, index: int, in_channels: int, width: float) -> int:
+        if self.expansion is not None:
+            return max(1, round(in_channels * self.expansion))
+        return scaled(self.expanded_channels[index], width) if self.expanded_channels else 0
+
+
+@dataclass(frozen=True)
+class MacroHead:
+    """What follows the stages: a 1x1 convolution, the global mean, a hidden linear layer and the classifier.
+
+    The convolution has ``channels`` channels, or ``expansion`` times those in front of it; it is left out where both
+    are 0. The hidden layer of ``features`` is left out at 0. With ``shrinks`` False, channels and features follow
+    widths above 1 only.
+    """
+
+    channels: int = 0
+    expansion: int = 0
+    features: int = 0
+    features_bias: bool = False
+    shrinks: bool = True
+    activation: str = "hardswish"
+
+    def check(self) -> None:
+        """Raise InvalidRequest naming the field if the head is impossible."""
+        for name in ("channels", "expansion", "features"):
+            require_int(f"head.{name}", getattr(self, name), 0)
+        if self.channels and self.expansion:
+            raise InvalidRequest(
+                f"head.expansion: {self.expansion} beside channels {self.channels}; both say how wide the 1x1"
+                " convolution is, give one of the two"
+            )
+        for name in ("features_bias", "shrinks"):
+            _require_bool(f"head.{name}", getattr(self, name))
+        if self.features_bias and not self.features:
+            raise InvalidRequest("head.features_bias: True without a hidden layer; give features")
+        if not self.shrinks and not (self.channels or self.features):
+            raise InvalidRequest("head.shrinks: False, but there are no channels and features to keep; leave it out")
+        require_activation("head.activation", self.activation)
+
+    def head(self, in_channels: int, *, width: float) -> Head:
+        """The head behind ``in_channels`` (already scaled) channels."""
+        own = width if self.shrinks else max(1.0, width)
+        return Head(
+            channels=scaled(self.channels, own) if self.channels else self.expansion * in_channels,
+            features=scaled(self.features, own) if self.features else 0,
+            activation=self.activation,
+            features_bias=self.features_bias,
+        )
+
+
+@dataclass(frozen=True)
+class MacroDefinition:
+    """A macro-architecture: hashable, comparable, without torch modules; `architecture` makes networks of it.
+
+    Raises InvalidRequest naming the field (``stages[2].stride``) of anything impossible.
+    """
+
+    name: str
+    stem: MacroStem
+    stages: tuple[Stage, ...]
+    head: MacroHead
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise InvalidRequest(f"name: {self.name!r} must be a text")
+        if not self.name or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in self.name):
+            raise InvalidRequest(f"name: {self.name!r} must be made of letters, digits, '-', '_' and '.'")
+        self.stem.check()
+        if not isinstance(self.stages, tuple):  # a list would make the value mutable and unhashable
+            raise InvalidRequest(f"stages: {type(self.stages).__name__} must be a tuple")
+        if not self.stages:
+            raise InvalidRequest("stages: empty; a macro needs at least one stage")
+        for index, stage in enumerate(self.stages):
+            stage.check(f"stages[{index}]")
+        self.head.check()
+
+    @property
+    def stage_numbers(self) -> tuple[int, ...]:
+        """The stage of each block, counted from 0."""
+        return tuple(index for index, stage in enumerate(self.stages) for _ in range(stage.repeats))
+
+    def architecture(
+        self, *, image_size: int = 32, in_channels: int = 3, classes: int = 10, width: float = 1.0
+    ) -> Architecture:
+        """The network for square inputs of ``image_size`` pixels with ``in_channels`` channels.
+
+        ``width`` multiplies the channels, rounded to multiples of 8. InvalidRequest for an impossible size, and for an
+        operator that does not fit the channels it gets at this width.
+        """
+        if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width <= 16:
+            raise InvalidRequest(f"width: {width!r} must be a multiplier above 0 and at most 16")
+        if not isinstance(image_size, int) or image_size < 8:
+            raise InvalidRequest(f"image_size: {image_size!r} must be a whole number of at least 8 pixels")
+        low = image_size < LOW_RESOLUTION_BELOW
+        stem = Stem(scaled(self.stem.channels, width), _stride(self.stem, low), self.stem.activation)
+        blocks: list[Block] = []
+        channels, size = stem.channels, downsampled(image_size, stem.stride)
+        for index, stage in enumerate(self.stages):
+            for block in stage.blocks(channels, low_resolution=low, width=width):
+                block.check(f"macro {self.name}: stages[{index}]", size, size)
+                channels, size = block.out_channels, downsampled(size, block.stride)
+                blocks.append(block)
+        head = self.head.head(channels, width=width)
+        return Architecture(self.name, image_size, in_channels, classes, stem, tuple(blocks), head)
+
+
+def _stride(part: MacroStem | Stage, low_resolution: bool) -> int:
+    if low_resolution and part.low_resolution_stride is not None:
+        return part.low_resolution_stride
+    return part.stride
+
+
+def _require_strides(where: str, stride: object, low_resolution_stride: object) -> None:
+    require_stride(f"{where}.stride", stride)
+    if low_resolution_stride is not None:
+        require_stride(f"{where}.low_resolution_stride", low_resolution_stride)
+
+
+def _require_bool(where: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{where}: {value!r} must be true or false")
+
+
+def _require_number(where: str, value: object, least: float, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise InvalidRequest(f"{where}: {value!r} must be a number from {least} to {most}")
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else repr(value)

@@ -1,0 +1,140 @@
+"""A macro-architecture of one's own, in YAML.
+
+    name: my-macro
+    stem: {channels: 16, stride: 2, low_resolution_stride: 1, activation: hardswish}
+    stages:
+      - operator: dw_k3
+        out_channels: 24
+        repeats: 2
+        stride: 2
+        low_resolution_stride: 1   # for inputs below 128 pixels; without it, stride holds for them too
+        expanded_channels: [72, 88]   # one a block; or expansion
+      - operator: dw_k5
+        out_channels: 40
+        repeats: 3
+        stride: 2
+        expansion: 6   # times the block's input channels
+        activation: hardswish
+        se_ratio: 0.25   # squeeze-and-excitation, as a share of the expanded channels
+        se_bias: false
+        project_activation: none
+        residual: true
+      - {operator: sep_k3, out_channels: 96, stride: 2}
+    head: {expansion: 6, features: 1024, features_bias: false, activation: hardswish}
+
+The keys are the fields of `search_space.macro_definition`: `MacroStem`, `Stage` and `MacroHead` say what each means and
+which default it has. Channels are those at width 1. Only ``name``, ``stem.channels``, ``stages``, and each stage's
+``operator`` and ``out_channels`` are required, and for spatial operators one of ``expansion`` and
+``expanded_channels``. Anything unknown, missing or impossible is refused with its place in the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search_space.errors import InvalidRequest
+from search_space.macro_definition import MacroDefinition, MacroHead, MacroStem, Stage
+from search_space.macros import MACROS, built_in_macro
+
+
+def load_macro(path: Path | str) -> MacroDefinition:
+    """The macro in a YAML file; InvalidRequest, beginning with the file's name, for anything wrong with it."""
+    path = Path(path)
+    where = f"macro file {path}"
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except FileNotFoundError:
+        raise InvalidRequest(f"{where}: does not exist; give a YAML file or a name: {', '.join(MACROS)}") from None
+    except IsADirectoryError:
+        raise InvalidRequest(f"{where}: is a folder, not a file") from None
+    except OSError as error:
+        raise InvalidRequest(f"{where}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not YAML, not UTF-8, an impossible date, nesting
+        raise InvalidRequest(f"{where}: is not YAML ({' '.join(str(error).split())})") from None
+    return macro_from_dict(values, where)
+
+
+def macro_from_dict(values: Any, where: str = "macro") -> MacroDefinition:
+    """The macro in nested dicts and lists, as `load_macro` finds them in a file.
+
+    InvalidRequest, beginning with ``where``, names the place (``stages[2].stride``), the value and the remedy. What
+    does not build at width 1 is refused too, and so is a built-in macro's name on something else.
+    """
+    try:
+        definition = _definition(values)
+        definition.architecture()
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{where}: {error}") from None
+    if definition.name in MACROS and definition != built_in_macro(definition.name):
+        raise InvalidRequest(f"{where}: name: {definition.name!r} is a built-in macro that differs; take another name")
+    return definition
+
+
+def macro_to_dict(definition: MacroDefinition) -> dict[str, Any]:
+    """Plain dicts, lists, texts and numbers for YAML or JSON; ``macro_from_dict(macro_to_dict(m)) == m``."""
+    return {
+        "name": definition.name,
+        "stem": _fields(definition.stem),
+        "stages": [_fields(stage) for stage in definition.stages],
+        "head": _fields(definition.head),
+    }
+
+
+def _fields(part: MacroStem | Stage | MacroHead) -> dict[str, Any]:
+    given = {key: value for key, value in dataclasses.asdict(part).items() if value is not None}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
+
+
+def _definition(values: Any) -> MacroDefinition:
+    _check_keys(MacroDefinition, "", values)
+    stages = values["stages"]
+    if not isinstance(stages, list):
+        raise InvalidRequest(f"stages: {stages!r} must be a list of stages")
+    return MacroDefinition(
+        name=values["name"],
+        stem=_part(MacroStem, "stem", values["stem"]),
+        stages=tuple(_part(Stage, f"stages[{index}]", stage) for index, stage in enumerate(stages)),
+        head=_part(MacroHead, "head", values.get("head", {})),
+    )
+
+
+def _part(cls: type, where: str, values: Any) -> Any:
+    _check_keys(cls, where, values)
+    given = dict(values)
+    if empty := [key for key, value in given.items() if value is None]:
+        raise InvalidRequest(f"{where}.{empty[0]}: empty; give a value or leave the key out")
+    if isinstance(given.get("expanded_channels"), list):
+        given["expanded_channels"] = tuple(given["expanded_channels"])
+    return cls(**given)
+
+
+def _check_keys(cls: type, where: str, values: Any) -> None:
+    """Refuse what is no mapping of the fields of ``cls``, or lacks one without a default (``head`` may be absent)."""
+    known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(cls)}
+    if not isinstance(values, dict):
+        place = f"{where}: " if where else ""
+        raise InvalidRequest(f"{place}{values!r} must hold keys: {', '.join(known)}")
+    place = f"{where}." if where else ""
+    if unknown := [key for key in values if key not in known]:
+        key = unknown[0] if str(unknown[0]).isidentifier() else repr(unknown[0])  # one line, whatever it is
+        raise InvalidRequest(f"{place}{key}: unknown; known are {', '.join(known)}")
+    if missing := [key for key, required in known.items() if required and key not in values and key != "head"]:
+        raise InvalidRequest(f"{place}{missing[0]}: missing; it has no default")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML, and no key twice in one mapping (PyYAML would silently take the last)."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str) and key.value in seen:
+                raise yaml.YAMLError(f"key {key.value!r} stands twice, line {key.start_mark.line + 1}")
+            if isinstance(key.value, str):
+                seen.add(key.value)
+        return node
