@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from search_space.architecture import Architecture, Block, Head, Stem
-    from search_space.candidates import SearchSpace, default_operators
+    from search_space.candidates import SearchSpace
     from search_space.cost_table import CostTable
     from search_space.errors import InvalidRequest
     from search_space.hand_designed import baseline, baselines
     from search_space.layer_cost import Cost
+    from search_space.macro_definition import MacroDefinition
+    from search_space.macro_file import load_macro, macro_from_dict, macro_to_dict
     from search_space.macros import macro
     from search_space.network import Network, build
     from search_space.network_cost import cost
     from search_space.notation import parse, to_text
+    from search_space.presets import preset
     from search_space.registry import Operator, Slot, operators
     from search_space.serialization import from_json, load_architecture, save_architecture, to_json
     from search_space.weights import load_network, load_weights, save_weights
@@ -32,6 +35,7 @@ _HOME = {
     "CostTable": "cost_table",
     "Head": "architecture",
     "InvalidRequest": "errors",
+    "MacroDefinition": "macro_definition",
     "Network": "network",
     "Operator": "registry",
     "SearchSpace": "candidates",
@@ -41,12 +45,15 @@ _HOME = {
     "baselines": "hand_designed",
     "build": "network",
     "cost": "network_cost",
-    "default_operators": "candidates",
+    "preset": "presets",
     "from_json": "serialization",
     "load_architecture": "serialization",
+    "load_macro": "macro_file",
     "load_network": "weights",
     "load_weights": "weights",
     "macro": "macros",
+    "macro_from_dict": "macro_file",
+    "macro_to_dict": "macro_file",
     "operators": "registry",
     "parse": "notation",
     "save_architecture": "serialization",
@@ -62,6 +69,7 @@ __all__ = [
     "CostTable",
     "Head",
     "InvalidRequest",
+    "MacroDefinition",
     "Network",
     "Operator",
     "SearchSpace",
@@ -71,14 +79,17 @@ __all__ = [
     "baselines",
     "build",
     "cost",
-    "default_operators",
     "from_json",
     "load_architecture",
+    "load_macro",
     "load_network",
     "load_weights",
     "macro",
+    "macro_from_dict",
+    "macro_to_dict",
     "operators",
     "parse",
+    "preset",
     "save_architecture",
     "save_weights",
     "to_json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,94 +11,141 @@ import numpy as np
 
 from search_space.architecture import SKIP, Architecture, Block
 from search_space.cost_table import CostTable
+from search_space.defaults import DEFAULT_OPERATORS, DEFAULT_WIDTHS, StageCandidates
 from search_space.errors import InvalidRequest
-from search_space.macros import macro
+from search_space.macro_definition import MacroDefinition, divisible
+from search_space.macros import built_in_macro, macro
 from search_space.network_cost import block_cost, fixed_cost
+from search_space.presets import operator_names
 from search_space.registry import operators
-
-
-def default_operators() -> tuple[str, ...]:
-    """Every registered operator except the known-bad ablations, and ``skip``."""
-    return (*(name for name, operator in operators.items() if operator.default_candidate), SKIP)
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """All architectures that differ from ``skeleton`` in the operator of their blocks.
+    """All architectures that differ from ``skeleton`` in their blocks, each taken from ``choices`` of its position.
 
-    ``candidates[i]`` are the names that may stand at block i; at least one each. The value knows no NNI:
-    `search_space.space.SepConvSpace` is its NNI form.
+    The choices of a block are what its operator, its expanded channels and, where wanted, its squeeze-and-excitation
+    can be, multiplied out: one flat list a block, so that every cost adds up over blocks. Names of the choices say how
+    they differ from the skeleton: ``dw_k5``, ``dw_k5-e96`` (other expanded channels), ``dw_k5-e96-nose`` (and without
+    squeeze-and-excitation), ``sep_k3``, ``skip``. The value knows no NNI: `search_space.space.SepConvSpace` is its NNI
+    form.
     """
 
     skeleton: Architecture
-    candidates: tuple[tuple[str, ...], ...]
+    choices: tuple[tuple[Block, ...], ...]
+    #: The stage of the macro-architecture that each block belongs to, where it is known.
+    stage_numbers: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.candidates) != len(self.skeleton.blocks):
+        if len(self.choices) != len(self.skeleton.blocks):
             raise InvalidRequest(
-                f"candidates: {len(self.candidates)} lists for the {len(self.skeleton.blocks)} blocks of"
+                f"choices: {len(self.choices)} lists for the {len(self.skeleton.blocks)} blocks of"
                 f" {self.skeleton.macro}"
             )
         for index, names in enumerate(self.candidates):
             if not names:
-                raise InvalidRequest(f"candidates[{index}]: empty; no operator asked for fits this block")
+                raise InvalidRequest(f"choices[{index}]: empty; no operator asked for fits this block")
             if len(set(names)) != len(names):
-                raise InvalidRequest(f"candidates[{index}]: a name stands twice in {', '.join(names)}")
+                raise InvalidRequest(f"choices[{index}]: a block stands twice in {', '.join(names)}")
+        for index, (choices, (original, size)) in enumerate(
+            zip(self.choices, self.skeleton.sized_blocks(), strict=True)
+        ):
+            for block in choices:
+                block.check(f"choices[{index}]", size, size)
+                if _shape(block) != _shape(original):
+                    raise InvalidRequest(
+                        f"choices[{index}]: {block.operator} maps {_shape(block)}, the skeleton {_shape(original)}"
+                        " (in_channels, out_channels, stride); all must agree"
+                    )
 
     @classmethod
     def create(
         cls,
-        macro_name: str = "mobilenetv3-small",
+        macro_name: str | MacroDefinition = "mobilenetv3-small",
         *,
         image_size: int = 32,
         in_channels: int = 3,
         classes: int = 10,
         width: float = 1.0,
-        operators: Iterable[str] | None = None,
+        operators: str | Iterable[str] | None = None,
+        widths: Iterable[float] | None = None,
+        search_se: bool = False,
+        stages: Mapping[int, StageCandidates] | None = None,
     ) -> SearchSpace:
-        """The space of ``operators`` (default: `default_operators`) on a macro-architecture.
+        """The space of ``operators`` times ``widths`` on a macro-architecture, one of sepnas's or the user's own.
 
-        An operator is a candidate wherever it fits: ``skip`` where the shape is kept, grouped convolutions where their
-        width divides the channels. InvalidRequest for unknown names and for an operator that fits nowhere.
+        Parameters
+        ----------
+        operators
+            A preset (`search_space.presets`, default "paper") or names. An operator is a candidate wherever it fits:
+            ``skip`` where the shape is kept, grouped convolutions where their width divides the channels.
+        widths
+            Expanded channels of inverted residuals as multiples of the hand-designed ones, rounded to multiples of 8.
+        search_se
+            Offer every inverted residual with and without squeeze-and-excitation.
+        stages
+            Other candidates for some stages of the macro-architecture, by number from 0.
+
+        InvalidRequest for unknown names, an operator that fits nowhere, a stage that is not there.
         """
         skeleton = macro(macro_name, image_size=image_size, in_channels=in_channels, classes=classes, width=width)
-        if isinstance(operators, str):  # it would be taken letter by letter
-            raise InvalidRequest(f"operators: {operators!r} is one text; give a list of names")
-        names = tuple(operators) if operators is not None else default_operators()
-        if not names:
-            raise InvalidRequest("operators: empty; name at least one")
-        if len(set(names)) != len(names):
-            raise InvalidRequest(f"operators: a name stands twice in {', '.join(names)}")
-        for name in names:
-            _require_known(name)
-        candidates = tuple(
-            tuple(name for name in names if _fits(block, name, size)) for block, size in skeleton.sized_blocks()
+        whole = _Wanted(
+            operator_names(DEFAULT_OPERATORS if operators is None else operators),
+            _checked_widths(DEFAULT_WIDTHS if widths is None else widths),
+            search_se,
         )
-        for name in names:
-            if not any(name in here for here in candidates):
-                raise InvalidRequest(f"operators: {name} fits no block of {macro_name} at width {width}; leave it out")
-        return cls(skeleton, candidates)
+        definition = macro_name if isinstance(macro_name, MacroDefinition) else built_in_macro(macro_name)
+        numbers = definition.stage_numbers
+        wanted = dict.fromkeys(numbers, whole)
+        for number, own in (stages or {}).items():
+            if number not in wanted:
+                raise InvalidRequest(
+                    f"stages: there is no stage {number!r}; {skeleton.macro} has the stages 0 to {numbers[-1]}"
+                )
+            wanted[number] = whole.changed(own, f"stages[{number}].")
+        choices = tuple(
+            wanted[number].choices(block, size)
+            for number, (block, size) in zip(numbers, skeleton.sized_blocks(), strict=True)
+        )
+        for part in dict.fromkeys(wanted.values()):
+            here = [blocks for number, blocks in zip(numbers, choices, strict=True) if wanted[number] is part]
+            for name in part.operators:
+                if not any(block.operator == name for blocks in here for block in blocks):
+                    raise InvalidRequest(
+                        f"{part.where}operators: {name} fits no block of {skeleton.macro} at width {width};"
+                        " leave it out"
+                    )
+        return cls(skeleton, choices, numbers)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """One label a block, as NNI sees them."""
-        return tuple(f"block{index:02d}" for index in range(len(self.candidates)))
+        return tuple(f"block{index:02d}" for index in range(len(self.choices)))
+
+    @cached_property
+    def candidates(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the choices of every block."""
+        return tuple(
+            tuple(choice_name(block, original) for block in choices)
+            for choices, original in zip(self.choices, self.skeleton.blocks, strict=True)
+        )
 
     @property
     def size(self) -> int:
         """Number of architectures."""
-        return self.cost_table.size
+        return math.prod(map(len, self.choices))
 
     def block(self, index: int, name: str) -> Block:
         """The block that candidate ``name`` puts at position ``index``."""
-        if name not in self.candidates[index]:
+        block = self._named[index].get(name)
+        if block is None:
             raise InvalidRequest(
                 f"sample[{self.labels[index]!r}]: {name!r} is none of {', '.join(self.candidates[index])}"
             )
-        return candidate_block(self.skeleton.blocks[index], name)
+        return block
 
     def architecture(self, sample: Mapping[str, str]) -> Architecture:
-        """The architecture of an NNI sample ``{label: operator}``; InvalidRequest if a label is missing or unknown."""
+        """The architecture of an NNI sample ``{label: candidate}``; InvalidRequest if a label is missing or unknown."""
         if missing := [label for label in self.labels if label not in sample]:
             raise InvalidRequest(f"sample: label {missing[0]!r} is missing")
         blocks = tuple(self.block(index, sample[label]) for index, label in enumerate(self.labels))
@@ -105,19 +153,28 @@ class SearchSpace:
 
     def sample(self, architecture: Architecture) -> dict[str, str]:
         """The inverse of `architecture`; InvalidRequest if it is no point of this space."""
-        if len(architecture.blocks) != len(self.candidates):
-            raise InvalidRequest(f"architecture: {len(architecture.blocks)} blocks, not {len(self.candidates)}")
-        sample = {label: block.operator for label, block in zip(self.labels, architecture.blocks, strict=True)}
-        if self.architecture(sample) != replace(architecture, macro=self.skeleton.macro):
-            raise InvalidRequest("architecture: no point of this space, as it differs in more than the operators")
+        if len(architecture.blocks) != len(self.choices):
+            raise InvalidRequest(f"architecture: {len(architecture.blocks)} blocks, not {len(self.choices)}")
+        sample = {}
+        for index, (label, block) in enumerate(zip(self.labels, architecture.blocks, strict=True)):
+            name = choice_name(block, self.skeleton.blocks[index])
+            if self._named[index].get(name) != (_skip(block) if block.is_skip else block):
+                raise InvalidRequest(
+                    f"architecture: no point of this space, as its block {index} ({name}) is none of"
+                    f" {', '.join(self.candidates[index])}"
+                )
+            sample[label] = name
+        own = replace(architecture, macro=self.skeleton.macro, blocks=self.skeleton.blocks)
+        if own != self.skeleton:
+            raise InvalidRequest("architecture: no point of this space, as it differs in more than the blocks")
         return sample
 
     @cached_property
     def cost_table(self) -> CostTable:
         """MACs and params of every candidate at every block."""
         costs: dict[str, dict[str, np.ndarray]] = {"macs": {}, "params": {}}
-        for index, (block, size) in enumerate(self.skeleton.sized_blocks()):
-            own = [block_cost(candidate_block(block, name), size) for name in self.candidates[index]]
+        for index, (_, size) in enumerate(self.skeleton.sized_blocks()):
+            own = [block_cost(block, size) for block in self.choices[index]]
             costs["macs"][self.labels[index]] = np.array([cost.macs for cost in own], dtype=np.int64)
             costs["params"][self.labels[index]] = np.array([cost.params for cost in own], dtype=np.int64)
         fixed = fixed_cost(self.skeleton)
@@ -127,24 +184,98 @@ class SearchSpace:
             fixed={"macs": fixed.macs, "params": fixed.params},
         )
 
-
-def candidate_block(block: Block, name: str) -> Block:
-    """``block`` of a skeleton with operator ``name`` in its place: spatial operators keep the inverted residual,
-    whole-block operators and ``skip`` replace it."""
-    if name == SKIP:
-        return Block(SKIP, block.in_channels, block.out_channels)
-    if operators[name].scope == "spatial":
-        return replace(block, operator=name)
-    return replace(block, operator=name, expanded_channels=0, se_channels=0, se_bias=False)
+    @cached_property
+    def _named(self) -> tuple[dict[str, Block], ...]:
+        return tuple(
+            dict(zip(names, blocks, strict=True)) for names, blocks in zip(self.candidates, self.choices, strict=True)
+        )
 
 
-def _fits(block: Block, name: str, size: int) -> bool:
-    candidate = candidate_block(block, name)
-    if candidate.is_skip:
-        return block.stride == 1 and block.in_channels == block.out_channels
-    return operators[name].unfit(candidate.slot(size, size)) is None
+def choice_name(block: Block, original: Block) -> str:
+    """What ``block`` is called where ``original`` stands in the skeleton: the operator, and what else differs."""
+    if block.expanded_channels == 0:  # skip and whole-block operators
+        return block.operator
+    name = block.operator
+    if block.expanded_channels != original.expanded_channels:
+        name += f"-e{block.expanded_channels}"
+    if bool(block.se_channels) != bool(original.se_channels):
+        name += "-se" if block.se_channels else "-nose"
+    return name
 
 
-def _require_known(name: str) -> None:
-    if name != SKIP and name not in operators:
-        raise InvalidRequest(f"operators: {name!r} is unknown; known are {', '.join(operators)}, {SKIP}")
+@dataclass(frozen=True)
+class _Wanted:
+    """What a user asks for, for the whole network or one stage."""
+
+    operators: tuple[str, ...]
+    widths: tuple[float, ...]
+    search_se: bool
+    where: str = ""
+
+    def changed(self, own: StageCandidates, where: str) -> _Wanted:
+        try:
+            return _Wanted(
+                self.operators if own.operators is None else operator_names(own.operators),
+                self.widths if own.widths is None else _checked_widths(own.widths),
+                self.search_se if own.search_se is None else own.search_se,
+                where,
+            )
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{where}{error}") from None
+
+    def choices(self, block: Block, size: int) -> tuple[Block, ...]:
+        """All candidates that fit where ``block`` stands on a ``size`` x ``size`` map."""
+        found: dict[Block, None] = {}  # ordered; two widths can round to the same channels
+        for name in self.operators:
+            for candidate in self._variants(block, name):
+                if not candidate.is_skip and operators[name].unfit(candidate.slot(size, size)) is not None:
+                    continue
+                found[candidate] = None
+        return tuple(found)
+
+    def _variants(self, block: Block, name: str) -> Iterable[Block]:
+        if name == SKIP:
+            if _keeps_shape(block):
+                yield _skip(block)
+        elif operators[name].scope == "block":
+            yield replace(
+                block, operator=name, expanded_channels=0, se_channels=0, se_bias=False, project_activation="none"
+            )
+        else:
+            for width in self.widths:
+                yield from self._inverted_residuals(replace(block, operator=name), width)
+
+    def _inverted_residuals(self, block: Block, width: float) -> Iterable[Block]:
+        base = block.expanded_channels or block.in_channels
+        expanded = base if width == 1 else divisible(base * width)
+        # squeeze-and-excitation keeps its share of the channels; where there is none, MobileNetV3's quarter
+        share = block.se_channels / base if block.se_channels else 0.25
+        squeeze = block.se_channels if block.se_channels and width == 1 else divisible(expanded * share)
+        with_se = replace(block, expanded_channels=expanded, se_channels=squeeze)
+        without = replace(block, expanded_channels=expanded, se_channels=0, se_bias=False)
+        designed, other = (with_se, without) if block.se_channels else (without, with_se)
+        yield designed
+        if self.search_se:
+            yield other
+
+
+def _checked_widths(widths: Iterable[float]) -> tuple[float, ...]:
+    values = tuple(float(width) for width in widths)
+    if not values or len(set(values)) != len(values):
+        raise InvalidRequest(f"widths: {list(values)} must be one or more different multipliers")
+    for value in values:
+        if not 0 < value <= 16:
+            raise InvalidRequest(f"widths: {value!r} must be a multiplier above 0 and at most 16")
+    return values
+
+
+def _keeps_shape(block: Block) -> bool:
+    return block.stride == 1 and block.in_channels == block.out_channels
+
+
+def _skip(block: Block) -> Block:
+    return Block(SKIP, block.in_channels, block.out_channels)
+
+
+def _shape(block: Block) -> tuple[int, int, int]:
+    return block.in_channels, block.out_channels, block.stride

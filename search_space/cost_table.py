@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search_space.errors import InvalidRequest
 
-IntArray = NDArray[np.int64]
+Costs = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,13 @@ class CostTable:
     """Costs that add up over the labels of a space.
 
     ``candidates[label]`` names the values of a label; ``costs[metric][label]`` has one number for each of them, in the
-    same order; ``fixed[metric]`` is common to all architectures. Metrics of `search_space` are "macs" and "params".
+    same order; ``fixed[metric]`` is common to all architectures. Metrics of `search_space` are "macs" and "params",
+    whole numbers that are added exactly; others (`with_cost`) are floats.
     """
 
     candidates: Mapping[str, tuple[str, ...]]
-    costs: Mapping[str, Mapping[str, IntArray]]
-    fixed: Mapping[str, int]
+    costs: Mapping[str, Mapping[str, Costs]]
+    fixed: Mapping[str, float]
 
     def __post_init__(self) -> None:
         for metric, by_label in self.costs.items():
@@ -51,11 +53,34 @@ class CostTable:
             total *= len(values)
         return total
 
-    def evaluate(self, indices: NDArray[np.integer]) -> dict[str, IntArray]:
-        """Costs of many architectures: ``indices`` of shape (n, labels) -> {metric: (n,)}."""
+    def with_cost(self, name: str, costs: Mapping[str, Mapping[str, float]], fixed: float = 0.0) -> CostTable:
+        """This table and one metric more: ``costs[label][candidate]``, and what all architectures have in common.
+
+        Each candidate needs one finite number, 0 or more; InvalidRequest names what is missing, unknown or no such
+        number.
+        """
+        where = f"costs {name!r}"
+        if name in self.costs:
+            raise InvalidRequest(f"{where}: the table has it already; take another name")
+        _check_names(f"{where}: label", self.candidates, costs)
+        arrays = {}
+        for label, values in self.candidates.items():
+            own = costs[label]
+            _check_names(f"{where}: label {label!r}: candidate", values, own)
+            for value in values:
+                _check_number(f"{where}: {label}.{value}", own[value])
+            arrays[label] = np.array([own[value] for value in values], dtype=np.float64)
+        _check_number(f"{where}: fixed", fixed)
+        return replace(self, costs={**self.costs, name: arrays}, fixed={**self.fixed, name: float(fixed)})
+
+    def evaluate(self, indices: NDArray[np.integer], metrics: Collection[str] | None = None) -> dict[str, Costs]:
+        """Costs of many architectures: ``indices`` of shape (n, labels) -> {metric: (n,)}, int64 or float64; of all
+        metrics, or of ``metrics`` alone."""
         totals = {}
-        for metric, by_label in self.costs.items():
-            total = np.full(len(indices), self.fixed[metric], dtype=np.int64)
+        for metric in self.metrics if metrics is None else metrics:
+            by_label = self.costs[metric]
+            whole = all(np.issubdtype(values.dtype, np.integer) for values in by_label.values())
+            total = np.full(len(indices), self.fixed[metric], dtype=np.int64 if whole else np.float64)
             for column, label in enumerate(self.labels):
                 total += by_label[label][indices[:, column]]
             totals[metric] = total
@@ -76,16 +101,31 @@ class CostTable:
         """The inverse of `indices`, as NNI's samples are: {label: candidate}."""
         return {label: self.candidates[label][i] for label, i in zip(self.labels, indices, strict=True)}
 
-    def cost(self, sample: Mapping[str, str]) -> dict[str, int]:
-        """{metric: cost} of one sample."""
-        return {metric: int(total[0]) for metric, total in self.evaluate(self.indices(sample)[None]).items()}
+    def cost(self, sample: Mapping[str, str]) -> dict[str, Any]:
+        """{metric: cost} of one sample, int or float."""
+        return {metric: total[0].item() for metric, total in self.evaluate(self.indices(sample)[None]).items()}
 
-    def reachable(self) -> dict[str, tuple[int, int]]:
-        """{metric: (smallest, largest)} over all architectures, each metric on its own."""
-        return {
-            metric: (
-                self.fixed[metric] + int(sum(values.min() for values in by_label.values())),
-                self.fixed[metric] + int(sum(values.max() for values in by_label.values())),
-            )
-            for metric, by_label in self.costs.items()
-        }
+    def reachable(self) -> dict[str, tuple[Any, Any]]:
+        """{metric: (smallest, largest)} over all architectures, each metric on its own; int or float."""
+        ends = {}
+        for metric, by_label in self.costs.items():
+            extremes = [
+                np.array([int(pick(by_label[label])) for label in self.labels]) for pick in (np.argmin, np.argmax)
+            ]
+            low, high = self.evaluate(np.stack(extremes), (metric,))[metric]
+            ends[metric] = (low.item(), high.item())
+        return ends
+
+
+def _check_names(where: str, known: Collection[str], given: Collection[str]) -> None:
+    for name in known:
+        if name not in given:
+            raise InvalidRequest(f"{where} {name!r} is missing")
+    for name in given:
+        if name not in known:
+            raise InvalidRequest(f"{where} {name!r} is unknown; known are {', '.join(known)}")
+
+
+def _check_number(where: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise InvalidRequest(f"{where}: {value!r} is no finite number of 0 or more")

@@ -57,7 +57,7 @@ class EvenPad(nn.Module):
     """Zero padding in front of an even-sized kernel: k - 1 zeros a dimension, the odd one by ``direction``.
 
     ``Direction.FOUR_GROUP`` splits the channels in four near-equal groups with one direction each, so that the mean
-    offset over channels is zero where 4 divides them (C2sp, Wu et al. section 3.3). Maps ``(batch, c, h, w)`` to
+    offset over channels is zero where 4 divides them (C2sp, Wu et al. section 3.2). Maps ``(batch, c, h, w)`` to
     ``(batch, c, h + k - 1, w + k - 1)``.
     """
 

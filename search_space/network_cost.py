@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search_space.architecture import Architecture, Block, Head, Stem
+from search_space.architecture import Architecture, Block
 from search_space.layer_cost import Cost, conv_cost, downsampled, linear_cost
 
 
@@ -16,9 +16,7 @@ def cost(architecture: Architecture) -> Cost:
 
 def fixed_cost(architecture: Architecture) -> Cost:
     """What stem and head cost, whatever the blocks are."""
-    a = architecture
-    stem = _stem_cost(a.stem, a.in_channels, a.image_size)
-    return stem + _head_cost(a.head, a.blocks[-1].out_channels, a.final_size, a.classes)
+    return stem_cost(architecture) + head_cost(architecture)
 
 
 def block_cost(block: Block, size: int) -> Cost:
@@ -38,17 +36,21 @@ def block_cost(block: Block, size: int) -> Cost:
     return total + conv_cost(expanded, block.out_channels, (1, 1), slot.out_size)
 
 
-def _stem_cost(stem: Stem, in_channels: int, image_size: int) -> Cost:
-    size = downsampled(image_size, stem.stride)
-    return conv_cost(in_channels, stem.channels, (3, 3), (size, size))
+def stem_cost(architecture: Architecture) -> Cost:
+    """What the stem costs."""
+    stem = architecture.stem
+    size = downsampled(architecture.image_size, stem.stride)
+    return conv_cost(architecture.in_channels, stem.channels, (3, 3), (size, size))
 
 
-def _head_cost(head: Head, in_channels: int, size: int, classes: int) -> Cost:
-    total, width = Cost(), in_channels
+def head_cost(architecture: Architecture) -> Cost:
+    """What the head costs, the classifier included."""
+    head, size = architecture.head, architecture.final_size
+    total, width = Cost(), architecture.blocks[-1].out_channels
     if head.channels:
         total += conv_cost(width, head.channels, (1, 1), (size, size))
         width = head.channels
     if head.features:
         total += linear_cost(width, head.features, bias=head.features_bias)
         width = head.features
-    return total + linear_cost(width, classes, bias=True)
+    return total + linear_cost(width, architecture.classes, bias=True)

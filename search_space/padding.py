@@ -33,7 +33,7 @@ class Direction(Enum):
 #: D1, D2, D3, D0 of XSepConv (section 3.2, eq. 5), in the order in which they are assigned.
 CYCLE = (Direction.RIGHT_BOTTOM, Direction.LEFT_TOP, Direction.LEFT_BOTTOM, Direction.RIGHT_TOP)
 
-#: Directions of the four channel groups of C2sp/C4sp (Wu et al., section 3.3).
+#: Directions of the four channel groups of C2sp/C4sp (Wu et al., section 3.2).
 FOUR_GROUPS = (Direction.LEFT_TOP, Direction.RIGHT_BOTTOM, Direction.LEFT_BOTTOM, Direction.RIGHT_TOP)
 
 

@@ -9,23 +9,26 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from search_space.network import InvertedResidual, WholeBlock, initialise
+from search_space.layers import ConvNormAct
+from search_space.network import InvertedResidual, WholeBlock, initialise_layer
+from search_space.sliced import layers_with_weights
 
 #: Standard deviation of the noise on an identity kernel, times the square root of the kernel's area.
 _NOISE = 0.1
 
 
 def initialise_supernet(supernet: nn.Module) -> None:
-    """`initialise`, then residual branches that start at zero and depthwise kernels that start near the identity.
+    """`initialise_layer`, then residual branches that start at zero and depthwise kernels that start near the identity.
 
     The last batch norm of a residual branch gets scale 0 (Goyal et al. 2017, section 5.1), so that each such block
-    starts as the identity whatever its candidate -- and equal to ``skip``.
+    starts as the identity whatever its candidate -- and equal to ``skip``, but for operators whose activation follows
+    the sum.
     """
-    initialise(supernet)
-    for module in supernet.modules():
+    for module in layers_with_weights(supernet):
+        initialise_layer(module)
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels == module.out_channels:
             _near_identity(module)
-        elif isinstance(module, InvertedResidual) and module.residual:
+        elif isinstance(module, InvertedResidual) and module.residual and isinstance(module.project, ConvNormAct):
             nn.init.zeros_(module.project.norm.weight)
         elif isinstance(module, WholeBlock) and module.residual:
             last = [norm for norm in module.body.modules() if isinstance(norm, nn.BatchNorm2d)][-1]

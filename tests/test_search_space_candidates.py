@@ -19,10 +19,11 @@ from search_space import (
     baseline,
     baselines,
     cost,
-    default_operators,
     macro,
     operators,
+    preset,
 )
+from search_space.defaults import StageCandidates
 
 DEFAULT = SearchSpace.create()
 NARROW = SearchSpace.create(image_size=17, in_channels=1, classes=3, width=0.25)
@@ -33,30 +34,103 @@ def random_indices(space: SearchSpace, number: int, seed: int = 0) -> np.ndarray
     return np.stack([generator.integers(len(names), size=number) for names in space.candidates], axis=1)
 
 
-def test_default_candidates_are_all_operators_but_the_ablations_and_skip() -> None:
-    assert set(default_operators()) == {*operators, "skip"} - {"c2", "c4"}
-    assert not any({"c2", "c4"} & set(names) for names in DEFAULT.candidates)
+def spatial_names(space: SearchSpace, index: int, operator: str) -> list[str]:
+    """Names of the candidates of one operator at one block."""
+    return [name for name in space.candidates[index] if name.split("-")[0] == operator]
 
 
-def test_ablations_are_candidates_on_request() -> None:
-    assert SearchSpace.create(operators=("c2", "c4")).candidates == (("c2", "c4"),) * 11
+def test_default_candidates_are_those_of_the_papers() -> None:
+    assert {name.split("-")[0] for names in DEFAULT.candidates for name in names} == set(preset("paper"))
+    assert SearchSpace.create(operators="paper", widths=(0.5, 0.75, 1.0, 1.25)) == DEFAULT
+
+
+def test_presets_are_what_their_names_say() -> None:
+    assert preset("kernels") == ("dw_k3", "dw_k5", "dw_k7")
+    assert set(preset("full")) == {*operators, "skip"}
+    assert set(preset("paper")) < set(preset("full"))
+    with pytest.raises(InvalidRequest) as caught:
+        preset("all")
+    assert str(caught.value) == (
+        "operators: 'all' is no preset (paper, kernels, full); give one of them or a list of names"
+    )
 
 
 def test_operators_are_candidates_wherever_they_fit() -> None:
-    for (block, _), names in zip(DEFAULT.skeleton.sized_blocks(), DEFAULT.candidates, strict=True):
+    space = SearchSpace.create(operators="full", widths=(1.0,))
+    for (block, _), names in zip(space.skeleton.sized_blocks(), space.candidates, strict=True):
         assert ("skip" in names) == (block.stride == 1 and block.in_channels == block.out_channels)
         for width in (2, 4, 8, 16):
             assert (f"group_k3_w{width}" in names) == (block.expanded_channels % width == 0)
-        assert {"dw_k3", "xsep_k7", "mix_k357", "sep_k5", "bsconv_s_k3"} <= set(names)
+        assert {"dw_k3", "xsep_k7", "mix_k357", "sep_k5", "bsconv_s_k3", "c2", "c4sp_conv", "resnext_k3"} <= set(names)
 
 
-def test_width_16_groups_fit_only_some_blocks_of_the_full_network() -> None:
-    fitting = [i for i, names in enumerate(DEFAULT.candidates) if "group_k3_w16" in names]
-    assert fitting == [0, 3, 4, 5, 7, 8, 9, 10]  # 72, 88 and 120 channels are not divisible by 16
+def test_width_16_groups_fit_only_some_widths() -> None:
+    space = SearchSpace.create(operators=("group_k3_w16", "dw_k3"))
+    found = {i: spatial_names(space, i, "group_k3_w16") for i in (0, 1, 2)}
+    # of 8, 16 and 24, of 40, 56, 72 and 88, of 48, 64, 88 and 112 expanded channels those that 16 divides
+    assert found == {0: ["group_k3_w16"], 1: [], 2: ["group_k3_w16-e48", "group_k3_w16-e64", "group_k3_w16-e112"]}
+
+
+def test_widths_are_multiples_of_the_hand_designed_ones_rounded_to_8() -> None:
+    space = SearchSpace.create(operators=("dw_k5",))
+    assert space.candidates[4] == ("dw_k5-e120", "dw_k5-e184", "dw_k5", "dw_k5-e304")  # of 240
+    assert [b.se_channels for b in space.choices[4]] == [32, 48, 64, 80]  # its quarter goes with it
+    # 12 and 16 both round to 16: one candidate
+    assert space.candidates[0] == ("dw_k5-e8", "dw_k5", "dw_k5-e24")
+    assert [b.has_expand for b in space.choices[0]] == [True, False, True]
+    assert SearchSpace.create(operators=("dw_k5",), widths=(1.0,)).candidates == (("dw_k5",),) * 11
+
+
+def test_squeeze_and_excitation_is_a_choice_on_request() -> None:
+    space = SearchSpace.create(operators=("dw_k3", "sep_k3"), widths=(1.0, 0.5), search_se=True)
+    assert space.candidates[4] == ("dw_k3", "dw_k3-nose", "dw_k3-e120", "dw_k3-e120-nose", "sep_k3")
+    assert space.candidates[1] == ("dw_k3", "dw_k3-se", "dw_k3-e40", "dw_k3-e40-se", "sep_k3")
+    assert [b.se_channels for b in space.choices[1]] == [0, 24, 0, 16, 0]  # a quarter of 72 and of 40, rounded
+    assert [b.se_channels for b in space.choices[4]] == [64, 0, 32, 0, 0]
+
+
+def test_stages_are_those_of_the_macro() -> None:
+    assert DEFAULT.stage_numbers == NARROW.stage_numbers == (0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4)
+    mobilenetv2 = SearchSpace.create("mobilenetv2", width=0.35)
+    assert mobilenetv2.stage_numbers == (0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6)
+
+
+def test_stages_can_have_candidates_of_their_own() -> None:
+    own = {2: StageCandidates(operators=["xsep_k5", "skip"]), 4: StageCandidates(widths=[0.5], search_se=True)}
+    space = SearchSpace.create(operators=("dw_k3", "sep_k3"), widths=(1.0, 0.75), stages=own)
+    assert space.candidates[2] == ("dw_k3", "dw_k3-e64", "sep_k3")
+    assert space.candidates[3] == ("xsep_k5", "xsep_k5-e72")
+    assert space.candidates[4] == ("xsep_k5", "xsep_k5-e184", "skip")
+    assert space.candidates[10] == ("dw_k3-e288", "dw_k3-e288-nose", "sep_k3")
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ({5: StageCandidates()}, "stages: there is no stage 5; mobilenetv3-small has the stages 0 to 4"),
+        ({1: StageCandidates(operators=["conv"])}, "stages[1].operators: 'conv' is unknown; known are "),
+        ({1: StageCandidates(widths=[])}, "stages[1].widths: [] must be one or more different multipliers"),
+        (
+            {0: StageCandidates(operators=["dw_k3", "group_k3_w16"], widths=[0.5])},
+            "stages[0].operators: group_k3_w16 fits no block of mobilenetv3-small at width 1.0; leave it out",
+        ),
+        ({1: StageCandidates(operators=["skip"])}, "choices[1]: empty; no operator asked for fits this block"),
+    ],
+)
+def test_impossible_stages_are_refused(stages: dict[int, StageCandidates], message: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        SearchSpace.create(operators=("dw_k3", "skip"), stages=stages)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("widths", [(), (0.0,), (1.0, 1.0), (17.0,), (float("nan"),)])
+def test_impossible_widths_are_refused(widths: tuple[float, ...]) -> None:
+    with pytest.raises(InvalidRequest, match=r"^widths: .* must be "):
+        SearchSpace.create(widths=widths)
 
 
 def test_candidates_stand_in_the_order_asked_for() -> None:
-    space = SearchSpace.create(operators=("skip", "sep_k3", "dw_k3"))
+    space = SearchSpace.create(operators=("skip", "sep_k3", "dw_k3"), widths=(1.0,))
     assert set(space.candidates) == {("skip", "sep_k3", "dw_k3"), ("sep_k3", "dw_k3")}
 
 
@@ -65,10 +139,10 @@ def test_labels_number_the_blocks() -> None:
 
 
 def test_size_is_the_product_of_the_choices() -> None:
-    space = SearchSpace.create(operators=("dw_k3", "dw_k5", "skip"))
+    space = SearchSpace.create(operators=("dw_k3", "dw_k5", "skip"), widths=(1.0,))
     choices = [3 if "skip" in names else 2 for names in space.candidates]
     assert space.size == space.cost_table.size == np.prod(choices)
-    assert DEFAULT.size > 10**16
+    assert DEFAULT.size > 10**17
 
 
 @pytest.mark.parametrize(
@@ -77,7 +151,7 @@ def test_size_is_the_product_of_the_choices() -> None:
         ((), "operators: empty; name at least one"),
         (("dw_k3", "dw_k3"), "operators: a name stands twice in dw_k3, dw_k3"),
         (("dw_k3", "conv"), "operators: 'conv' is unknown; known are "),
-        (("skip",), "candidates[1]: empty; no operator asked for fits this block"),  # 16 -> 24 channels at stride 2
+        (("skip",), "choices[1]: empty; no operator asked for fits this block"),  # 16 -> 24 channels at stride 2
     ],
 )
 def test_impossible_candidates_are_refused(names: tuple[str, ...], message: str) -> None:
@@ -89,18 +163,23 @@ def test_impossible_candidates_are_refused(names: tuple[str, ...], message: str)
 def test_operators_that_fit_nowhere_are_refused() -> None:
     # at this width every layer has 8 channels
     with pytest.raises(InvalidRequest) as caught:
-        SearchSpace.create(width=0.01, operators=("dw_k3", "group_k3_w16"))
+        SearchSpace.create(width=0.01, operators=("dw_k3", "group_k3_w16"), widths=(1.0,))
     assert str(caught.value) == "operators: group_k3_w16 fits no block of mobilenetv3-small at width 0.01; leave it out"
 
 
-def test_candidate_lists_must_match_the_blocks() -> None:
+def test_choices_must_match_the_blocks() -> None:
     skeleton = macro("mobilenetv3-small")
-    with pytest.raises(InvalidRequest, match=r"^candidates: 1 lists for the 11 blocks of mobilenetv3-small$"):
-        SearchSpace(skeleton, (("dw_k3",),))
-    with pytest.raises(InvalidRequest, match=r"^candidates\[3\]: empty; no operator asked for fits this block$"):
-        SearchSpace(skeleton, (("dw_k3",),) * 3 + ((),) + (("dw_k3",),) * 7)
-    with pytest.raises(InvalidRequest, match=r"^candidates\[0\]: a name stands twice in dw_k3, dw_k3$"):
-        SearchSpace(skeleton, (("dw_k3", "dw_k3"),) * 11)
+    own = tuple((block,) for block in skeleton.blocks)
+    with pytest.raises(InvalidRequest, match=r"^choices: 1 lists for the 11 blocks of mobilenetv3-small$"):
+        SearchSpace(skeleton, own[:1])
+    with pytest.raises(InvalidRequest, match=r"^choices\[3\]: empty; no operator asked for fits this block$"):
+        SearchSpace(skeleton, (*own[:3], (), *own[4:]))
+    with pytest.raises(InvalidRequest, match=r"^choices\[0\]: a block stands twice in dw_k3, dw_k3$"):
+        SearchSpace(skeleton, (own[0] * 2, *own[1:]))
+    with pytest.raises(InvalidRequest, match=r"^choices\[0\]: dw_k3 maps \(16, 24, 2\), the skeleton \(16, 16, 1\)"):
+        SearchSpace(skeleton, (own[1], *own[1:]))
+    with pytest.raises(InvalidRequest, match=r"^choices\[0\]\.operator: 'conv' is unknown"):
+        SearchSpace(skeleton, ((replace(skeleton.blocks[0], operator="conv"),), *own[1:]))
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -111,7 +190,7 @@ def test_samples_and_architectures_are_the_same_points(seed: int) -> None:
     architecture = NARROW.architecture(sample)
     assert NARROW.sample(architecture) == sample
     assert NARROW.cost_table.indices(sample).tolist() == row.tolist()
-    assert [block.operator for block in architecture.blocks] == list(sample.values())
+    assert [block.operator for block in architecture.blocks] == [name.split("-")[0] for name in sample.values()]
     for block, original in zip(architecture.blocks, NARROW.skeleton.blocks, strict=True):
         own = (block.in_channels, block.out_channels, block.stride)
         assert own == (original.in_channels, original.out_channels, original.stride)
@@ -120,14 +199,22 @@ def test_samples_and_architectures_are_the_same_points(seed: int) -> None:
 def test_candidates_keep_the_inverted_residual_or_replace_it() -> None:
     original = DEFAULT.skeleton.blocks[4]
     assert DEFAULT.block(4, "xsep_k5") == replace(original, operator="xsep_k5")
+    assert DEFAULT.block(4, "xsep_k5-e120") == replace(
+        original, operator="xsep_k5", expanded_channels=120, se_channels=32
+    )
     assert DEFAULT.block(4, "sep_k3") == Block("sep_k3", 40, 40, activation="hardswish", residual=True)
     assert DEFAULT.block(4, "skip") == Block("skip", 40, 40)
 
 
-@pytest.mark.parametrize("name", set(baselines()) - {"mobilenetv3-small-bsconv-s"})
-def test_baselines_are_points_of_the_default_space(name: str) -> None:
-    architecture = baseline(name)
-    assert DEFAULT.architecture(DEFAULT.sample(architecture)) == architecture
+@pytest.mark.parametrize("width", [0.5, 1.0])
+@pytest.mark.parametrize("name", sorted(baselines()))
+def test_baselines_are_points_of_the_full_space_of_their_macro(name: str, width: float) -> None:
+    architecture = baseline(name, width=width)
+    space = SearchSpace.create(architecture.macro, operators="full", width=width)
+    # the orthonormal loss of BSConv-S is a matter of training, not of structure
+    assert space.architecture(space.sample(replace(architecture, orthonormal=False))) == replace(
+        architecture, orthonormal=False
+    )
 
 
 def test_name_of_the_macro_does_not_decide_membership() -> None:
@@ -137,15 +224,19 @@ def test_name_of_the_macro_does_not_decide_membership() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"classes": 11}, "architecture: no point of this space, as it differs in more than the operators"),
-        ({"orthonormal": True}, "architecture: no point of this space, as it differs in more than the operators"),
+        ({"classes": 11}, "architecture: no point of this space, as it differs in more than the blocks"),
+        ({"orthonormal": True}, "architecture: no point of this space, as it differs in more than the blocks"),
+        (
+            {"blocks": (replace(DEFAULT.skeleton.blocks[0], expanded_channels=32), *DEFAULT.skeleton.blocks[1:])},
+            "architecture: no point of this space, as its block 0 (dw_k3-e32) is none of dw_k3-e8, dw_k3, ",
+        ),
         ({"blocks": DEFAULT.skeleton.blocks[:3]}, "architecture: 3 blocks, not 11"),
     ],
 )
 def test_architectures_outside_the_space_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         DEFAULT.sample(replace(DEFAULT.skeleton, **change))
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)
 
 
 def test_wrong_samples_are_refused_by_label() -> None:
@@ -153,7 +244,7 @@ def test_wrong_samples_are_refused_by_label() -> None:
     wrong = {**sample, "block03": "skip"}
     missing = {label: name for label, name in sample.items() if label != "block05"}
     for read in (DEFAULT.architecture, DEFAULT.cost_table.indices, DEFAULT.cost_table.cost):
-        with pytest.raises(InvalidRequest, match=r"^sample\['block03'\]: 'skip' is none of bsconv_u_k3, "):
+        with pytest.raises(InvalidRequest, match=r"^sample\['block03'\]: 'skip' is none of dw_k3-e48, "):
             read(wrong)
         with pytest.raises(InvalidRequest, match=r"^sample: label 'block05' is missing$"):
             read(missing)

@@ -64,7 +64,7 @@ def registered(name: str, **parameters: tuple[int | str, ...]) -> Iterator[list[
 def test_new_operator_needs_one_class_and_one_registration() -> None:
     with registered("dilated_d{dilation}", dilation=(2, 3)) as names:
         assert names == ["dilated_d2", "dilated_d3"]
-        space = SearchSpace.create(width=0.25)
+        space = SearchSpace.create(width=0.25, operators="full")
         assert all(set(names) <= set(candidates) for candidates in space.candidates)
 
         block = Block("dilated_d3", 8, 8, expanded_channels=16, residual=True)

@@ -26,7 +26,8 @@ Sample = dict[str, str]
 
 
 def small(operators: tuple[str, ...] = OPERATORS, **options: Any) -> SepConvSpace:
-    return SepConvSpace(**{"image_size": 8, "width": 0.25, "classes": 4, "operators": operators, **options})
+    fixed: dict[str, Any] = {"image_size": 8, "width": 0.25, "classes": 4, "operators": operators, "widths": (0.5, 1.0)}
+    return SepConvSpace(**{**fixed, **options})
 
 
 def random_sample(space: SearchSpace, seed: int) -> Sample:
@@ -73,18 +74,19 @@ def test_space_has_one_label_a_block() -> None:
 
 
 def test_candidates_of_a_block_share_all_but_the_spatial_operator() -> None:
-    for choice in small().blocks:
+    for choice in small(widths=(1.0,)).blocks:
         residuals = [choice[name] for name in choice.names if isinstance(choice[name], InvertedResidual)]
         assert len(residuals) == 3
         for one, other in itertools.combinations(residuals, 2):
-            assert one.expand is other.expand
-            assert one.se is other.se
+            for part in ("expand", "se", "project"):
+                mine, theirs = getattr(one, part), getattr(other, part)
+                assert mine is theirs or type(mine) is type(theirs) is nn.Identity
             assert one.project is other.project
             assert one.spatial is not other.spatial
 
 
 def test_shared_parameters_count_once() -> None:
-    space = small(("dw_k3", "dw_k5", "xsep_k3"))
+    space = small(("dw_k3", "dw_k5", "xsep_k3"), widths=(1.0,))
     table = space.cost_table
     total = table.fixed["params"]
     for index, label in enumerate(table.labels):
@@ -95,6 +97,14 @@ def test_shared_parameters_count_once() -> None:
         assert [int(p) - rest for p in table.costs["params"][label]] == spatial
         total += rest + sum(spatial)
     assert sum(p.numel() for p in space.parameters()) == total
+
+
+@pytest.mark.parametrize("search_se", [False, True])
+def test_narrower_candidates_add_no_parameters(search_se: bool) -> None:
+    operators = ("dw_k3", "dw_k5", "xsep_k3", "sep_k3")
+    # block 0 at its designed width has no expansion, so the widest choice there is another one
+    one, many = (small(operators, widths=widths, search_se=search_se) for widths in ((1.5,), (1.5, 0.5, 0.75, 1.25)))
+    assert sum(p.numel() for p in one.parameters()) == sum(p.numel() for p in many.parameters())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -108,30 +118,38 @@ def test_frozen_network_is_the_built_one(seed: int) -> None:
     assert_same_network(frozen, built)
 
 
-def test_frozen_network_has_the_weights_of_its_candidates() -> None:
+def sliced_by_hand(wide: dict[str, torch.Tensor], shape: dict[str, torch.Size]) -> dict[str, torch.Tensor]:
+    return {name: wide[name][tuple(slice(n) for n in size)] for name, size in shape.items()}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frozen_network_has_the_first_channels_of_the_widest_candidates(seed: int) -> None:
     space = small()
     randomise(space)
-    sample = random_sample(space.search_space, 1)
+    sample = random_sample(space.search_space, seed)
     frozen = space.freeze(sample)
     for part, own in (("stem", space.stem), ("head", space.head)):
         for name, tensor in frozen.get_submodule(part).state_dict().items():
             assert torch.equal(tensor, own.state_dict()[name])
     for block, choice in zip(frozen.blocks, space.blocks, strict=True):
-        candidate = choice[sample[choice.label]].state_dict()
-        assert list(block.state_dict()) == list(candidate)
-        assert all(torch.equal(tensor, candidate[name]) for name, tensor in block.state_dict().items())
+        # candidates of the hand-designed width are the widest and bear the plain name
+        widest = choice[sample[choice.label].split("-")[0]].state_dict()
+        expected = sliced_by_hand(widest, shapes(block))
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in block.state_dict().items())
+    assert any("-e" in name for name in sample.values())
 
 
 def test_frozen_network_computes_what_the_supernet_computes_on_that_path() -> None:
     # operators without directed padding: the two then pad alike
-    space = small(("dw_k3", "c2sp", "sep_k3", "skip")).eval()
+    space = small(("dw_k3", "c2sp", "mix_k357", "sep_k3", "skip"), search_se=True).eval()
     randomise(space)
-    sample = random_sample(space.search_space, 2)
-    x = torch.randn(2, 3, 8, 8)
-    y = space.stem(x)
-    for choice in space.blocks:
-        y = choice[sample[choice.label]](y)
-    assert torch.equal(space.freeze(sample)(x), space.head(y))
+    for seed in range(8):
+        sample = random_sample(space.search_space, seed)
+        x = torch.randn(2, 3, 8, 8)
+        y = space.stem(x)
+        for choice in space.blocks:
+            y = choice[sample[choice.label]](y)
+        assert torch.equal(space.freeze(sample)(x), space.head(y))
 
 
 def test_training_a_frozen_network_leaves_the_space_alone() -> None:
@@ -180,9 +198,10 @@ def test_spaces_that_a_one_shot_strategy_mutated_freeze_alike(strategy: Callable
     assert_same_network(frozen, build(mutated.architecture(sample)))
     state = mutated.state_dict()
     for index, (label, name) in enumerate(sample.items()):
-        for own, tensor in frozen.blocks[index].state_dict().items():
-            assert label == mutated.search_space.labels[index]
-            assert torch.equal(tensor, state[f"blocks.{index}.{name}.{own}"])
+        assert label == mutated.search_space.labels[index]
+        for own, tensor in mutated.freeze(sample).blocks[index].state_dict().items():
+            wide = state[f"blocks.{index}.{name.split('-')[0]}.{own}"]
+            assert torch.equal(tensor, wide[tuple(slice(size) for size in tensor.shape)])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -218,7 +237,7 @@ def test_random_samples_of_nni_differ() -> None:
 
 
 def test_every_block_of_the_supernet_pads_by_its_position() -> None:
-    space = small(("xsep_k3", "xsep_b_k3", "xsep_p_k3"))
+    space = small(("xsep_k3", "xsep_b_k3", "xsep_p_k3"), widths=(1.0,))
     cycle = ["RIGHT_BOTTOM", "LEFT_TOP", "LEFT_BOTTOM", "RIGHT_TOP"]
     assert [directions(choice) for choice in space.blocks] == [[cycle[i % 4]] * 3 for i in range(11)]
 
@@ -231,7 +250,7 @@ def test_space_takes_any_channels_classes_and_size(channels: int, classes: int, 
     assert space.freeze(random_sample(space.search_space, 0))(x).shape == (2, classes)
 
 
-def test_default_space_holds_all_default_operators() -> None:
+def test_default_space_is_the_default_search_space() -> None:
     with torch.device("meta"):
         space = SepConvSpace(width=0.25)
     assert space.search_space == SearchSpace.create(width=0.25)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from nni.nas.nn.pytorch import LayerChoice
 
+from search_space import operators
+from search_space.layers import ACTIVATIONS
 from search_space.space import SepConvSpace
 
 
-def space() -> SepConvSpace:
+def space(*widths: float) -> SepConvSpace:
     torch.manual_seed(0)
-    return SepConvSpace(image_size=16, width=0.5).train()
+    return SepConvSpace(image_size=16, width=0.5, widths=widths or None).train()
 
 
 def test_every_residual_candidate_starts_as_the_identity() -> None:
@@ -23,7 +25,9 @@ def test_every_residual_candidate_starts_as_the_identity() -> None:
         x = torch.randn(2, block.in_channels, 8, 8)
         assert isinstance(choice, LayerChoice)
         for name in choice.names:
-            assert torch.equal(choice[name](x), x), f"block {index}, {name}"
+            after_sum = name != "skip" and operators[name.split("-")[0]].activation_after_residual
+            expected = ACTIVATIONS[block.activation]()(x) if after_sum else x
+            assert torch.equal(choice[name](x), expected), f"block {index}, {name}"
             checked += 1
     assert checked > 100
 
@@ -39,7 +43,7 @@ def test_kernels_of_all_sizes_start_as_nearly_the_same_function() -> None:
 
 
 def test_kernels_start_with_noise_and_gradients_reach_them() -> None:
-    supernet = space()
+    supernet = space(1.0)
     x = torch.randn(4, 3, 16, 16)
     for choice in supernet.blocks:
         x = choice["dw_k3"](supernet.stem(x) if x.shape[1] == 3 else x)  # type: ignore[index]

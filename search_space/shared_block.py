@@ -1,0 +1,84 @@
+"""One block of a supernet: inverted residuals of many operators and widths around the same 1x1 convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from search_space.architecture import Block
+from search_space.network import InvertedResidual, directed_layers, make_block, make_expand, make_project, make_se
+from search_space.padding import Direction, direction_at
+from search_space.registry import operators
+from search_space.sliced import Sliced
+
+Make = Callable[[Block], nn.Module]
+
+
+def supernet_candidates(
+    choices: Sequence[Block], names: Sequence[str], *, index: int, size: int
+) -> dict[str, nn.Module]:
+    """Modules of the candidates at block ``index`` on a ``size`` x ``size`` map, by name.
+
+    All inverted residuals share one expansion, one projection and one squeeze-and-excitation of the largest widths that
+    occur, those with one operator its layers too; narrower ones use the first channels (slimmable networks, Yu et al.
+    2019). Even-sized layers are padded by the direction of the block's position.
+    """
+
+    def directions(block: Block) -> tuple[Direction, ...]:
+        return (direction_at(index + 1),) * directed_layers(block)
+
+    def make_spatial(block: Block) -> nn.Module:
+        return block.definition.module(block.slot(size, size), directions(block))
+
+    residuals = [block for block in choices if block.expanded_channels]
+    # an output channel of a 1x1 convolution does not depend on how many there are
+    expand = _SharedLayer(make_expand, [block for block in residuals if block.has_expand], is_prefix=True)
+    se = _SharedLayer(make_se, [block for block in residuals if block.se_channels])
+    project = _SharedLayer(make_project, residuals)
+    spatial = {
+        name: _SharedLayer(
+            make_spatial,
+            [block for block in residuals if block.operator == name],
+            is_prefix=operators[name].channelwise,
+        )
+        for name in dict.fromkeys(block.operator for block in residuals)
+    }
+    candidates: dict[str, nn.Module] = {}
+    for name, block in zip(names, choices, strict=True):
+        if block.expanded_channels:
+            candidates[name] = InvertedResidual(
+                expand.part(block) if block.has_expand else nn.Identity(),
+                spatial[block.operator].part(block),
+                se.part(block) if block.se_channels else nn.Identity(),
+                project.part(block),
+                residual=block.residual,
+                orthonormal=False,
+            )
+        else:
+            candidates[name] = make_block(block, size, directions(block), orthonormal=False)
+    return candidates
+
+
+class _SharedLayer:
+    """One layer for several candidates, as wide as the widest of them needs it; it is listed by that one."""
+
+    def __init__(self, make: Make, choices: Sequence[Block], *, is_prefix: bool = False) -> None:
+        self.make = make
+        self.is_prefix = is_prefix
+        self._parts: dict[tuple[int, int], nn.Module] = {}
+        if choices:
+            widest = max(choices, key=lambda block: (block.expanded_channels, block.se_channels))
+            # what squeeze-and-excitation there is matters to that layer alone
+            self._by_squeeze = make is make_se
+            self._parts[self._width(widest)] = self._wide = make(widest)
+
+    def part(self, block: Block) -> nn.Module:
+        """The layer as ``block`` uses it: itself, or the first of its channels."""
+        width = self._width(block)
+        if width not in self._parts:
+            self._parts[width] = Sliced(self._wide, lambda: self.make(block), is_prefix=self.is_prefix)
+        return self._parts[width]
+
+    def _width(self, block: Block) -> tuple[int, int]:
+        return block.expanded_channels, block.se_channels if self._by_squeeze else 0
