@@ -1,60 +1,144 @@
-"""Random crops and flips of whole batches, and normalisation; the same numbers on every device."""
+"""Random changes to whole batches of training images, and normalisation; the same numbers on every device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import torch
-import torch.nn.functional as functional
 
 from evaluators.checks import check_whole
+from evaluators.color import draw_jitter, jitter
+from evaluators.mixup import mixup
+from evaluators.windows import centre, check_within, cut, draw_boxes, mirror, pad, resize_boxes
 from search_space.errors import InvalidRequest
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to training images that keep their class.
+    """Random changes to training images, drawn anew for each image, in the order of the fields.
 
     Args:
-        crop_padding: pixels of black border on each side, from which a window of the original size is cut at random
-            for each image; 0 for none. Black is pixel value 0 before normalisation, as in torchvision's RandomCrop.
+        crop_padding: pixels of black border on each side, from which a window of the original size is cut at random;
+            0 for none (Lee et al., *Deeply-Supervised Nets*, 2015; XSepConv section 4.1 on CIFAR takes 4). Black is
+            pixel value 0 before normalisation, as in torchvision's RandomCrop.
         flip: mirror each image left to right with probability 1/2.
+        resized_crop_area: least and most share of the image that a random box covers, which is then resized, such as
+            (0.08, 1); None for none (Szegedy et al., *Going Deeper with Convolutions*, 2015, section 6; XSepConv
+            section 4.1 on Tiny-ImageNet).
+        aspect: least and most ratio of width to height of that box.
+        color_jitter: largest relative change of brightness, contrast and saturation, or one number for all three; 0
+            for none (Howard 2013).
+        cutout: side in pixels of a square that is blanked around a uniformly drawn pixel, so that it may reach beyond
+            the image; 0 for none (DeVries & Taylor, *Cutout*, 2017).
+        mixup: alpha of the Beta distribution by which pairs of images and labels are blended; 0 for none (Zhang et
+            al., *mixup*, 2018).
 
     Raises:
-        InvalidRequest: `crop_padding` is not a whole number from 0, or `flip` is not a bool.
+        InvalidRequest: a value is out of range, or both kinds of crop are asked for.
     """
 
     crop_padding: int = 0
     flip: bool = False
+    resized_crop_area: Sequence[float] | None = None
+    aspect: Sequence[float] = (3 / 4, 4 / 3)
+    color_jitter: float | Sequence[float] = 0.0
+    cutout: int = 0
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
         check_whole("crop_padding", self.crop_padding, 0)
         if not isinstance(self.flip, bool):
             raise InvalidRequest(f"flip={self.flip!r} is not a yes or no: give true or false")
+        if self.resized_crop_area is not None:
+            _check_range("resized_crop_area", self.resized_crop_area, "shares of the image, such as [0.08, 1]", 1.0)
+            if self.crop_padding:
+                raise InvalidRequest(
+                    f"crop_padding={self.crop_padding} beside resized_crop_area={self.resized_crop_area!r} "
+                    "would crop twice: give one of them"
+                )
+        _check_range("aspect", self.aspect, "ratios, such as [0.75, 1.33]", float("inf"))
+        _jitter_strength(self.color_jitter)
+        check_whole("cutout", self.cutout, 0)
+        if not _is_number(self.mixup) or not 0 <= self.mixup < float("inf"):
+            raise InvalidRequest(f"mixup={self.mixup!r} is not a number from 0: give one, such as 0.2")
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return changed copies of `images`, which stay as they are.
+    def __call__(
+        self,
+        images: torch.Tensor,
+        generator: torch.Generator,
+        *,
+        size: int | None = None,
+        fill: torch.Tensor | float = 0.0,
+    ) -> torch.Tensor:
+        """Return changed copies of `images`, which stay as they are; all but `mixup`, which `mix` does.
 
         Args:
-            images: (batch, channels, height, width), any type, any device, not normalised.
+            images: (batch, channels, height, width), values 0..255, any type, any device, not normalised.
             generator: on the CPU, whatever the device of `images`, so that all devices see the same changes.
+            size: side in pixels of the results; that of `images` if None. Without a random crop the centre is taken.
+            fill: what `cutout` blanks with, one value or one per channel, on the scale of `images`; its authors take
+                the mean of the data.
+
+        Returns:
+            The type of `images`; float32 if `resized_crop_area` or `color_jitter` has computed pixels.
+
+        Raises:
+            InvalidRequest: `size` is larger than the images (with their border).
         """
-        if self.crop_padding:
-            images = self._crop(images, generator)
+        wanted = (images.shape[2], images.shape[3]) if size is None else (size, size)
+        if self.resized_crop_area is not None:
+            area, aspect = tuple(self.resized_crop_area), tuple(self.aspect)
+            image_size = (images.shape[2], images.shape[3])
+            boxes = draw_boxes(len(images), image_size, (area[0], area[1]), (aspect[0], aspect[1]), generator)
+            images = resize_boxes(images, boxes, wanted)
+        elif self.crop_padding:
+            images = self._crop(images, wanted, generator)
+        else:
+            images = centre(images, wanted)
         if self.flip:
-            flipped = torch.randint(2, (len(images), 1, 1, 1), generator=generator, dtype=torch.bool)
-            images = torch.where(flipped.to(images.device), images.flip(3), images)
+            images = mirror(images, torch.randint(2, (len(images),), generator=generator, dtype=torch.bool))
+        strength = _jitter_strength(self.color_jitter)
+        if any(strength):
+            images = jitter(images, *draw_jitter(len(images), strength, generator))
+        if self.cutout:
+            images = self._cut_out(images, fill, generator)
         return images
 
-    def _crop(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def mix(
+        self, images: torch.Tensor, labels: torch.Tensor, classes: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Apply `mixup` to a batch of normalised images, as `evaluators.mixup.mixup`; without it return both as given.
+
+        Returns:
+            (images, labels): labels int64 (batch,), or with mixup float32 probabilities (batch, classes).
+        """
+        if not self.mixup:
+            return images, labels
+        return mixup(images, labels, classes, self.mixup, generator)
+
+    def _crop(self, images: torch.Tensor, wanted: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
+        batch = len(images)
+        padded = pad(images, self.crop_padding)
+        check_within(wanted, (padded.shape[2], padded.shape[3]))
+        tops = torch.randint(padded.shape[2] - wanted[0] + 1, (batch,), generator=generator)
+        lefts = torch.randint(padded.shape[3] - wanted[1] + 1, (batch,), generator=generator)
+        return cut(padded, tops.to(images.device), lefts.to(images.device), wanted)
+
+    def _cut_out(self, images: torch.Tensor, fill: torch.Tensor | float, generator: torch.Generator) -> torch.Tensor:
         batch, _, height, width = images.shape
-        border = self.crop_padding
-        offsets = torch.randint(2 * border + 1, (2, batch), generator=generator).to(images.device)
-        padded = functional.pad(images, (border, border, border, border))
-        # A view of every window: (batch, channels, 2 * border + 1, 2 * border + 1, height, width).
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        return windows[torch.arange(batch, device=images.device), :, offsets[0], offsets[1]]
+        hidden = []
+        for length in (height, width):
+            start = torch.randint(length, (batch, 1), generator=generator) - self.cutout // 2
+            position = torch.arange(length)
+            hidden.append((position >= start) & (position < start + self.cutout))
+        mask = (hidden[0][:, None, :, None] & hidden[1][:, None, None, :]).to(images.device)
+        blank = torch.as_tensor(fill, dtype=torch.float32, device=images.device).view(-1, 1, 1)
+        if not images.dtype.is_floating_point:
+            blank = blank.round()
+        return torch.where(mask, blank.to(images.dtype), images)
 
 
 def normalise(
@@ -63,10 +147,37 @@ def normalise(
     """Return (images / 255 - mean) / std as float32, in the shape and on the device of `images`.
 
     Args:
-        images: uint8, (batch, channels, height, width).
+        images: values 0..255, any type, (batch, channels, height, width).
         mean: one number per channel, in units of the 0..1 pixel scale.
         std: likewise, above 0.
     """
     shift = torch.as_tensor(mean, dtype=torch.float32, device=images.device).view(-1, 1, 1) * 255.0
     scale = torch.as_tensor(std, dtype=torch.float32, device=images.device).view(-1, 1, 1) * 255.0
-    return images.to(torch.float32).sub_(shift).div_(scale)
+    # in place, but never on the caller's floats; multiplied, which is faster than divided
+    return images.to(torch.float32, copy=True).sub_(shift).mul_(scale.reciprocal())
+
+
+def _jitter_strength(value: float | Sequence[float]) -> tuple[float, float, float]:
+    strengths: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value] * 3
+    if len(strengths) != 3 or not all(_is_number(number) and 0 <= number < float("inf") for number in strengths):
+        raise InvalidRequest(
+            f"color_jitter={value!r} is not a strength: give a number from 0, or three of them for brightness, "
+            "contrast and saturation"
+        )
+    return float(strengths[0]), float(strengths[1]), float(strengths[2])
+
+
+def _check_range(field: str, value: object, what: str, most: float) -> None:
+    """Refuse what is not [least, most] with 0 < least <= most."""
+    pair = list(value) if isinstance(value, (list, tuple)) else []
+    if (
+        len(pair) != 2
+        or not all(map(_is_number, pair))
+        or not 0 < pair[0] <= pair[1] <= most
+        or pair[1] == float("inf")
+    ):
+        raise InvalidRequest(f"{field}={value!r} is not [least, most]: give two {what}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -73,10 +73,10 @@ class ShuffledBatches(Sampler[BatchDraw]):
         place = (self.seed, self.epoch, self.passes)
         self.passes += 1
         # Number 0 is for the order and 1 + k for batch k: numpy treats missing trailing numbers as zeros.
-        generator = torch.Generator().manual_seed(_mix(*place, 0))
+        generator = torch.Generator().manual_seed(mixed_seed(*place, 0))
         order = torch.randperm(self.images, generator=generator)[: self._used()]
         for number, indices in enumerate(order.split(self.batch_size)):
-            yield BatchDraw(indices, _mix(*place, 1 + number))
+            yield BatchDraw(indices, mixed_seed(*place, 1 + number))
 
     def _used(self) -> int:
         """Return how many images one pass uses."""
@@ -84,6 +84,6 @@ class ShuffledBatches(Sampler[BatchDraw]):
         return self.images - 1 if lonely else self.images
 
 
-def _mix(*numbers: int) -> int:
+def mixed_seed(*numbers: int) -> int:
     """Return a seed of 63 bits that depends on all of `numbers` (each from 0), the same in every version of numpy."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -13,8 +13,12 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from evaluators.source_arrays import ArrayImages
 from evaluators.sources import Listing, Picture
 from search_space.errors import InvalidRequest
+
+#: Raised by one whenever a change here alters pixels; what was decoded before is then decoded again.
+DECODER_VERSION = 1
 
 # Images per task: enough to make the cost of a task vanish, few enough for the progress bar to move.
 _CHUNK = 64
@@ -147,15 +151,27 @@ def _decode_chunk(split: int, pictures: Sequence[Picture], start: int, pixels: n
     image_size, channels = pixels.shape[-1], pixels.shape[1]
     failures: list[Failure] = []
     end = min(start + _CHUNK, len(pictures))
+    if isinstance(pictures, ArrayImages) and pictures.shape == (channels, image_size, image_size):
+        pixels[start:end] = pictures.pixels[start:end]
+        return end - start, failures
     for index in range(start, end):
         try:
-            with pictures[index].open() as image:
-                pixels[index] = square(image, image_size, channels)
+            pixels[index] = read(pictures[index], image_size, channels)
         # Damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, DecompressionBombError.
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            failures.append(Failure(split, index, pictures[index].name, reason))
+            failures.append(Failure(split, index, pictures[index].name, reason(error)))
     return end - start, failures
+
+
+def read(picture: Picture, image_size: int, channels: int) -> np.ndarray:
+    """Open and decode one image, as `square` describes it."""
+    with picture.open() as image:
+        return square(image, image_size, channels)
+
+
+def reason(error: Exception) -> str:
+    """Return what a decoder said, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _has_colour(picture: Picture) -> bool:

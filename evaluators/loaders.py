@@ -1,4 +1,4 @@
-"""Batches from images in memory, each made in a few tensor operations rather than image by image."""
+"""Batches of images, each made in a few tensor operations rather than image by image."""
 
 from __future__ import annotations
 
@@ -9,20 +9,29 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from evaluators.augment import Augmentation, normalise
-from evaluators.batches import BatchDraw, OrderedBatches, ShuffledBatches
-from evaluators.images import ImageData, ImageSet
+from evaluators.batches import BatchDraw, OrderedBatches, ShuffledBatches, mixed_seed
+from evaluators.images import ImageData, Images, ImageSet, Where
+from evaluators.windows import centre
 from search_space.errors import InvalidRequest
+
+# Share of the free memory of a device that images may take without being told to: networks need the rest.
+_DEVICE_SHARE = 0.5
 
 
 class ImageBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """An image set that is asked for whole batches.
+    """Images that are asked for whole batches.
 
     Args:
-        image_set: n images.
+        images: n images.
         mean: per channel, in units of the 0..1 pixel scale.
         std: likewise.
         augmentation: applied to batches drawn by `ShuffledBatches`.
-        device: where the uint8 images are kept and batches are made; where they are now if None.
+        device: where batches are made; where the images are now if None.
+        image_size: side in pixels of the batches' images, cut out of the given ones; None for all of them.
+        classes: how many there are; needed for mixup alone.
+        where: "device" keeps the uint8 images on `device`; "memory" leaves them where they are and moves each batch;
+            "auto" keeps them on the device if they take at most half of its free memory. Streamed images are decoded
+            on the CPU in any case.
 
     Raises:
         InvalidRequest: the device does not exist here or is too small.
@@ -30,45 +39,64 @@ class ImageBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __init__(
         self,
-        image_set: ImageSet,
+        images: Images,
         mean: Sequence[float],
         std: Sequence[float],
         augmentation: Augmentation | None = None,
         device: torch.device | str | None = None,
+        *,
+        image_size: int | None = None,
+        classes: int = 0,
+        where: Where = "auto",
     ) -> None:
+        own = images.images.device if isinstance(images, ImageSet) else torch.device("cpu")
         try:
-            self.images = image_set.images.to(device)
-            self.labels = image_set.labels.to(self.images.device)
+            self.device = own if device is None else torch.empty(0, device=device).device
+            if isinstance(images, ImageSet) and _belongs_on(self.device, images, where):
+                images = ImageSet(images.images.to(self.device), images.labels.to(self.device))
         # torch asserts rather than raises where it was built without the device.
         except (RuntimeError, AssertionError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InvalidRequest(
                 f"device={str(device)!r} cannot hold the images ({reason}): give another, as cpu"
             ) from error
-        self.mean = torch.tensor(mean, dtype=torch.float32, device=self.images.device)
-        self.std = torch.tensor(std, dtype=torch.float32, device=self.images.device)
+        self.images = images
+        self.mean = torch.tensor(mean, dtype=torch.float32, device=self.device)
+        self.std = torch.tensor(std, dtype=torch.float32, device=self.device)
         self.augmentation = augmentation
+        self.image_size = images.shape[1] if image_size is None else image_size
+        self.classes = classes
 
     def __len__(self) -> int:
         """Return the number of images, not of batches."""
-        return len(self.labels)
+        return len(self.images)
 
     def __getitem__(self, batch: BatchDraw | torch.Tensor | Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (images, labels): float32 (batch, channels, height, width), normalised, and int64 (batch,).
+
+        With mixup labels are float32 probabilities (batch, classes).
 
         Args:
             batch: a draw, or plain positions; these carry no seed, so their images are never augmented.
         """
         indices = batch.indices if isinstance(batch, BatchDraw) else torch.as_tensor(batch, dtype=torch.int64)
-        indices = indices.to(self.images.device)
-        images = self.images[indices]
-        if self.augmentation is not None and isinstance(batch, BatchDraw):
-            images = self.augmentation(images, torch.Generator().manual_seed(batch.seed))
-        return normalise(images, self.mean, self.std), self.labels[indices]
+        images = self.images.gather(indices).to(self.device)
+        labels = self.images.labels[indices.to(self.images.labels.device)].to(self.device)
+        if self.augmentation is None or not isinstance(batch, BatchDraw):
+            size = self.image_size
+            if images.shape[2:] != (size, size):
+                images = centre(images, (size, size))
+            return normalise(images, self.mean, self.std), labels
+        generator = torch.Generator().manual_seed(batch.seed)
+        images = self.augmentation(images, generator, size=self.image_size, fill=self.mean * 255)
+        images = normalise(images, self.mean, self.std)
+        # of its own, so that the other changes are the same with and without mixup
+        generator = torch.Generator().manual_seed(mixed_seed(batch.seed, 1))
+        return self.augmentation.mix(images, labels, self.classes, generator)
 
 
 def make_loader(
-    image_set: ImageSet,
+    image_set: Images,
     data: ImageData,
     batch_size: int,
     *,
@@ -80,25 +108,34 @@ def make_loader(
 ) -> DataLoader[Any]:
     """Return a loader of [images, labels] batches as `ImageBatches` makes them; its `len` is the number of batches.
 
+    Images in memory are cut, changed and normalised on `device` by this process. Streamed ones are so by
+    ``data.workers`` processes on the CPU, two batches ahead each, and their batches arrive there (pinned, if there is
+    a CUDA device); both give the same batches, however many workers there are.
+
     Args:
         image_set: the images, usually a split of `data`.
-        data: where mean and std come from.
+        data: where mean, std, input size and the place of the images come from.
         batch_size: images per batch; the last may be shorter.
         shuffle: in the random order of `ShuffledBatches` (for training), or in the given order, each image once.
         augmentation: random changes; needs `shuffle`.
         seed: of the shuffling and the augmentation; without `shuffle` nothing is random.
-        device: keep the images there; batches are then made there too.
+        device: make the batches there, and keep the images there as `data.where` says.
         loader_class: a DataLoader class; NNI's one-shot strategies need ``nni.nas.evaluator.pytorch.DataLoader``.
 
     Raises:
         InvalidRequest: no images, a batch size or seed out of range, an augmentation without `shuffle`, images with
-            another number of channels than `data`, or an unusable device.
+            another number of channels or another size than those of `data`, or an unusable device.
     """
     if len(image_set) == 0:
         raise InvalidRequest("image_set holds no image: give it at least one")
-    if image_set.images.shape[1] != data.channels:
+    if image_set.shape[0] != data.channels:
         raise InvalidRequest(
-            f"image_set has {image_set.images.shape[1]} channels and {data.name!r} has {data.channels}: "
+            f"image_set has {image_set.shape[0]} channels and {data.name!r} has {data.channels}: "
+            "take both from the same data"
+        )
+    if min(image_set.shape[1:]) < data.image_size:
+        raise InvalidRequest(
+            f"image_set has images of {min(image_set.shape[1:])} pixels and {data.name!r} needs {data.image_size}: "
             "take both from the same data"
         )
     if augmentation is not None and not shuffle:
@@ -108,7 +145,41 @@ def make_loader(
         sampler = ShuffledBatches(len(image_set), batch_size, seed)
     else:
         sampler = OrderedBatches(len(image_set), batch_size)
-    batches = ImageBatches(image_set, data.mean, data.std, augmentation, device)
-    # A DataLoader draws a number at each pass even without workers; from its own generator, it leaves the global
-    # stream, which initialises weights and drives dropout, alone.
-    return loader_class(batches, sampler=sampler, batch_size=None, generator=torch.Generator().manual_seed(0))
+    streamed = not isinstance(image_set, ImageSet)
+    batches = ImageBatches(
+        image_set,
+        data.mean,
+        data.std,
+        augmentation,
+        # worker processes must not touch a CUDA device
+        torch.device("cpu") if streamed else device,
+        image_size=data.image_size,
+        classes=len(data.classes),
+        where=data.where,
+    )
+    workers = data.workers if streamed else 0
+    return loader_class(
+        batches,
+        sampler=sampler,
+        batch_size=None,
+        num_workers=workers,
+        # starting them anew for each epoch would take seconds
+        persistent_workers=workers > 0,
+        pin_memory=streamed and torch.cuda.is_available(),
+        # A DataLoader draws a number at each pass even without workers; from its own generator, it leaves the global
+        # stream, which initialises weights and drives dropout, alone.
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def _belongs_on(device: torch.device, images: ImageSet, where: Where) -> bool:
+    """Return whether the images are to be kept on `device`."""
+    if where != "auto" or images.images.device == device:
+        return where != "memory"
+    free = free_memory(device)
+    return free is None or images.images.nbytes <= _DEVICE_SHARE * free
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the free bytes of a CUDA device; None for others, which share the memory of the computer."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -16,12 +16,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from evaluators.sources import FORMATS, Listing, Source, unknown_class
+from evaluators.sources import FORMATS, Listing, Pictures, Source, files_origin, unknown_class
 from search_space.errors import InvalidRequest
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -49,6 +50,20 @@ class ImageFile:
     def open(self) -> Image.Image:
         """Open the file; the caller closes the image."""
         return Image.open(self.path, formats=FORMATS)
+
+
+class ImageFiles(Pictures):
+    """Image files by their paths."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def picture(self, index: int) -> ImageFile:
+        """Return file `index`."""
+        return ImageFile(self.paths[index])
 
 
 def folder_source(name: str) -> Source:
@@ -132,7 +147,7 @@ def _class_names(name: str, folder: Path, folders: list[Path]) -> tuple[str, ...
 
 def _list_classes(name: str, folder: Path, classes: tuple[str, ...], numbers: dict[str, int] | None = None) -> Listing:
     """List the images of `classes` below `folder`, labelled by `numbers`, or in order without it."""
-    pictures: list[ImageFile] = []
+    paths: list[str] = []
     labels: list[int] = []
     for position, label in enumerate(classes):
         files = _image_files(folder / label)
@@ -141,9 +156,9 @@ def _list_classes(name: str, folder: Path, classes: tuple[str, ...], numbers: di
                 f"data={name!r}: the class folder {str(folder / label)!r} holds no image "
                 f"({', '.join(EXTENSIONS)}): add images or remove the folder"
             )
-        pictures += [ImageFile(path) for path in files]
+        paths += files
         labels += [position if numbers is None else numbers[label]] * len(files)
-    return Listing(pictures, np.asarray(labels, dtype=np.int64))
+    return Listing(ImageFiles(paths), np.asarray(labels, dtype=np.int64), partial(files_origin, paths))
 
 
 def _image_files(folder: Path) -> list[str]:

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from evaluators import decode as decode_module
-from evaluators.data import load_data
+from evaluators.data import describe, load_data
 from evaluators.decode import square
-from evaluators.images import ImageData, ImageSet
+from evaluators.images import ImageData, Images
+from evaluators.loaders import make_loader
 from evaluators.source_folder import ImageFile, folder_source
 from search_space.errors import InvalidRequest
 
@@ -34,9 +35,9 @@ def fill(root: Path, classes: tuple[str, ...] = ("cat", "dog"), n: int = 10, sta
     return root
 
 
-def values(part: ImageSet) -> list[int]:
+def values(part: Images) -> list[int]:
     """Return the grey value of each image of `part`, which must be constant."""
-    flat = part.images.flatten(1)
+    flat = part.gather(torch.arange(len(part))).flatten(1)
     assert bool((flat == flat[:, :1]).all())
     return flat[:, 0].tolist()
 
@@ -323,21 +324,35 @@ def damage(root: Path) -> list[Path]:
 
 
 def test_damaged_images_are_named(tmp_path: Path) -> None:
-    damage(fill(tmp_path))
+    damage(fill(tmp_path / "train"))
+    fill(tmp_path / "test", n=2)
     refuse(tmp_path, r"3 of 23 images cannot be read: .*on_corrupt=.skip.")
     for word in ("cut.jpg", "empty.png", "words.png", "truncated"):
         refuse(tmp_path, word)
-    (tmp_path / "dog" / "y.png").write_text("")
+    (tmp_path / "train" / "dog" / "y.png").write_text("")
     refuse(tmp_path, r"4 of 24 images cannot be read: .*, \.\.\.;")
 
 
 def test_damaged_images_are_skipped(tmp_path: Path) -> None:
     bad = damage(fill(tmp_path))
     data = load_data(str(tmp_path), image_size=4, on_corrupt="skip")
-    assert sorted(data.skipped) == sorted(map(str, bad))
     assert all_values(data) == [*range(10), *range(100, 110)]
     for part in data.splits.values():
         assert part.labels.tolist() == [value // 100 for value in values(part)]
+    # all of them are known now that the test has been opened
+    assert sorted(data.skipped) == sorted(map(str, bad))
+
+
+def test_damaged_test_images(tmp_path: Path) -> None:
+    fill(tmp_path / "train")
+    bad = damage(fill(tmp_path / "test", n=2))
+    with pytest.raises(InvalidRequest, match="3 of 7 images cannot be read"):
+        _ = load_data(str(tmp_path), image_size=4).test
+    data = load_data(str(tmp_path), image_size=4, on_corrupt="skip")
+    # not known before it is opened
+    assert (data.sizes["test"], data.skipped) == (7, ())
+    assert len(data.test) == data.sizes["test"] == 4
+    assert sorted(data.skipped) == sorted(map(str, bad))
 
 
 def test_skipping_must_leave_something(tmp_path: Path) -> None:
@@ -345,7 +360,8 @@ def test_skipping_must_leave_something(tmp_path: Path) -> None:
     fill(tmp_path / "test", n=2)
     for path in (tmp_path / "test").rglob("*.png"):
         path.write_text("")
-    refuse(tmp_path, "no image of test can be read", on_corrupt="skip")
+    with pytest.raises(InvalidRequest, match="no image of test can be read"):
+        _ = load_data(str(tmp_path), image_size=4, on_corrupt="skip").test
     fill(tmp_path / "test", n=2)
     for path in (tmp_path / "train" / "dog").iterdir():
         path.write_text("")
@@ -360,8 +376,9 @@ def test_decompression_bomb_is_damage(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_file_name_does_not_choose_a_foreign_decoder(tmp_path: Path) -> None:
-    fill(tmp_path)
-    Image.new("RGB", (4, 4)).save(tmp_path / "cat" / "x.png", format="eps")
+    fill(tmp_path / "train")
+    fill(tmp_path / "test", n=1)
+    Image.new("RGB", (4, 4)).save(tmp_path / "train" / "cat" / "x.png", format="eps")
     refuse(tmp_path, "1 of 21 images cannot be read")
 
 
@@ -391,10 +408,43 @@ def test_only_chosen_files_are_decoded(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(ImageFile, "open", record)
     data = load_data(str(tmp_path), image_size=4, channels=1, max_train_images=24)
-    # 24 of 120 in the proportion 100 to 20, and the whole test.
-    assert (len(data.train), len(data.validation), len(data.test)) == (20, 4, 6)
+    # 24 of 120 in the proportion 100 to 20
+    assert (len(data.train), len(data.validation)) == (20, 4)
     assert data.train.labels.bincount().tolist() == [10, 10]
+    assert len(opened) == len(set(opened)) == 24
+    # and the whole test, once it is asked for
+    assert (len(data.test), len(data.test)) == (6, 6)
     assert len(opened) == len(set(opened)) == 30
+
+
+@pytest.mark.parametrize("own_test", [True, False])
+@pytest.mark.parametrize("where", ["memory", "stream"])
+def test_test_images_are_opened_by_reading_test_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_test: bool, where: Any
+) -> None:
+    fill(tmp_path / "train" if own_test else tmp_path, n=20)
+    if own_test:
+        fill(tmp_path / "test", n=3, start=60)
+    opened: set[str] = set()
+    original = ImageFile.open
+
+    def record(self: ImageFile) -> Image.Image:
+        opened.add(self.path)
+        return original(self)
+
+    monkeypatch.setattr(ImageFile, "open", record)
+    # headers tell what "auto" needs to know; they alone may be read of a test that is split off train
+    data = load_data(str(tmp_path), image_size=4, channels="auto" if own_test else 1, where=where, workers=0)
+    describe(data)
+    for part in (data.train, data.validation):
+        for shuffle in (True, False):
+            for _ in make_loader(part, data, 8, shuffle=shuffle):
+                pass
+    before = set(opened)
+    assert len(before) == len(data.train) + len(data.validation)
+    for _ in make_loader(data.test, data, 8, shuffle=False):
+        pass
+    assert len(opened - before) == len(data.test) == (6 if own_test else 8)
 
 
 def test_max_train_images_too_small_for_the_validation_split(tmp_path: Path) -> None:
@@ -423,10 +473,10 @@ def test_progress_bar_goes_to_stderr_when_it_takes_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(tmp_path)
-    load_data(str(tmp_path), image_size=4)
+    load_data(str(tmp_path), image_size=4, cache=False)
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr(decode_module, "_BAR_DELAY", 0.0)
-    load_data(str(tmp_path), image_size=4)
+    load_data(str(tmp_path), image_size=4, cache=False)
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "reading images" in shown.err

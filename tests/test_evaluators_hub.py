@@ -10,10 +10,12 @@ import datasets
 import numpy as np
 import pytest
 import requests
+import torch
 from PIL import Image
 
 from evaluators.data import describe, load_data
-from evaluators.images import ImageSet
+from evaluators.images import Images
+from evaluators.source_table import TableImage
 from search_space.errors import InvalidRequest
 
 
@@ -45,8 +47,8 @@ def repository(folder: Path, **splits: datasets.Dataset) -> str:
     return f"hf:{folder}"
 
 
-def values(part: ImageSet) -> list[int]:
-    flat = part.images[:, 0].flatten(1)
+def values(part: Images) -> list[int]:
+    flat = part.gather(torch.arange(len(part)))[:, 0].flatten(1)
     assert bool((flat == flat[:, :1]).all())
     return flat[:, 0].tolist()
 
@@ -95,6 +97,26 @@ def test_validation_serves_as_the_missing_test(tmp_path: Path) -> None:
     assert len(data.validation) == 4
 
 
+def test_decoded_once_and_anew_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEPNAS_CACHE", str(tmp_path / "decoded"))
+    opened: list[str] = []
+    original = TableImage.open
+
+    def record(self: TableImage) -> Image.Image:
+        opened.append(self.name)
+        return original(self)
+
+    monkeypatch.setattr(TableImage, "open", record)
+    name = repository(tmp_path / "toy", train=rows([0, 1] * 10), test=rows([0, 1], 100))
+    for _ in range(2):
+        data = load_data(name, image_size=4, channels=1)
+        assert values(data.test) == [100, 101]
+        assert sorted(opened) == sorted([*(f"train[{k}]" for k in range(20)), "test[0]", "test[1]"])
+    repository(tmp_path / "toy", train=rows([0, 1] * 10, 50), test=rows([0, 1], 100))
+    data = load_data(name, image_size=4, channels=1)
+    assert sorted(values(data.train) + values(data.validation)) == list(range(50, 70))
+
+
 @pytest.mark.parametrize("missing", [-1, None])
 def test_unlabelled_test_is_ignored(tmp_path: Path, missing: int | None) -> None:
     name = repository(
@@ -120,8 +142,11 @@ def test_columns_are_found_by_type(tmp_path: Path) -> None:
 
 
 def test_missing_columns_are_refused(tmp_path: Path) -> None:
-    plain = rows([0, 1] * 4).cast_column("label", datasets.Value("int64"))
-    refuse(repository(tmp_path / "a", train=plain), r"no ClassLabel column, only image \(Image\), label \(Value\)")
+    plain = rows([0, 1] * 4).cast_column("label", datasets.Value("float32"))
+    refuse(
+        repository(tmp_path / "a", train=plain),
+        r"no ClassLabel column, nor one called label .* only image \(Image\), label \(Value\)",
+    )
     refuse(repository(tmp_path / "b", train=plain.remove_columns("image")), r"no Image column, only label \(Value\)")
 
 
@@ -143,7 +168,7 @@ def test_damaged_rows(tmp_path: Path) -> None:
     good = rows([0, 1] * 10).cast_column("image", datasets.Image(decode=False))["image"]
     cells = [*good, {"bytes": b"nonsense", "path": None}, None]
     part = datasets.Dataset.from_dict({"image": cells, "label": [*([0, 1] * 10), 0, 1]}, features=features)
-    name = repository(tmp_path / "toy", train=part.cast_column("image", datasets.Image()))
+    name = repository(tmp_path / "toy", train=part.cast_column("image", datasets.Image()), test=rows([0, 1]))
     refuse(name, r"2 of 22 images cannot be read: .*train\[2[01]\].*the cell is empty")
     data = load_data(name, image_size=4, on_corrupt="skip")
     assert sorted(data.skipped) == ["train[20]", "train[21]"]
