@@ -46,8 +46,10 @@ class InheritedAccuracy:
     def __call__(self, network: Network) -> float:
         """Accuracy in [0, 1]; changes the network's batch-norm statistics and leaves it in evaluation mode."""
         network = network.to(self.device)
-        reestimate_batch_norm(network, (images for images, _ in self.calibration))
-        return accuracy(network, self.validation)
+        # streamed batches come on the CPU
+        reestimate_batch_norm(network, (images.to(self.device) for images, _ in self.calibration))
+        on_device = ((images.to(self.device), labels.to(self.device)) for images, labels in self.validation)
+        return accuracy(network, on_device)
 
 
 @torch.no_grad()

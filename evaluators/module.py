@@ -2,61 +2,103 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
+from evaluators.optimizers import last_linear, make_optimizer
 from evaluators.recipes import Recipe
+from evaluators.schedule import learning_rate_scale
 from search_space.orthonormal import orthonormal_bases, orthonormal_loss
 
 
 class ClassificationModule(LightningModule):
     """Cross-entropy training of a network by a `Recipe`.
 
-    Batches are ``(images (batch, channels, height, width) float32, labels (batch,) int64)``. Logs ``train_loss`` and
+    Batches are ``(images (batch, channels, height, width) float32, labels)``; labels are classes, int64 ``(batch,)``,
+    or their probabilities, float32 ``(batch, classes)``, as mixup makes them. Logs ``train_loss`` and
     ``train_accuracy`` an epoch, and ``<split>_loss``, ``<split>_accuracy`` when it validates or tests.
+
+    With ``world_size`` processes each is given the whole batch and trains on its share of it, the ``rank``-th: what
+    they learn together is what one process would learn from the whole. Batch norms see the share only, unless Lightning
+    synchronises them. ``fused`` takes the optimizer's one-kernel form, which is faster, but needs a gradient for every
+    weight in every step: not for supernets whose paths are sampled.
     """
 
-    def __init__(self, recipe: Recipe, network: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: nn.Module | None = None,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        fused: bool = False,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
+        self.rank = rank
+        self.world_size = world_size
+        # Lightning refuses to clip what one kernel unscales and steps with
+        self.fused = fused and not (recipe.precision == "fp16" and recipe.gradient_clip is not None)
+        self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._used_bases: dict[int, nn.Conv2d] | None = None
+        self._hooks: list[RemovableHandle] = []
+        self._compiled: Callable[[Tensor], Tensor] | None = None
         if network is not None:
             self.set_model(network)
 
     def set_model(self, model: nn.Module) -> None:
         # depthwise convolutions train about twice as fast in this layout on CPUs, and tensor cores want it too
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        model = model.to(memory_format=self._layout)  # type: ignore[call-overload]  # missing in torch's stubs
         super().set_model(model)
+        if self.recipe.dropout:
+            self._hooks.append(last_linear(model).register_forward_pre_hook(self._drop))
+        if self.recipe.compile:
+            # a function, not a compiled module: that would be a second child with the same weights. Static shapes: the
+            # last batch of an epoch is of another size, and compiling twice beats one network for all sizes.
+            self._compiled = torch.compile(lambda images: model(images), dynamic=False)
+
+    def release(self) -> None:
+        """Take off the network what training has hooked to it."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model(images.contiguous(memory_format=torch.channels_last))
+        images = images.contiguous(memory_format=self._layout)
+        if self._compiled is not None and self.training:
+            return self._compiled(images)
+        return self.model(images)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        images, labels = batch
+        images, labels, weight = share(batch, self.rank, self.world_size)
         if self._used_bases is None:
             self._used_bases = {}
             if self.recipe.orthonormal_weight:
                 self._watch_bases(self._used_bases)
         logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        count = len(labels)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=count)
-        self.log("train_accuracy", _accuracy(logits, labels), on_step=False, on_epoch=True, batch_size=count)
+        self._log("train", loss, logits, labels)
+        if weight != 1:
+            loss = weight * loss
         if self._used_bases:
             bases = list(self._used_bases.values())
             self._used_bases.clear()
             loss = loss + self.recipe.orthonormal_weight * orthonormal_loss(bases)
         return loss
 
+    def _drop(self, classifier: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (F.dropout(inputs[0], self.recipe.dropout, training=classifier.training),)
+
     def _watch_bases(self, used: dict[int, nn.Conv2d]) -> None:
         """Note which bases a forward pass runs through: in a supernet the others are not part of the network."""
         for basis in orthonormal_bases(self.model):
-            basis.register_forward_hook(lambda conv, *_: used.update({id(conv): conv}))
+            self._hooks.append(basis.register_forward_hook(lambda conv, *_: used.update({id(conv): conv})))
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._measure(batch, "val")
@@ -67,30 +109,35 @@ class ClassificationModule(LightningModule):
     def _measure(self, batch: Any, split: str) -> None:
         images, labels = batch
         logits = self(images)
-        # weighted by batch size, so the mean over batches is the mean over images
-        self.log(f"{split}_loss", F.cross_entropy(logits, labels), batch_size=len(labels))
-        self.log(f"{split}_accuracy", _accuracy(logits, labels), batch_size=len(labels))
+        self._log(split, F.cross_entropy(logits, labels), logits, labels)
+
+    def _log(self, split: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        for name, value in ((f"{split}_loss", loss), (f"{split}_accuracy", _accuracy(logits, labels))):
+            # weighted by batch size, so the mean over batches is the mean over images
+            self.log(name, value, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=self.world_size > 1)
 
     def configure_optimizers(self) -> Any:
-        recipe = self.recipe
-        optimizer = torch.optim.SGD(
-            self.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.momentum > 0,
-        )
-        total = int(self.trainer.estimated_stepping_batches)
-        warmup = round(total * recipe.warmup_epochs / recipe.epochs)
-
-        def scale(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
-
+        optimizer = make_optimizer(self, self.recipe, fused=self.fused)
+        scale = learning_rate_scale(self.recipe, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def share(batch: Any, rank: int, world_size: int) -> tuple[Tensor, Tensor, float]:
+    """The images and labels of ``batch`` that process ``rank`` trains on, and the weight of their mean loss.
+
+    The mean over processes of the weighted gradients is the gradient of the whole batch, however unequal the shares. A
+    batch too small to give each process two images (batch norms need them) goes to all of them whole.
+    """
+    images, labels = batch
+    count = len(labels)
+    if world_size == 1 or count < 2 * world_size:
+        return images, labels, 1.0
+    own = slice(rank * count // world_size, (rank + 1) * count // world_size)
+    return images[own], labels[own], (own.stop - own.start) * world_size / count
+
+
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    if labels.ndim == 2:
+        labels = labels.argmax(1)  # the class that most of a mixed image is of
     return (logits.argmax(1) == labels).float().mean()

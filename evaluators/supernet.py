@@ -14,7 +14,8 @@ from evaluators.images import ImageData
 from evaluators.module import ClassificationModule
 from evaluators.recipes import Recipe
 from evaluators.retraining import training_loader
-from evaluators.trainer import Accelerator, make_trainer, pick_accelerator, resume_point
+from evaluators.trainer import Accelerator, SeededEpochs, make_trainer, pick_accelerator, resume_point
+from search_space.errors import InvalidRequest
 
 
 def supernet_evaluator(
@@ -33,7 +34,10 @@ def supernet_evaluator(
 
     With ``folder`` the search goes on from the last whole epoch of a killed run. ``clips_gradients`` tells that the
     strategy clips by itself, as the differentiable ones must: Lightning refuses it in manual optimisation.
+
+    InvalidRequest for what of a recipe cannot be done with a supernet: averaged weights, compilation, fp16.
     """
+    _check_recipe(recipe)
     device = pick_accelerator(accelerator)
     checkpoint = resume_point(folder) if folder is not None else None
     return Lightning(
@@ -45,7 +49,8 @@ def supernet_evaluator(
             folder=folder,
             gradient_clip=None if clips_gradients else recipe.gradient_clip,
             on_epoch=on_epoch,
-            extra_callbacks=extra_callbacks,
+            extra_callbacks=[*extra_callbacks, SeededEpochs(seed)] if recipe.dropout else extra_callbacks,
+            precision=recipe.precision,
             trainer_class=TracedTrainer,
         ),
         train_dataloaders=training_loader(
@@ -56,3 +61,15 @@ def supernet_evaluator(
         ),
         fit_kwargs={"ckpt_path": checkpoint, "weights_only": True},
     )
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    """InvalidRequest for options that stand-alone trainings alone have."""
+    refused = {
+        "ema_decay": (recipe.ema_decay is not None, "a supernet's weights are not averaged; set it to null"),
+        "compile": (recipe.compile, "every path of a supernet would be compiled anew; set it to false"),
+        "precision": (recipe.precision == "fp16", "strategies step by themselves, without loss scaling; take bf16"),
+    }
+    for field, (wrong, reason) in refused.items():
+        if wrong:
+            raise InvalidRequest(f"recipe.{field}: {getattr(recipe, field)!r} in a search: {reason}")

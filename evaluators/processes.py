@@ -1,0 +1,139 @@
+"""Trainings in several processes: independent ones side by side, or one that is shared out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+import torch.multiprocessing
+
+from evaluators.failures import TrainingDiverged
+from search_space.errors import InvalidRequest
+
+T = TypeVar("T")
+Report = Callable[[dict[str, float]], None]
+
+#: several bars in one terminal would write over each other
+_side_by_side = False
+
+
+def shows_progress() -> bool:
+    """Whether this process may draw a progress bar."""
+    return not _side_by_side
+
+
+def run_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], processes: int) -> list[T]:
+    """``function(*call)`` for each of ``calls``, at most ``processes`` at once, each in a process of its own.
+
+    ``function`` and what it takes and returns must be picklable; tensors travel through shared memory. The processes
+    use as many threads as this one, so that results are the same to the bit as one after the other. All calls are run;
+    then the first error, if any, is raised.
+    """
+    if processes <= 1 or len(calls) <= 1:
+        return [function(*call) for call in calls]
+    with ProcessPoolExecutor(
+        min(processes, len(calls)),
+        mp_context=torch.multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(torch.get_num_threads(),),
+    ) as pool:
+        futures = [pool.submit(function, *call) for call in calls]
+        for future in futures:
+            future.exception()
+        return [future.result() for future in futures]
+
+
+def _begin(threads: int) -> None:
+    global _side_by_side
+    _side_by_side = True
+    _quiet()
+    torch.set_num_threads(threads)
+
+
+def _quiet() -> None:
+    """Keep what libraries say in every process, as NNI on import, out of the terminal."""
+    warnings.filterwarnings("ignore", module=r"(nni|pytorch_lightning|lightning_fabric|torch)(\..*)?")
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+
+
+def is_launched() -> bool:
+    """Whether something that starts processes for distributed training, as torchrun or SLURM, started this one."""
+    from lightning_fabric.plugins.environments import SLURMEnvironment
+
+    return "LOCAL_RANK" in os.environ or (SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", "1")) > 1)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files and speaks, of those that `is_launched` tells of."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+def run_together(function: Callable[..., T], arguments: tuple[Any, ...], processes: int, report: Report | None) -> T:
+    """What ``function(*arguments, report)`` returns in the first of ``processes`` that run it together on this machine.
+
+    They find each other as processes that torchrun started do. The result must be picklable without tensors; what the
+    first process reports is handed to ``report`` here. InvalidRequest and TrainingDiverged come through; if a process
+    fails in another way, the others are ended and torch's ProcessRaisedException tells its traceback.
+    """
+    context = torch.multiprocessing.get_context("spawn")
+    calls, queue = context.Queue(), context.Queue()
+    threads = max(1, torch.get_num_threads() // processes)
+    started = torch.multiprocessing.spawn(
+        _join, (processes, _free_port(), threads, calls, queue), nprocs=processes, join=False
+    )
+    assert started is not None
+    for _ in range(processes):
+        calls.put((function, arguments))
+    results: list[T] = []
+    try:
+        done = False
+        while not done:
+            done = started.join(timeout=0.05)
+            while not queue.empty():
+                kind, value = queue.get()
+                if kind == "error":
+                    raise value
+                if kind == "result":
+                    results.append(value)
+                elif report is not None:
+                    report(value)
+    finally:
+        for process in started.processes:
+            if process.is_alive():
+                process.terminate()
+            process.join()
+    return results[0]
+
+
+def _join(rank: int, processes: int, port: int, threads: int, calls: Any, queue: Any) -> None:
+    _quiet()
+    torch.set_num_threads(threads)
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "NODE_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    try:
+        function, arguments = calls.get()
+        result = function(*arguments, (lambda figures: queue.put(("report", figures))) if rank == 0 else None)
+    except (InvalidRequest, TrainingDiverged) as error:
+        queue.put(("error", error))
+    else:
+        if rank == 0:
+            queue.put(("result", result))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

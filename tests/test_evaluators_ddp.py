@@ -1,0 +1,161 @@
+"""Trainings in several processes: what they learn together, and what they do side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from process_tasks import diverge_or_touch, fail_together
+from strategy_spaces import small_images
+from torch import nn
+
+from evaluators import Recipe, retrain
+from evaluators.module import ClassificationModule, share
+from evaluators.processes import run_each, run_together
+from evaluators.retraining import retrain_seeds, training_loader
+from evaluators.trainer import CHECKPOINT_FILE, TrainingDiverged, fit, make_trainer
+from search_space import Architecture, InvalidRequest, baseline
+
+RECIPE = Recipe(
+    epochs=3,
+    batch_size=15,
+    learning_rate=0.2,
+    warmup_epochs=1,
+    gradient_clip=0.5,
+    crop_padding=1,
+    flip=True,
+    mixup=0.4,
+    ema_decay=None,
+)
+# batches of 15, 15 and 3: unequal shares of 7 and 8, and one that is too small to be shared
+IMAGES = 33
+
+
+def small() -> Architecture:
+    return baseline("mobilenetv3-small", image_size=8, in_channels=1, classes=4, width=0.25)
+
+
+def plain_network() -> nn.Module:
+    """Without batch norms, whose statistics are of a process's share alone on CPUs."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), nn.Linear(288, 4)
+    )
+
+
+def learn(processes: int, report: Any = None) -> dict[str, Any]:
+    """Train `plain_network` as one of ``processes``; returns its weights as lists."""
+    data, network = small_images(IMAGES), plain_network()
+    figures: list[dict[str, float]] = []
+    trainer = make_trainer(
+        RECIPE.epochs,
+        title="t",
+        accelerator="cpu",
+        gradient_clip=RECIPE.gradient_clip,
+        devices=processes,
+        on_epoch=figures.append,
+    )
+    module = ClassificationModule(RECIPE, network, rank=trainer.global_rank, world_size=trainer.world_size)
+    fit(trainer, module, training_loader(data.train, data, RECIPE, seed=0, device="cpu"))
+    return {
+        "weights": [parameter.tolist() for parameter in network.parameters()],
+        "losses": [figure["train_loss"] for figure in figures],
+        "processes": trainer.world_size,
+    }
+
+
+@pytest.mark.parametrize(("count", "processes"), [(15, 2), (16, 2), (17, 3), (5, 2), (3, 2)])
+def test_weighted_gradients_of_the_shares_are_the_gradient_of_the_whole(count: int, processes: int) -> None:
+    images, labels = torch.randn(count, 1, 8, 8), torch.arange(count) % 4
+    network = plain_network()
+
+    def gradient(batch: Any, weight: float) -> torch.Tensor:
+        network.zero_grad()
+        (weight * nn.functional.cross_entropy(network(batch[0]), batch[1])).backward()
+        return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+    whole = gradient((images, labels), 1.0)
+    parts = [share((images, labels), rank, processes) for rank in range(processes)]
+    together = torch.stack([gradient(part[:2], part[2]) for part in parts]).mean(0)
+    assert torch.allclose(whole, together, atol=1e-6)
+    assert min(len(part[1]) for part in parts) >= 2, "batch norms need two images"
+    if count >= 2 * processes:
+        assert torch.equal(torch.cat([part[0] for part in parts]), images), "each image once, in order"
+
+
+def test_two_processes_learn_what_one_does() -> None:
+    alone, together = learn(1), run_together(learn, (2,), 2, None)
+    assert (alone["processes"], together["processes"]) == (1, 2)
+    for first, second in zip(alone["weights"], together["weights"], strict=True):
+        assert torch.allclose(torch.tensor(first), torch.tensor(second), rtol=1e-4, atol=1e-6)
+    start = [parameter.tolist() for parameter in plain_network().parameters()]
+    assert not torch.allclose(torch.tensor(start[0]), torch.tensor(alone["weights"][0]), atol=1e-2), "nothing learnt"
+
+
+def test_a_network_with_batch_norms_trains_on_two_devices_and_resumes(tmp_path: Path) -> None:
+    data = small_images(48)
+    recipe = Recipe(epochs=2, batch_size=16, warmup_epochs=0, learning_rate=0.05, ema_decay=0.5)
+    seen: list[float] = []
+    trained = retrain(
+        small(),
+        data,
+        recipe,
+        train_on="train",
+        keep_best=True,
+        accelerator="cpu",
+        folder=tmp_path,
+        devices=2,
+        on_epoch=lambda figures: seen.append(figures["epoch"]),
+    )
+    assert seen == [0, 1]
+    assert trained.best is not None
+    assert {entry.name for entry in tmp_path.iterdir()} == {CHECKPOINT_FILE, "best.safetensors"}
+    # one process takes up what two have done, and measures the same weights on the same images
+    again = retrain(
+        small(), data, recipe, train_on="train", keep_best=True, accelerator="cpu", folder=tmp_path, devices=1
+    )
+    assert again.accuracy == trained.accuracy
+    assert again.loss == pytest.approx(trained.loss, rel=1e-6)
+    for first, second in zip(trained.network.state_dict().values(), again.network.state_dict().values(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_failures_of_processes_that_train_together_come_through() -> None:
+    with pytest.raises(TrainingDiverged, match="the loss is nan at step 3"):
+        run_together(fail_together, ("diverged",), 2, None)
+    with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="OSError: no space left"):
+        run_together(fail_together, ("fault",), 2, lambda figures: None)
+
+
+def test_seeds_side_by_side_give_what_they_give_one_after_the_other(tmp_path: Path) -> None:
+    data = small_images(32)
+    recipe = Recipe(epochs=2, batch_size=16, warmup_epochs=0, learning_rate=0.05, dropout=0.2, ema_decay=0.5)
+    in_turn = retrain_seeds(small(), data, recipe, [4, 5], accelerator="cpu")
+    at_once = retrain_seeds(small(), data, recipe, [4, 5], accelerator="cpu", parallel_seeds=2)
+    for first, second in zip(in_turn, at_once, strict=True):
+        assert (first.accuracy, first.loss) == (second.accuracy, second.loss)
+        states = zip(first.network.state_dict().values(), second.network.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in states)
+    assert in_turn[0].loss != in_turn[1].loss
+
+
+def test_one_failure_side_by_side_does_not_stop_the_others(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDiverged, match="the loss is nan at step 3"):
+        run_each(diverge_or_touch, [(None,), (tmp_path / "second",)], 2)
+    assert (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"devices": 0}, "devices: 0 must be at least 1"),
+        ({"num_nodes": 2}, "num_nodes: 2, but neither torchrun nor SLURM started this process"),
+    ],
+)
+def test_impossible_machines_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        retrain(small(), small_images(), RECIPE, accelerator="cpu", **options)
+    with pytest.raises(InvalidRequest, match="parallel_seeds: 0 is no number of processes"):
+        retrain_seeds(small(), small_images(), RECIPE, [0], parallel_seeds=0)

@@ -1,0 +1,92 @@
+"""Arithmetic, memory layout and compilation: each acts, and what must not depend on them does not."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from strategy_spaces import small_images
+
+from evaluators import Recipe, retrain
+from evaluators.module import ClassificationModule
+from search_space import Architecture, InvalidRequest, baseline, build
+
+
+def small() -> Architecture:
+    return baseline("mobilenetv3-small", image_size=8, in_channels=1, classes=4, width=0.25)
+
+
+def recipe(**fields: Any) -> Recipe:
+    return Recipe(**{"epochs": 2, "batch_size": 16, "warmup_epochs": 0, "learning_rate": 0.05, **fields})
+
+
+def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[torch.dtype] = set()
+    run = ClassificationModule.forward
+
+    def spy(self: ClassificationModule, images: torch.Tensor) -> torch.Tensor:
+        logits = run(self, images)
+        seen.add(logits.dtype)
+        return logits
+
+    monkeypatch.setattr(ClassificationModule, "forward", spy)
+    data = small_images(32)
+    half = retrain(small(), data, recipe(precision="bf16"), accelerator="cpu")
+    assert seen == {torch.bfloat16}
+    assert {p.dtype for p in half.network.parameters()} == {torch.float32}
+    full = retrain(small(), data, recipe(), accelerator="cpu")
+    assert half.loss != full.loss
+    assert half.loss == pytest.approx(full.loss, rel=0.05)
+
+
+def test_fp16_needs_a_gpu() -> None:
+    with pytest.raises(InvalidRequest, match=r"recipe\.precision: fp16 needs a GPU, .*; take bf16 or fp32"):
+        retrain(small(), small_images(), recipe(precision="fp16"), accelerator="cpu")
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_the_layout_is_the_one_asked_for(channels_last: bool) -> None:
+    network = build(small())
+    module = ClassificationModule(recipe(channels_last=channels_last), network)
+    layouts: list[bool] = []
+    network.stem.conv.register_forward_hook(
+        lambda conv, inputs, output: layouts.append(output.is_contiguous(memory_format=torch.channels_last))
+    )
+    module(torch.randn(4, 1, 8, 8))
+    assert layouts == [channels_last]
+
+
+def test_a_compiled_training_gives_what_an_eager_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced by torch's compiler, run without its code generator, which would take half a minute."""
+    compiled: list[dict[str, Any]] = []
+
+    def compile_quickly(function: Any, **options: Any) -> Any:
+        compiled.append(options)
+        return original(function, backend="eager", **options)
+
+    original = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_quickly)
+    data = small_images(40)  # the last batch is of another size
+    images = partial(retrain, small(), data, accelerator="cpu")
+    first, second = images(recipe(compile=True, dropout=0.2)), images(recipe(dropout=0.2))
+    assert compiled == [{"dynamic": False}]
+    for (name, a), b in zip(first.network.state_dict().items(), second.network.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-4, atol=1e-6), name
+    assert list(first.network.state_dict()) == list(build(small()).state_dict())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("compile_", [False, True])
+def test_gpus_learn_in_half_precision(precision: str, compile_: bool) -> None:
+    given = Recipe(
+        epochs=12,
+        batch_size=16,
+        learning_rate=0.05,
+        precision=precision,  # type: ignore[arg-type]
+        compile=compile_,
+        gradient_clip=5.0,
+    )
+    assert retrain(small(), small_images(64), given, accelerator="cuda").accuracy > 0.9
