@@ -15,7 +15,14 @@ from search_space.errors import InvalidRequest
 FORMAT = "sepnas-costs"
 VERSION = 1
 
-_KEYS: dict[str, Any] = {"format": str, "version": int, "metric": str, "unit": str, "fixed": (int, float), "costs": dict}
+_KEYS: dict[str, Any] = {
+    "format": str,
+    "version": int,
+    "metric": str,
+    "unit": str,
+    "fixed": (int, float),
+    "costs": dict,
+}
 
 
 @dataclass(frozen=True)

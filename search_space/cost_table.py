@@ -23,7 +23,7 @@ class CostTable:
     whole numbers that are added exactly; others (`with_cost`) are floats.
     """
 
-    candidates: Mapping[str, tuple[str, ...]]
+    candidates: Mapping[str, tuple[Any, ...]]
     costs: Mapping[str, Mapping[str, Costs]]
     fixed: Mapping[str, float]
 
@@ -86,22 +86,22 @@ class CostTable:
             totals[metric] = total
         return totals
 
-    def indices(self, sample: Mapping[str, str]) -> NDArray[np.int64]:
+    def indices(self, sample: Mapping[str, Any]) -> NDArray[np.int64]:
         """Shape (labels,): which candidate of each label ``sample`` takes; InvalidRequest for an unknown one."""
         result = np.empty(len(self.labels), dtype=np.int64)
         for column, (label, values) in enumerate(self.candidates.items()):
             if label not in sample:
                 raise InvalidRequest(f"sample: label {label!r} is missing")
             if sample[label] not in values:
-                raise InvalidRequest(f"sample[{label!r}]: {sample[label]!r} is none of {', '.join(values)}")
+                raise InvalidRequest(f"sample[{label!r}]: {sample[label]!r} is none of {', '.join(map(str, values))}")
             result[column] = values.index(sample[label])
         return result
 
-    def sample(self, indices: NDArray[np.integer]) -> dict[str, str]:
+    def sample(self, indices: NDArray[np.integer]) -> dict[str, Any]:
         """The inverse of `indices`, as NNI's samples are: {label: candidate}."""
         return {label: self.candidates[label][i] for label, i in zip(self.labels, indices, strict=True)}
 
-    def cost(self, sample: Mapping[str, str]) -> dict[str, Any]:
+    def cost(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """{metric: cost} of one sample, int or float."""
         return {metric: total[0].item() for metric, total in self.evaluate(self.indices(sample)[None]).items()}
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from search_space.errors import InvalidRequest
+
+#: Costs that are whole numbers, with fields of their own in a budget.
+EXACT_METRICS = ("macs", "params")
+#: Of a bound on any other cost, as sums of decimal fractions are not exact in binary.
+SLACK = 1e-9
 
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -39,44 +48,91 @@ def format_count(count: int | float) -> str:
 
 @dataclass(frozen=True)
 class Budget:
-    """Bounds on MACs and parameters, both ends included; None leaves an end open.
+    """Bounds on additive costs of a network, both ends included; None, or no entry, leaves an end open.
 
-    Every field takes an int or a text like "16.7M". InvalidRequest for an unreadable number or min > max.
+    MACs and parameters take an int or a text like "16.7M" and are compared exactly. Any other cost that a table gives
+    (`CostTable.with_cost`) is bounded by its name, as in ``max_costs={"latency_ms": 5.0}``, and compared as a float:
+    a total within a relative 1e-9 of a bound is inside. InvalidRequest for an unreadable number or min > max.
 
     Attributes:
         max_macs: most multiply-accumulates of a forward pass, as 16.7M.
         max_params: most trainable parameters, as 1.5M.
         min_macs: fewest multiply-accumulates.
         min_params: fewest trainable parameters.
+        max_costs: most of your own costs by name, as {latency_ms: 5.0}.
+        min_costs: least of your own costs by name.
     """
 
     max_macs: int | float | str | None = None
     max_params: int | float | str | None = None
     min_macs: int | float | str | None = None
     min_params: int | float | str | None = None
+    # dicts cannot be hashed; equality does compare them
+    max_costs: dict[str, float] = field(default_factory=dict, hash=False)
+    min_costs: dict[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                object.__setattr__(self, field.name, parse_count(value, f"budget.{field.name}"))
+        for metric in EXACT_METRICS:
+            for end in ("max", "min"):
+                value = getattr(self, f"{end}_{metric}")
+                if value is not None:
+                    count = parse_count(value, f"budget.{end}_{metric}")
+                    object.__setattr__(self, f"{end}_{metric}", count)
+        for name in ("max_costs", "min_costs"):
+            own = {metric: _number(value, f"budget.{name}.{metric}") for metric, value in getattr(self, name).items()}
+            for metric in own:
+                if metric in EXACT_METRICS:
+                    raise InvalidRequest(f"budget.{name}.{metric}: {metric} has its own field; use {name[:4]}{metric}")
+            object.__setattr__(self, name, own)
         for metric, (low, high) in self.bounds().items():
             if low is not None and high is not None and low > high:
-                raise InvalidRequest(f"budget.min_{metric}: {low:,} is above budget.max_{metric} {high:,}; swap them")
+                raise InvalidRequest(
+                    f"{field_name('min', metric)}: {low:,} is above {field_name('max', metric)} {high:,}; swap them"
+                )
 
-    def bounds(self) -> dict[str, tuple[int | None, int | None]]:
+    def bounds(self) -> dict[str, tuple[float | None, float | None]]:
         """{metric: (lower, upper)} of the metrics that are bounded at all."""
-        pairs = {
-            metric: (getattr(self, f"min_{metric}"), getattr(self, f"max_{metric}")) for metric in ("macs", "params")
-        }
+        pairs = {metric: (getattr(self, f"min_{metric}"), getattr(self, f"max_{metric}")) for metric in EXACT_METRICS}
+        for metric in (*self.max_costs, *self.min_costs):
+            pairs[metric] = (self.min_costs.get(metric), self.max_costs.get(metric))
         return {metric: pair for metric, pair in pairs.items() if pair != (None, None)}
 
-    def admits(self, costs: Mapping[str, int]) -> bool:
-        """Whether ``costs`` ({metric: value}) are inside."""
-        return all(
-            (low is None or costs[metric] >= low) and (high is None or costs[metric] <= high)
-            for metric, (low, high) in self.bounds().items()
-        )
+    def bounded(self, metric: str, low: float | None, high: float | None) -> Budget:
+        """This budget with other bounds on one metric."""
+        if metric in EXACT_METRICS:
+            own: dict[str, Any] = {f"min_{metric}": low, f"max_{metric}": high}
+            return replace(self, **own)
+        ends: dict[str, Any] = {}
+        for name, end in (("min_costs", low), ("max_costs", high)):
+            others = {key: value for key, value in getattr(self, name).items() if key != metric}
+            ends[name] = others if end is None else {**others, metric: end}
+        return replace(self, **ends)
+
+    def check_metrics(self, known: Iterable[str]) -> None:
+        """InvalidRequest, naming it, for a bound on a metric that is not among the ``known`` ones."""
+        known = tuple(known)
+        for metric, (_, high) in self.bounds().items():
+            if metric not in known:
+                raise InvalidRequest(
+                    f"{field_name('min' if high is None else 'max', metric)}: no cost table gives {metric!r};"
+                    f" known are {', '.join(known)}; add its costs or leave the bound out"
+                )
+
+    def admits(self, costs: Mapping[str, float]) -> bool:
+        """Whether ``costs`` ({metric: value}) are inside; InvalidRequest if a bounded metric is not among them."""
+        self.check_metrics(costs)
+        return bool(np.all(self.inside({metric: np.asarray(value) for metric, value in costs.items()})))
+
+    def inside(self, costs: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        """Whether each of many networks is inside: ``costs`` is {metric: (n,)}, the result (n,)."""
+        result = np.ones(np.shape(next(iter(costs.values()), ())), dtype=bool)
+        for metric, (low, high) in self.bounds().items():
+            slack = 0.0 if metric in EXACT_METRICS else SLACK
+            if low is not None:
+                result &= costs[metric] >= (low if slack == 0 else low * (1 - slack))
+            if high is not None:
+                result &= costs[metric] <= (high if slack == 0 else high * (1 + slack))
+        return result
 
     def __str__(self) -> str:
         parts = []
@@ -86,3 +142,15 @@ class Budget:
             if high is not None:
                 parts.append(f"{metric} <= {format_count(high)}")
         return ", ".join(parts) or "none"
+
+
+def field_name(end: str, metric: str) -> str:
+    """What the ``end`` ("min" or "max") of a metric's bounds is called: ``budget.max_macs``, or
+    ``budget.max_costs.latency_ms``."""
+    return f"budget.{end}_{metric}" if metric in EXACT_METRICS else f"budget.{end}_costs.{metric}"
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise InvalidRequest(f"{where}: {value!r} is no number of 0 or more")
+    return float(value)

@@ -17,6 +17,7 @@ from search_space.cost_table import CostTable
 from strategies.budget import Budget
 from strategies.budgeted import Budgeted
 from strategies.lagrangian import BudgetPenalty
+from strategies.shared_mixture import SharedMixture
 from strategies.single_path import SinglePathLayer
 
 
@@ -176,6 +177,9 @@ class DARTS(Budgeted, NniDARTS):
         self.multiplier_rate = multiplier_rate
         self.seed = seed
 
+    def default_mutation_hooks(self) -> list[Any]:
+        return [SharedMixture.mutate, *super().default_mutation_hooks()]
+
     def mutate_model(self, model: Any) -> Any:
         self._meet_space(model)
         with torch.random.fork_rng(devices=[]):
@@ -208,11 +212,19 @@ class DARTS(Budgeted, NniDARTS):
         """The most probable architecture inside the budget, as an NNI sample."""
         return self.feasible.best(self.log_probabilities())
 
+    def export_samples(self, k: int) -> list[dict[str, str]]:
+        """The ``k`` most probable architectures inside the budget, the best first; fewer if there are fewer."""
+        return self.feasible.best_k(self.log_probabilities(), k)
+
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
-        """NNI's way to ask for the result: yields the exported architecture."""
-        if limit is not None and limit != 1:
-            raise ValueError(f"limit: {limit} is not supported; a differentiable search exports one architecture")
-        yield self.model_space.freeze(self.export_sample())
+        """NNI's way to ask for results: the ``limit`` most probable architectures inside the budget, the best first.
+
+        NNI's one-shot strategies know the first only. ValueError without a limit: all of them are too many.
+        """
+        if limit is None:
+            raise ValueError("limit: None would list every architecture inside the budget; give a number")
+        for sample in self.export_samples(limit):
+            yield self.model_space.freeze(sample)
 
 
 class GDAS(DARTS):
@@ -222,4 +234,4 @@ class GDAS(DARTS):
     """
 
     def default_mutation_hooks(self) -> list[Any]:
-        return [SinglePathLayer.mutate, *super().default_mutation_hooks()]
+        return [SinglePathLayer.mutate, *super().default_mutation_hooks()]  # the first hook that fits decides

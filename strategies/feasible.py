@@ -1,45 +1,43 @@
-"""Exact answers about a space under a budget: does it hold any architecture, which is best, which is nearest.
-
-All of it is one small integer program: one binary variable per candidate, one candidate per label, one linear row per
-bounded cost. HiGHS (through SciPy) solves it exactly; every solution is then checked in integer arithmetic.
-"""
+"""Exact answers about a space under a budget: does it hold any architecture, which is best, which is nearest, how many
+are there, and draws among them that are exactly uniform."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 from search_space.cost_table import CostTable
 from search_space.errors import InvalidRequest
-from strategies.budget import Budget, format_count
-
-#: Uniform proposals of one draw; they cost less together than one integer program.
-_PROPOSALS = 512
+from strategies.box import IntArray
+from strategies.budget import Budget, field_name, format_count
+from strategies.counting import BoxSampler
+from strategies.inside import inside_sampler, spread
+from strategies.program import IntegerProgram
 
 Scores = Mapping[str, NDArray[np.floating]]
+
+#: Additions for the tables of a mutation or cross-over, which are few labels or few candidates: some milliseconds.
+_SMALL_WORK = 1e7
 
 
 class FeasibleSet:
     """The architectures of ``table`` inside ``budget``.
 
-    Raises InvalidRequest at once if there are none, with the reachable range of each cost in the message.
+    Raises InvalidRequest at once if there are none, with the reachable range of each cost in the message. Whatever is
+    random follows from the state of the generator that is passed, and from nothing else.
     """
 
     def __init__(self, table: CostTable, budget: Budget) -> None:
         self.table = table
         self.budget = budget
-        sizes = [len(values) for values in table.candidates.values()]
-        self._offsets = np.concatenate([[0], np.cumsum(sizes)])
-        self._constraints = [self._one_per_label()]
+        budget.check_metrics(table.metrics)
         self._check_ranges()
-        for metric, (low, high) in budget.bounds().items():
-            self._constraints.append(self._cost_row(metric, low, high))
-        if self._solve(np.zeros(self._offsets[-1])) is None:
+        self._program = IntegerProgram(table, budget)
+        if budget.bounds() and not self._holds_any():
             raise InvalidRequest(
                 f"budget: no architecture meets {budget} at once, though each bound can be met alone;"
                 f" reachable are {format_ranges(table)}; loosen one bound"
@@ -54,26 +52,27 @@ class FeasibleSet:
 
         With log-probabilities as scores this is the most probable architecture inside the budget.
         """
-        objective = np.concatenate([np.asarray(scores[label], dtype=np.float64) for label in self.table.labels])
+        return self.best_k(scores, 1)[0]
+
+    def best_k(self, scores: Scores, k: int) -> list[dict[str, str]]:
+        """The ``k`` samples inside the budget with the largest sums of scores, best first; all of them if there are
+        fewer. Sums are told apart to 1e-6, the solver's tolerance."""
+        if k < 1:
+            raise InvalidRequest(f"k: {k} must be 1 or more")
+        own = [np.asarray(scores[label], dtype=np.float64) for label in self.table.labels]
+        objective = np.concatenate(own)
         if not np.isfinite(objective).all():
             raise ValueError("scores: must be finite")
-        solution = self._solve(-objective)
-        if solution is None:
+        found: list[IntArray] = []
+        while len(found) < k:
+            solution = self._program.solve(-objective, without=found)
+            if solution is None:
+                break
+            found.append(solution)
+        if not found:
             raise RuntimeError("the solver lost feasibility between two calls; please report this")
-        return self.table.sample(solution)
-
-    def random(self, rng: np.random.RandomState) -> dict[str, str]:
-        """A random sample inside the budget: uniform proposals, then the nearest feasible to one."""
-        proposals = np.stack([rng.randint(len(v), size=_PROPOSALS) for v in self.table.candidates.values()], axis=1)
-        costs = self.table.evaluate(proposals)
-        inside = np.ones(_PROPOSALS, dtype=bool)
-        for metric, (low, high) in self.budget.bounds().items():
-            inside &= (costs[metric] >= (-np.inf if low is None else low)) & (
-                costs[metric] <= (np.inf if high is None else high)
-            )
-        first = int(np.argmax(inside))
-        proposal = self.table.sample(proposals[first])
-        return proposal if inside[first] else self.nearest(proposal, rng)
+        found.sort(key=lambda solution: -math.fsum(values[i] for values, i in zip(own, solution, strict=True)))
+        return [self.table.sample(solution) for solution in found]
 
     def nearest(self, sample: Mapping[str, str], rng: np.random.RandomState) -> dict[str, str]:
         """The sample inside the budget that differs from ``sample`` in the fewest labels, ties broken at random."""
@@ -85,57 +84,99 @@ class FeasibleSet:
             scores[label][values.index(sample[label])] += 1
         return self.best(scores)
 
+    @property
+    def count(self) -> int:
+        """Number of architectures inside, within a relative standard error of `count_error`."""
+        return self._sampler.count if self.budget.bounds() else self.table.size
+
+    @property
+    def count_error(self) -> float:
+        """0 if `count` is exact (above 2**53: to 1e-12), else its relative standard error."""
+        return self._sampler.count_error if self.budget.bounds() else 0.0
+
+    @property
+    def share(self) -> float:
+        """`count` as a share of the space."""
+        return self.count / self.table.size
+
+    def random(self, rng: np.random.RandomState) -> dict[str, str]:
+        """A sample drawn uniformly from inside the budget."""
+        return self.table.sample(self.sample_many(rng, 1)[0])
+
+    def sample_many(self, rng: np.random.RandomState, n: int) -> IntArray:
+        """``n`` independent uniform draws from inside the budget, as candidate indices (n, labels)."""
+        return self._sampler.draw(rng, n)
+
+    def spread(self, rng: np.random.RandomState, n: int, metric: str = "macs") -> IntArray:
+        """``n`` architectures inside the budget (n, labels) spread evenly over what they can cost, cheapest first.
+
+        The range from the smallest to the largest cost that is possible inside the budget (to 0.1% of the range of the
+        space) is cut into ``n`` bins of equal width; one architecture is drawn uniformly from each. An empty bin, or
+        one too narrow to draw from, is widened around its middle, twofold each time, until it holds one.
+        """
+        return spread(self.table, self.budget, metric, rng, n)
+
+    def mutate(self, sample: Mapping[str, str], rng: np.random.RandomState, probability: float) -> dict[str, str]:
+        """``sample``, which is inside, with some labels drawn anew; the result is inside and differs if it can.
+
+        Each label is redrawn with ``probability``, one at least. They are drawn together, uniformly among all their
+        combinations that keep the whole inside the budget and are not what was there. Where there is none, one label
+        more is redrawn, until there is.
+        """
+        own = self._inside(sample)
+        order = rng.permutation(len(own))
+        marked = rng.random_sample(len(own)) < probability
+        order = np.concatenate([order[marked[order]], order[~marked[order]]])
+        for redrawn in range(max(1, int(marked.sum())), len(own) + 1):
+            choices = [np.array([i]) for i in own]
+            for column in order[:redrawn]:
+                choices[column] = np.arange(len(self.table.candidates[self.table.labels[column]]))
+            at = np.array([int(np.flatnonzero(c == i)[0]) for c, i in zip(choices, own, strict=True)])
+            drawn = inside_sampler(self.table, self.budget, choices, _SMALL_WORK).draw_other(rng, at)
+            if drawn is not None:
+                return self.table.sample(np.array([c[i] for c, i in zip(choices, drawn, strict=True)]))
+        return dict(sample)
+
+    def crossover(
+        self, first: Mapping[str, str], second: Mapping[str, str], rng: np.random.RandomState
+    ) -> dict[str, str]:
+        """Each label from one of two samples that are inside: uniform among all such mixes that are inside."""
+        pairs = zip(self._inside(first), self._inside(second), strict=True)
+        choices = [np.unique(pair) for pair in pairs]
+        drawn = inside_sampler(self.table, self.budget, choices, _SMALL_WORK).draw(rng, 1)[0]
+        return self.table.sample(np.array([c[i] for c, i in zip(choices, drawn, strict=True)]))
+
+    @cached_property
+    def _sampler(self) -> BoxSampler:
+        return inside_sampler(self.table, self.budget)
+
+    def _holds_any(self) -> bool:
+        nothing = np.zeros(sum(map(len, self.table.candidates.values())))
+        try:
+            return self._program.solve(nothing, seconds=2.0) is not None
+        except TimeoutError:  # narrow windows are hard for the solver and easy to count
+            return self._sampler.count > 0
+
+    def _inside(self, sample: Mapping[str, str]) -> IntArray:
+        if not self.admits(sample):
+            raise InvalidRequest(
+                f"sample: costs {self.table.cost(sample)}, outside {self.budget}; take `nearest` of it first"
+            )
+        return self.table.indices(sample)
+
     def _check_ranges(self) -> None:
         reachable = self.table.reachable()
+        remedy = f"reachable are {format_ranges(self.table)}"
         for metric, (low, high) in self.budget.bounds().items():
             smallest, largest = reachable[metric]
-            remedy = f"reachable are {format_ranges(self.table)}"
-            if high is not None and high < smallest:
+            if high is not None and not Budget().bounded(metric, None, high).admits({metric: smallest}):
                 raise InvalidRequest(
-                    f"budget.max_{metric}: {high:,} is below the smallest architecture ({smallest:,}); {remedy}"
+                    f"{field_name('max', metric)}: {high:,} is below the smallest architecture ({smallest:,}); {remedy}"
                 )
-            if low is not None and low > largest:
+            if low is not None and not Budget().bounded(metric, low, None).admits({metric: largest}):
                 raise InvalidRequest(
-                    f"budget.min_{metric}: {low:,} is above the largest architecture ({largest:,}); {remedy}"
+                    f"{field_name('min', metric)}: {low:,} is above the largest architecture ({largest:,}); {remedy}"
                 )
-
-    def _one_per_label(self) -> LinearConstraint:
-        labels, variables = len(self._offsets) - 1, self._offsets[-1]
-        rows = np.repeat(np.arange(labels), np.diff(self._offsets))
-        matrix = csr_array((np.ones(variables), (rows, np.arange(variables))), shape=(labels, variables))
-        return LinearConstraint(matrix, 1, 1)
-
-    def _cost_row(self, metric: str, low: int | None, high: int | None) -> LinearConstraint:
-        by_label = self.table.costs[metric]
-        row = np.concatenate([by_label[label] for label in self.table.labels]).astype(np.int64)
-        # Dividing by the common divisor keeps the row whole: the half below then separates "inside" from "outside" by
-        # more than the solver's tolerance.
-        divisor = max(1, int(np.gcd.reduce(row)))
-        fixed = self.table.fixed[metric]
-        lower = -np.inf if low is None else math.ceil((low - fixed) / divisor) - 0.5
-        upper = np.inf if high is None else math.floor((high - fixed) / divisor) + 0.5
-        return LinearConstraint((row // divisor)[None, :].astype(np.float64), lower, upper)
-
-    def _solve(self, objective: NDArray[np.floating]) -> NDArray[np.int64] | None:
-        """Candidate index of each label at the minimum of ``objective``; None if nothing is feasible."""
-        result = milp(
-            objective,
-            integrality=np.ones_like(objective),
-            bounds=Bounds(0, 1),
-            constraints=self._constraints,
-            options={"mip_rel_gap": 0.0},
-        )
-        if result.status == 2:  # infeasible
-            return None
-        if result.x is None:
-            raise RuntimeError(f"the solver stopped without an answer: {result.message}")
-        solution = np.array(
-            [np.argmax(result.x[a:b]) for a, b in zip(self._offsets[:-1], self._offsets[1:], strict=True)]
-        )
-        costs = {metric: int(total[0]) for metric, total in self.table.evaluate(solution[None]).items()}
-        if not self.budget.admits(costs):
-            raise RuntimeError(f"the solver's answer costs {costs}, outside {self.budget}; please report this")
-        return solution
 
 
 def format_ranges(table: CostTable) -> str:

@@ -59,7 +59,7 @@ class BudgetPenalty(nn.Module):
     def excess(self, alphas: Mapping[str, Tensor]) -> list[Tensor]:
         """Relative violation of each bound, scalars with gradient; negative inside."""
         expected = self.expected(alphas)
-        return [sign * (expected[metric] - bound) / max(bound, 1.0) for metric, bound, sign in self.bounds]
+        return [sign * (expected[metric] - bound) / (bound or 1.0) for metric, bound, sign in self.bounds]
 
     def add_gradients(self, alphas: Mapping[str, nn.Parameter]) -> None:
         """Add the pressure to ``alphas[label].grad``, which holds the task's gradient."""

@@ -3,27 +3,107 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from strategies.options import DifferentiableOptions, EvolutionOptions, SinglePathOptions
+from strategies.options import (
+    DifferentiableOptions,
+    EnasOptions,
+    EvolutionOptions,
+    GridOptions,
+    GumbelOptions,
+    MultiTrialOptions,
+    NSGA2Options,
+    PolicyRLOptions,
+    RandomOptions,
+    SinglePathOptions,
+    TpeOptions,
+)
+
+OneShotOptions = DifferentiableOptions | EnasOptions
 
 
 @dataclass(frozen=True)
 class StrategyName:
-    """A strategy that a config can name: what it does, and the class of its options."""
+    """A strategy that a config can name.
+
+    Attributes:
+        summary: what it does, in a line.
+        options: class of its options.
+        kind: "one-shot" searches while it trains one supernet; "multi-trial" scores one architecture after the other.
+        home: module and class, as ``"evolution.RegularizedEvolution"``.
+    """
 
     summary: str
-    options: type
+    options: type[OneShotOptions] | type[MultiTrialOptions]
+    kind: Literal["one-shot", "multi-trial"]
+    home: str
 
 
 STRATEGIES: dict[str, StrategyName] = {
     "gdas": StrategyName(
-        "single-path differentiable search (GDAS): one sampled candidate a step; the default", SinglePathOptions
+        "single-path differentiable search (GDAS): one sampled candidate a step; the default",
+        SinglePathOptions,
+        "one-shot",
+        "differentiable.GDAS",
     ),
     "darts": StrategyName(
         "first-order DARTS over the full mixture: every candidate in every step, so slower and larger",
         DifferentiableOptions,
+        "one-shot",
+        "differentiable.DARTS",
+    ),
+    "gumbel-darts": StrategyName(
+        "DARTS whose mixture is weighted by a Gumbel-softmax sample that cools down",
+        GumbelOptions,
+        "one-shot",
+        "gumbel.GumbelDARTS",
+    ),
+    "proxyless": StrategyName(
+        "binary gates (ProxylessNAS): one candidate runs in a weight step, two in an architecture step",
+        DifferentiableOptions,
+        "one-shot",
+        "proxyless.Proxyless",
+    ),
+    "enas": StrategyName(
+        "a policy learns by REINFORCE which paths of the supernet it trains score well on validation batches",
+        EnasOptions,
+        "one-shot",
+        "enas.ENAS",
     ),
     "evolution": StrategyName(
-        "regularized evolution; scores by inherited supernet weights or by a short training", EvolutionOptions
+        "regularized evolution; scores by inherited supernet weights or by a short training",
+        EvolutionOptions,
+        "multi-trial",
+        "evolution.RegularizedEvolution",
+    ),
+    "nsga2": StrategyName(
+        "multi-objective evolution (NSGA-II) over accuracy, MACs and params: a run gives the Pareto set",
+        NSGA2Options,
+        "multi-trial",
+        "nsga2.NSGA2",
+    ),
+    "random": StrategyName(
+        'architectures drawn uniformly inside the budget; with scoring "supernet" NNI\'s RandomOneShot, made a search',
+        RandomOptions,
+        "multi-trial",
+        "random_search.Random",
+    ),
+    "tpe": StrategyName(
+        "tree-structured Parzen estimators of what good and other architectures choose",
+        TpeOptions,
+        "multi-trial",
+        "tpe.TPE",
+    ),
+    "grid": StrategyName(
+        "every architecture inside the budget once, in an order that varies all blocks evenly from the start",
+        GridOptions,
+        "multi-trial",
+        "grid_search.GridSearch",
+    ),
+    "policy-rl": StrategyName(
+        "a policy trained by PPO proposes architectures (needs: pip install tianshou==0.4.11 gym==0.26.2)",
+        PolicyRLOptions,
+        "multi-trial",
+        "policy_rl.PolicyBasedRL",
     ),
 }

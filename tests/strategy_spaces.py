@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import nni
 import numpy as np
 import torch
+from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from nni.nas.space import RawFormatModelSpace
@@ -18,6 +20,7 @@ from evaluators.recipes import Recipe
 from evaluators.supernet import supernet_evaluator
 from search_space.cost_table import CostTable
 from search_space.space import SepConvSpace
+from strategies import Budget
 
 OPERATORS = ("dw_k3", "dw_k7", "xsep_k5", "sep_k3", "skip")
 
@@ -40,7 +43,7 @@ def all_samples(table: CostTable) -> Iterator[dict[str, str]]:
 
 def small_space() -> SepConvSpace:
     """A quarter-width MobileNetV3-Small for 8x8 grey images."""
-    return SepConvSpace(image_size=8, in_channels=1, classes=4, width=0.25, operators=OPERATORS)
+    return SepConvSpace(image_size=8, in_channels=1, classes=4, width=0.25, operators=OPERATORS, widths=(1.0,))
 
 
 def small_images(count: int = 32) -> ImageData:
@@ -90,3 +93,110 @@ FOREIGN_COSTS = CostTable(
     },
     fixed={"macs": 16, "params": 20},
 )
+
+
+class TabularSpace(ModelSpace):
+    """Labels and values and nothing else; what is frozen tells its ``sample``."""
+
+    def __init__(self, candidates: Mapping[str, Sequence[Any]]) -> None:
+        super().__init__()
+        for label, values in candidates.items():
+            self.add_mutable(nni.choice(label, list(values)))
+
+    def freeze(self, sample: dict[str, Any]) -> nn.Module:
+        self.validate(sample)
+        frozen = nn.Identity()
+        frozen.sample = dict(sample)
+        return frozen
+
+
+class Landscape:
+    """A table of scores over a `TabularSpace`: a part for each label and one for each pair of neighbouring labels.
+
+    ``share`` of the variance comes from the pairs, so that labels matter alone and together, as operators of a network
+    do. Values of the labels are whole numbers.
+    """
+
+    def __init__(self, seed: int, labels: int = 8, values: int = 5, share: float = 0.4) -> None:
+        rng = np.random.default_rng(seed)
+        self.candidates = {f"b{index}": tuple(range(values)) for index in range(labels)}
+        self.alone = rng.normal(size=(labels, values)) * np.sqrt(1 - share)
+        self.pairs = rng.normal(size=(labels - 1, values, values)) * np.sqrt(share)
+        # dearer values are a little better, as in real spaces
+        macs = rng.integers(10, 1000, (labels, values))
+        self.alone += macs / 1000
+        self.costs = CostTable(
+            candidates=self.candidates,
+            costs={
+                "macs": dict(zip(self.candidates, macs, strict=True)),
+                "params": {name: rng.integers(1, 50, values) for name in self.candidates},
+            },
+            fixed={"macs": 5, "params": 7},
+        )
+
+    def space(self) -> TabularSpace:
+        return TabularSpace(self.candidates)
+
+    def __call__(self, sample: Mapping[str, Any]) -> float:
+        chosen = [sample[label] for label in self.candidates]
+        alone = sum(self.alone[index, value] for index, value in enumerate(chosen))
+        pairs = sum(self.pairs[index, a, b] for index, (a, b) in enumerate(itertools.pairwise(chosen)))
+        return float(alone + pairs)
+
+
+def run_trials(
+    strategy: Any,
+    space: ModelSpace,
+    score: Callable[[Any], float],
+    trials: int,
+    state: dict[str, Any] | None = None,
+) -> list[tuple[dict[str, Any], float]]:
+    """Run a multi-trial strategy of ours or of NNI's, from ``state`` on; (sample, metric) in the order of asking.
+
+    ``score`` is given what ``space.freeze`` makes.
+    """
+
+    def evaluate(model: Any) -> None:
+        nni.report_final_result(score(model))
+
+    engine = SequentialExecutionEngine(max_model_count=trials)
+    strategy.initialize(RawFormatModelSpace(space, FunctionalEvaluator(evaluate)), engine)
+    if state is not None:
+        strategy.load_state_dict(state)
+    strategy.run()
+    return [(model.sample, model.metric) for model in engine.list_models()]
+
+
+def run_table(
+    strategy: Any,
+    landscape: Landscape,
+    trials: int,
+    *,
+    score: Callable[[Mapping[str, Any]], float] | None = None,
+    state: dict[str, Any] | None = None,
+) -> list[tuple[dict[str, Any], float]]:
+    """`run_trials` on a `Landscape`, or on its space with another ``score`` of samples."""
+    scored = landscape if score is None else score
+    return run_trials(strategy, landscape.space(), lambda frozen: scored(frozen.sample), trials, state)
+
+
+def never() -> FunctionalEvaluator:
+    """An evaluator that must not be asked."""
+
+    def fail(model: Any) -> None:
+        raise AssertionError("a trial was started")
+
+    return FunctionalEvaluator(fail)
+
+
+def random_budget(rng: np.random.Generator, table: CostTable) -> Budget:
+    """A budget around a random architecture, so that something is inside: one to four bounds, loose or tight."""
+    inside = table.cost(table.sample(np.array([rng.integers(len(values)) for values in table.candidates.values()])))
+    bounds = {}
+    for metric, (low, high) in table.reachable().items():
+        slack = (high - low) * 10 ** rng.uniform(-3, 0)
+        if rng.uniform() < 0.8:
+            bounds[f"max_{metric}"] = int(inside[metric] + slack * rng.uniform())
+        if rng.uniform() < 0.4:
+            bounds[f"min_{metric}"] = max(0, int(inside[metric] - slack * rng.uniform()))
+    return Budget(**bounds)

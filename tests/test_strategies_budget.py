@@ -1,15 +1,21 @@
-"""Budgets: reading numbers, bounds, messages."""
+"""Budgets and the costs they bound: reading numbers, bounds, messages, cost files."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.config_file import make_config
+from search_space.cost_file import OwnCosts, load_costs, save_costs
+from search_space.cost_table import CostTable
 from search_space.errors import InvalidRequest
 from strategies import Budget, format_count, parse_count
 
@@ -76,3 +82,147 @@ def test_a_budget_needs_neither_torch_nor_nni() -> None:
     code = "import sys, strategies; strategies.Budget(max_macs='1M'); print({'torch', 'nni'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_other_costs_are_bounded_by_name() -> None:
+    budget = Budget(max_macs=20, max_costs={"latency_ms": 5}, min_costs={"latency_ms": 1.5, "energy_mj": 2})
+    assert budget.bounds() == {"macs": (None, 20), "latency_ms": (1.5, 5.0), "energy_mj": (2.0, None)}
+    inside = {"macs": 20, "latency_ms": 5.0, "energy_mj": 2.0}
+    assert budget.admits(inside)
+    for change in ({"macs": 21}, {"latency_ms": 5.01}, {"latency_ms": 1.49}, {"energy_mj": 1.9}):
+        assert not budget.admits({**inside, **change})
+    assert str(budget) == "macs <= 20, latency_ms >= 1.5, latency_ms <= 5, energy_mj >= 2"
+    assert budget == Budget(max_macs="20", max_costs={"latency_ms": 5.0}, min_costs={"energy_mj": 2, "latency_ms": 1.5})
+    assert budget != Budget(max_macs=20, max_costs={"latency_ms": 4}, min_costs={"latency_ms": 1.5, "energy_mj": 2})
+    assert len({budget, Budget(max_macs=20), Budget(max_macs=20)}) == 2, "budgets are keys of dicts"
+
+
+def test_a_sum_of_decimal_fractions_that_meets_the_bound_is_inside() -> None:
+    assert sum([0.1] * 3) > 0.3, "floats are what they are"
+    assert Budget(max_costs={"latency_ms": 0.3}).admits({"latency_ms": sum([0.1] * 3)})
+    assert not Budget(max_costs={"latency_ms": 0.3}).admits({"latency_ms": 0.300001})
+    assert not Budget(max_macs=10**12).admits({"macs": 10**12 + 1}), "MACs are exact"
+
+
+def test_many_networks_are_judged_at_once_like_one_by_one() -> None:
+    budget = Budget(min_macs=3, max_macs=6, max_costs={"ms": 0.5})
+    macs, ms = np.arange(10), np.linspace(0, 1, 10)
+    one_by_one = [budget.admits({"macs": a, "ms": b}) for a, b in zip(macs.tolist(), ms.tolist(), strict=True)]
+    assert budget.inside({"macs": macs, "ms": ms}).tolist() == one_by_one
+    assert sum(one_by_one) == 2
+
+
+@pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf"), "5", True, None])
+def test_a_bad_bound_on_another_cost_is_named(bad: object) -> None:
+    with pytest.raises(InvalidRequest, match=rf"^budget\.max_costs\.ms: {re.escape(repr(bad))} is no number of 0 or"):
+        Budget(max_costs={"ms": bad})  # type: ignore[dict-item]
+
+
+def test_bounds_on_other_costs_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match=r"^budget\.min_costs\.ms: 2\.0 is above budget\.max_costs\.ms 1\.0; swap"):
+        Budget(min_costs={"ms": 2}, max_costs={"ms": 1})
+    with pytest.raises(InvalidRequest, match=r"^budget\.max_costs\.macs: macs has its own field; use max_macs$"):
+        Budget(max_costs={"macs": 5})
+    with pytest.raises(
+        InvalidRequest, match=r"^budget\.max_costs\.ms: no cost table gives 'ms'; known are macs, params; add its"
+    ):
+        Budget(max_costs={"ms": 5}).admits({"macs": 1, "params": 1})
+
+
+def test_one_metric_can_be_bounded_anew() -> None:
+    budget = Budget(max_macs=5, max_costs={"ms": 1.0})
+    assert budget.bounded("macs", 2, None) == Budget(min_macs=2, max_costs={"ms": 1.0})
+    assert budget.bounded("ms", 0.5, None) == Budget(max_macs=5, min_costs={"ms": 0.5})
+    assert budget.bounded("params", None, 7) == Budget(max_macs=5, max_params=7, max_costs={"ms": 1.0})
+
+
+def test_a_config_reads_bounds_on_other_costs() -> None:
+    given = {"max_macs": "16.7M", "max_costs": {"latency_ms": 5}, "min_costs": {"latency_ms": 0.5}}
+    config = make_config({"budget": given}, "here")
+    assert config.budget == Budget(max_macs=16_700_000, max_costs={"latency_ms": 5.0}, min_costs={"latency_ms": 0.5})
+    assert make_config({"budget": config.as_dict()["budget"]}, "here").budget == config.budget
+    with pytest.raises(InvalidRequest, match=r"budget\.max_costs"):
+        make_config({"budget": {"max_costs": {"latency_ms": "fast"}}}, "here")
+
+
+TABLE = CostTable(
+    candidates={"a": ("x", "y"), "b": ("z",)},
+    costs={"macs": {"a": np.array([1, 9]), "b": np.array([5])}},
+    fixed={"macs": 2},
+)
+LATENCY = {"a": {"y": 0.5, "x": 0.25}, "b": {"z": 1}}
+
+
+def test_a_table_takes_a_cost_of_the_users_own() -> None:
+    table = TABLE.with_cost("latency_ms", LATENCY, fixed=0.125)
+    assert table.metrics == ("macs", "latency_ms")
+    assert table.cost({"a": "y", "b": "z"}) == {"macs": 16, "latency_ms": 1.625}
+    assert table.reachable() == {"macs": (8, 16), "latency_ms": (1.375, 1.625)}
+    totals = table.evaluate(np.array([[0, 0], [1, 0]]))
+    assert totals["macs"].dtype == np.int64, "MACs stay whole"
+    assert totals["latency_ms"].tolist() == [1.375, 1.625]
+    assert TABLE.metrics == ("macs",), "the first table is untouched"
+
+
+@pytest.mark.parametrize(
+    ("costs", "fixed", "said"),
+    [
+        ({"a": LATENCY["a"]}, 0, "costs 'ms': label 'b' is missing"),
+        ({**LATENCY, "c": {}}, 0, "costs 'ms': label 'c' is unknown; known are a, b"),
+        ({**LATENCY, "a": {"x": 1}}, 0, "costs 'ms': label 'a': candidate 'y' is missing"),
+        ({**LATENCY, "b": {"z": 1, "w": 1}}, 0, "costs 'ms': label 'b': candidate 'w' is unknown; known are z"),
+        ({**LATENCY, "b": {"z": -1}}, 0, "costs 'ms': b.z: -1 is no finite number of 0 or more"),
+        ({**LATENCY, "b": {"z": float("nan")}}, 0, "costs 'ms': b.z: nan is no finite number"),
+        ({**LATENCY, "b": {"z": float("inf")}}, 0, "costs 'ms': b.z: inf is no finite number"),
+        ({**LATENCY, "b": {"z": "fast"}}, 0, "costs 'ms': b.z: 'fast' is no finite number"),
+        ({**LATENCY, "b": {"z": True}}, 0, "costs 'ms': b.z: True is no finite number"),
+        (LATENCY, -0.5, "costs 'ms': fixed: -0.5 is no finite number"),
+    ],
+)
+def test_incomplete_or_unknown_costs_are_refused_by_name(costs: Any, fixed: float, said: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{re.escape(said)}"):
+        TABLE.with_cost("ms", costs, fixed)
+
+
+def test_a_cost_that_the_table_has_is_not_replaced() -> None:
+    with pytest.raises(InvalidRequest, match=r"^costs 'macs': the table has it already; take another name$"):
+        TABLE.with_cost("macs", LATENCY)
+
+
+def test_a_cost_file_comes_back_as_it_was(tmp_path: Path) -> None:
+    costs = OwnCosts("latency_ms", "ms", 0.125, LATENCY)
+    save_costs(costs, tmp_path / "costs.json")
+    assert load_costs(tmp_path / "costs.json") == costs
+    table = load_costs(tmp_path / "costs.json").added_to(TABLE)
+    assert table.cost({"a": "x", "b": "z"})["latency_ms"] == 1.375
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", 'no JSON object with "format": "sepnas-costs"; is it a cost file?'),
+        ('{"format": "sepnas-costs", "version": 2}', "version 2 cannot be read, this release reads version 1"),
+        ('{"format": "sepnas-costs", "version": true}', "version True cannot be read"),
+        ('{"format": "sepnas-costs", "version": 1, "costs": {}}', "metric: missing"),
+        ('{"format": "sepnas-costs", "version": 1, "metric": "", "costs": {}}', "metric: empty"),
+        ('{"format": "sepnas-costs", "version": 1, "metric": "ms"}', "costs: missing"),
+        ('{"format": "sepnas-costs", "version": 1, "metric": 3, "costs": {}}', "metric: 3 is of the wrong type"),
+        ('{"format": "sepnas-costs", "version": 1, "metric": "m", "costs": {"a": 1}}', "costs.a: 1 is not a JSON obj"),
+        (
+            '{"format": "sepnas-costs", "version": 1, "metric": "m", "cost": {}}',
+            "cost: unknown field; known are format",
+        ),
+        ('{"format": "sepnas-costs", "version": 1, "version": 1}', "version: stands twice"),
+    ],
+)
+def test_a_bad_cost_file_is_refused_with_its_name(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "costs.json"
+    path.write_text(text)
+    with pytest.raises(InvalidRequest, match=f"^{re.escape(f'cost file {path}: {said}')}"):
+        load_costs(path)
+
+
+def test_a_missing_cost_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"^cost file .*none\.json: cannot be read \(No such file"):
+        load_costs(tmp_path / "none.json")
