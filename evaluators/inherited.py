@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from evaluators.images import ImageData
 from evaluators.loaders import make_loader
 from search_space.network import Network
+from search_space.shared_block import pad_as_in_supernet
 
 Batch = tuple[Tensor, Tensor]
 
@@ -44,7 +45,9 @@ class InheritedAccuracy:
         )
 
     def __call__(self, network: Network) -> float:
-        """Accuracy in [0, 1]; changes the network's batch-norm statistics and leaves it in evaluation mode."""
+        """Accuracy in [0, 1]. Changes the network's batch-norm statistics and the padding of its even-sized layers
+        (to that of the supernet), and leaves it in evaluation mode."""
+        pad_as_in_supernet(network)
         network = network.to(self.device)
         # streamed batches come on the CPU
         reestimate_batch_norm(network, (images.to(self.device) for images, _ in self.calibration))

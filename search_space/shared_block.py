@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from search_space.architecture import Block
-from search_space.network import InvertedResidual, directed_layers, make_block, make_expand, make_project, make_se
+from search_space.layers import EvenPad
+from search_space.network import (
+    InvertedResidual,
+    Network,
+    directed_layers,
+    make_block,
+    make_expand,
+    make_project,
+    make_se,
+)
 from search_space.padding import Direction, direction_at
 from search_space.registry import operators
 from search_space.sliced import Sliced
@@ -58,6 +67,20 @@ def supernet_candidates(
         else:
             candidates[name] = make_block(block, size, directions(block), orthonormal=False)
     return candidates
+
+
+def pad_as_in_supernet(network: Network) -> None:
+    """Give the even-sized layers of ``network`` the padding that they have in a supernet, in place.
+
+    Weights inherited from a supernet were trained under it. A network's own padding depends on all its even-sized
+    layers; under it, a layer that down-samples would see other pixels than those it has learnt.
+    """
+    for index, (block, module) in enumerate(zip(network.architecture.blocks, network.blocks, strict=True)):
+        if directed_layers(block) == 0:
+            continue
+        for layer in module.modules():
+            if isinstance(layer, EvenPad):
+                layer.direction = direction_at(index + 1)
 
 
 class _SharedLayer:

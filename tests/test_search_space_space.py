@@ -19,6 +19,7 @@ from torch import nn
 from search_space import Network, SearchSpace, build
 from search_space.layers import EvenPad
 from search_space.network import InvertedResidual
+from search_space.shared_block import pad_as_in_supernet
 from search_space.space import SepConvSpace
 
 OPERATORS = ("dw_k3", "xsep_k3", "c2sp", "sep_k3", "bsconv_s_k3", "skip")
@@ -150,6 +151,25 @@ def test_frozen_network_computes_what_the_supernet_computes_on_that_path() -> No
         for choice in space.blocks:
             y = choice[sample[choice.label]](y)
         assert torch.equal(space.freeze(sample)(x), space.head(y))
+
+
+def test_inherited_weights_are_judged_under_the_padding_of_the_supernet() -> None:
+    operators = ("xsep_k3", "xsep_b_k3", "xsep_p_k3", "xsep_sp_k3", "c2sp", "c4", "sep_k3")
+    space = small(operators).eval()
+    randomise(space)
+    different = 0
+    for seed in range(8):
+        sample = random_sample(space.search_space, seed)
+        x = torch.randn(2, 3, 8, 8)
+        y = space.stem(x)
+        for choice in space.blocks:
+            y = choice[sample[choice.label]](y)
+        expected = space.head(y)
+        frozen = space.freeze(sample)
+        different += not torch.allclose(frozen(x), expected)
+        pad_as_in_supernet(frozen)
+        assert torch.equal(frozen(x), expected)
+    assert different > 4, "the exact padding made no difference: this test shows nothing"
 
 
 def test_training_a_frozen_network_leaves_the_space_alone() -> None:
