@@ -5,22 +5,26 @@ Each function imports what it needs when it runs: parsing and help need no torch
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+import search_space  # lazy: what is behind TYPE_CHECKING in this file would be imported by jsonargparse, torch with it
+from evaluators.recipe_presets import resolve
 from evaluators.recipes import Recipe
+from experiments.bench_names import BENCHMARKS
 from experiments.complaints import readable
 from experiments.config import DEFAULT_BASELINES, DataConfig, RetrainConfig, SearchConfig
-from experiments.config_file import bundled_names, find_config, from_options, read_config
+from experiments.config_file import bundled_names, find_config, flat, from_options, read_config, self_contained
+from experiments.listing import LISTINGS
+from search_space.defaults import PRESETS
 from search_space.errors import InvalidRequest
 
 
@@ -32,19 +36,18 @@ class Command:
     run: Callable[[list[str]], None]
 
 
-def _parser(name: str, description: str, defaults: Path | None = None) -> ArgumentParser:
+def _parser(name: str, description: str) -> ArgumentParser:
     return ArgumentParser(
         prog=f"sepnas {name}",
         description=description,
         exit_on_error=False,
         allow_abbrev=False,
-        default_config_files=[glob.escape(str(defaults.resolve()))] if defaults is not None else [],
         default_env=False,
     )
 
 
 #: options that take a list, which may be written without brackets
-_LISTS = ("--seeds", "--retrain.seeds", "--space.operators")
+_LISTS = ("--seeds", "--retrain.seeds", "--space.operators", "--space.widths")
 
 
 def _parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
@@ -70,10 +73,24 @@ def _with_brackets(arguments: list[str]) -> Iterator[str]:
     for argument in arguments:
         name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
         wanted = name in _LISTS if equals else expected
-        if wanted and re.fullmatch(r"[\w-]+(\s*,\s*[\w-]+)*", value) and value != "null":
+        if wanted and re.fullmatch(r"[\w.-]+(\s*,\s*[\w.-]+)*", value) and value not in ("null", *PRESETS):
             value = f"[{value}]"
         yield f"{name}{equals}{value}"
         expected = argument in _LISTS
+
+
+def _spelled_out(arguments: list[str], recipes: tuple[str, ...]) -> Iterator[str]:
+    """``--search.preset NAME`` as an option for each field of that preset; options behind it override them."""
+    names = [f"--{recipe}.preset" for recipe in recipes]
+    waiting = iter(arguments)
+    for argument in waiting:
+        name, equals, value = argument.partition("=")
+        if name not in names:
+            yield argument
+            continue
+        chosen = value if equals else next(waiting, "")
+        for field, own in resolve({"preset": chosen}).items():
+            yield f"{name.removesuffix('preset')}{field}={json.dumps(own)}"
 
 
 def _quiet() -> None:
@@ -83,13 +100,11 @@ def _quiet() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
-def _search(arguments: list[str]) -> None:
-    def parser(defaults: Path | None) -> ArgumentParser:
-        made = _parser(
-            "search",
-            "Search a network within a budget. Leaves the winner in OUT/winner.json. Options override CONFIG.",
-            defaults,
-        )
+def _config(arguments: list[str], command: str, description: str) -> tuple[SearchConfig, Namespace]:
+    """The config of a YAML file with options over it, and all options."""
+
+    def parser(defaults: SearchConfig | None) -> ArgumentParser:
+        made = _parser(command, description)
         made.add_argument(
             "config",
             type=str,
@@ -97,32 +112,38 @@ def _search(arguments: list[str]) -> None:
             help="YAML file with the options below, nested by their dots; or the name of a bundled one: "
             + ", ".join(bundled_names()),
         )
-        made.add_argument("--out", type=str, help="folder of the run; must be new or empty (required)")
-        made.add_argument("--resume", action="store_true", help="go on with the run in OUT")
-        made.add_argument("--overwrite", action="store_true", help="delete the run in OUT first")
+        if command == "search":
+            made.add_argument("--out", type=str, help="folder of the run; must be new or empty (required)")
+            made.add_argument("--resume", action="store_true", help="go on with the run in OUT")
+            made.add_argument("--overwrite", action="store_true", help="delete the run in OUT first")
         made.add_class_arguments(SearchConfig)
+        if defaults is not None:
+            made.set_defaults(flat(defaults))
         return made
 
-    given = _arguments(parser(None), arguments).config  # values are checked when the defaults are known
-    path = None if given is None else find_config(given)
-    if path is not None:
-        read_config(path)  # for a message that names the file
-    options = _parse(parser(path), arguments)
+    arguments = list(_spelled_out(arguments, ("search", "retrain.recipe")))
+    first = _arguments(parser(None), arguments)  # values are checked when the defaults are known
+    path = None if first.config is None else find_config(first.config)
+    if path is None and first.supernet is not None:  # then the run it comes from says what is searched
+        from experiments.run_folder import find_run
+
+        path = find_run(Path(first.supernet)).config
+    options = _parse(parser(None if path is None else read_config(path)), arguments)
+    return self_contained(from_options(options)), options
+
+
+def _search(arguments: list[str]) -> None:
+    config, options = _config(
+        arguments,
+        "search",
+        "Search a network within a budget. Leaves the winner in OUT/winner.json. Options override CONFIG.",
+    )
     if options.out is None:
         raise InvalidRequest("--out: missing; name the folder that the run shall be written to")
-    config = _with_absolute_data(from_options(options))
     _quiet()
     from experiments.search import search
 
     search(config, Path(options.out), resume=options.resume, overwrite=options.overwrite)
-
-
-def _with_absolute_data(config: SearchConfig) -> SearchConfig:
-    """A run must find its images again from any working directory."""
-    path = Path(config.data.name).expanduser()
-    if config.data.name == "digits" or not path.is_dir():
-        return config
-    return replace(config, data=replace(config.data, name=str(path.resolve())))
 
 
 def _retrain(arguments: list[str]) -> None:
@@ -134,7 +155,10 @@ def _retrain(arguments: list[str]) -> None:
             data: images.
             recipe: the training recipe.
             seeds: one training for each seed.
-            train_on: train, or train+validation.
+            train_on: train+validation, or train, which keeps the best epoch's weights too.
+            parallel_seeds: trainings at once on one device, each in a process of its own.
+            devices: processes that share each batch of a training; GPUs, or CPU processes without one.
+            num_nodes: machines, whose processes torchrun or SLURM has started.
             seed: of the data's splits.
             accelerator: auto takes the GPU where there is one.
         """
@@ -143,6 +167,9 @@ def _retrain(arguments: list[str]) -> None:
         recipe: Recipe
         seeds: list[int]
         train_on: Literal["train", "train+validation"] = "train+validation"
+        parallel_seeds: int = 1
+        devices: int = 1
+        num_nodes: int = 1
         seed: int = 0
         accelerator: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -159,6 +186,7 @@ def _retrain(arguments: list[str]) -> None:
         made.set_defaults({"seeds": [0, 1, 2], **values})
         return made
 
+    arguments = list(_spelled_out(arguments, ("recipe",)))
     target = Path(_arguments(parser({}), arguments).target)
     if not target.exists():
         raise InvalidRequest(f"target: {target} does not exist; give the folder of a run or an architecture file")
@@ -169,29 +197,28 @@ def _retrain(arguments: list[str]) -> None:
     if target.is_dir():
         run = find_run(target)
         base = read_config(run.config)
-        as_dict = base.as_dict()
         values = {
-            **_flat("data", as_dict["data"]),
-            **_flat("recipe", as_dict["retrain"]["recipe"]),
-            "seeds": base.retrain.seeds,
-            "train_on": base.retrain.train_on,
+            **flat(base.data, "data."),
+            **flat(base.retrain),
             "seed": base.seed,
             "accelerator": base.accelerator,
         }
     else:
         base = SearchConfig()
     options = _parse(parser(values), arguments)
-    config = _with_absolute_data(
+    config = self_contained(
         replace(
             base,
             data=options.data,
-            retrain=RetrainConfig(options.recipe, options.seeds, options.train_on),
+            retrain=RetrainConfig(**{own.name: getattr(options, own.name) for own in fields(RetrainConfig)}),
             seed=options.seed,
             accelerator=options.accelerator,
         )
     )
     _quiet()
+    from evaluators.processes import is_first
     from experiments.compare import retrain_file, retrain_winner
+    from experiments.retrain import told
 
     if run is not None:
         folder = Path(options.out) if options.out is not None else None
@@ -200,12 +227,8 @@ def _retrain(arguments: list[str]) -> None:
         if options.out is None:
             raise InvalidRequest("--out: missing; name the folder for the results")
         result = retrain_file(target, config, Path(options.out), overwrite=options.overwrite)
-    spread = f" ± {result.std:.2%}" if len(result.seeds) > 1 else ""
-    print(f"{result.name}: test accuracy {result.mean:.2%}{spread} (n = {len(result.seeds)})")
-
-
-def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-    return {f"{prefix}.{key}": value for key, value in values.items()}
+    if is_first():
+        print(f"{result.name}: test accuracy {told(result.summary)}")
 
 
 def _export(arguments: list[str]) -> None:
@@ -257,36 +280,148 @@ def _compare(arguments: list[str]) -> None:
     print(f"report: {out}")
 
 
-def _cost(arguments: list[str]) -> None:
-    parser = _parser("cost", "Multiply-accumulates and parameters of a baseline or of an architecture file.")
-    parser.add_argument("network", type=str, help="name (see `sepnas list baselines`) or architecture file (JSON)")
+def _pareto(arguments: list[str]) -> None:
+    parser = _parser(
+        "pareto",
+        "The Pareto set of all architectures that a run has scored (by nsga2, or any strategy that scores one after the"
+        " other): prints it, writes pareto.csv, hypervolume.csv and pareto.png to RUN, and picks from it.",
+    )
+    parser.add_argument("run", type=str, help="folder of a run")
+    parser.add_argument(
+        "--pick",
+        type=str,
+        action="append",
+        help="choose the most accurate of at most so many MACs, as 16.7M; of another objective, as params:1.2M. Several"
+        " hold together",
+    )
+    parser.add_argument("--to", type=str, help="architecture file (JSON) for what is picked")
+    parser.add_argument(
+        "--objectives", type=str, help="costs to minimise, separated by commas (default: the run's; else macs,params)"
+    )
+    options = _parse(parser, arguments)
+    if options.to is not None and not options.pick:
+        raise InvalidRequest("--to: nothing is picked; say what may be spent, as --pick 16.7M")
+    _quiet()
+    from experiments.pareto import front_table, pick, run_front, write_pareto
+    from experiments.run_folder import check_writable, find_run
+    from search_space.serialization import save_architecture
+
+    if options.to is not None:
+        check_writable("to", Path(options.to).parent)
+        if Path(options.to).is_dir():
+            raise InvalidRequest(f"--to: {options.to} is a folder; give a file")
+    run = find_run(Path(options.run))
+    config = read_config(run.config)
+    objectives = None if options.objectives is None else [name.strip() for name in options.objectives.split(",")]
+    front = run_front(run, config, objectives)
+    picked = pick(front, options.pick) if options.pick else None
+    write_pareto(front, config.budget, run.path)
+    print(front_table(front, picked))
+    if picked is not None:
+        print(picked.architecture)
+        if options.to is not None:
+            Path(options.to).parent.mkdir(parents=True, exist_ok=True)
+            save_architecture(picked.architecture, Path(options.to))
+
+
+def _rank(arguments: list[str]) -> None:
+    @dataclass(frozen=True)
+    class Options:
+        """Options of a ranking.
+
+        Attributes:
+            recipe: the recipe of the stand-alone trainings.
+            seeds: one training of each architecture for each seed; the second is for the noise ceiling.
+            n: architectures to train, spread over the MACs inside the budget.
+            accelerator: auto takes the GPU where there is one.
+        """
+
+        recipe: Recipe
+        seeds: list[int]
+        n: int = 30
+        accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def parser(values: dict[str, Any]) -> ArgumentParser:
+        made = _parser(
+            "rank",
+            "Judge a run's supernet: train N architectures on their own and tell, by Kendall's tau, whether the"
+            " supernet ranks them alike. The recipe's defaults are those of the run's retraining. A killed call goes on"
+            " where it was; nothing is trained twice.",
+        )
+        made.add_argument("run", type=str, help="folder of a run with a trained supernet")
+        made.add_argument("--out", type=str, help="folder for the results (default: RUN/rank)")
+        made.add_argument("--overwrite", action="store_true", help="delete results made another way")
+        made.add_class_arguments(Options)
+        made.set_defaults({"seeds": [0, 1], **values})
+        return made
+
+    arguments = list(_spelled_out(arguments, ("recipe",)))
+    from experiments.run_folder import find_run
+
+    run = find_run(Path(_arguments(parser({}), arguments).run))
+    base = read_config(run.config)
+    values = {**flat(base.retrain.recipe, "recipe."), "accelerator": base.accelerator}
+    options = _parse(parser(values), arguments)
+    _quiet()
+    from experiments.rank import rank
+
+    folder = Path(options.out) if options.out is not None else run.rank
+    rank(
+        run,
+        replace(base, accelerator=options.accelerator),
+        n=options.n,
+        seeds=options.seeds,
+        recipe=options.recipe,
+        folder=folder,
+        overwrite=options.overwrite,
+    )
+    print((folder / "rank.md").read_text(encoding="utf-8"))
+    print(f"report: {folder}")
+
+
+def _network_parser(name: str, description: str) -> ArgumentParser:
+    parser = _parser(name, description)
+    parser.add_argument(
+        "network", type=str, help="name (see `sepnas list baselines`), architecture file (JSON), or folder of a run"
+    )
     parser.add_argument("--input", type=int, help="side of the square input, pixels (default: 32, or the file's)")
     parser.add_argument("--classes", type=int, help="number of classes (default: 10, or the file's)")
     parser.add_argument("--channels", type=int, help="input channels (default: 3, or the file's)")
     parser.add_argument("--width", type=float, help="channel multiplier of a baseline (default: 1.0)")
     parser.add_argument("--json", action="store_true", help="print JSON with the fields macs and params")
-    options = _parse(parser, arguments)
-    from search_space import baseline, baselines, cost, load_architecture
+    return parser
 
+
+def _network(options: Namespace) -> search_space.Architecture:
+    """The architecture that the options of `_network_parser` name."""
+    from search_space import baseline, baselines, load_architecture
+
+    given = {"image_size": options.input, "classes": options.classes, "in_channels": options.channels}
+    given = {name: value for name, value in given.items() if value is not None}
     if options.network in baselines():
-        architecture = baseline(
-            options.network,
-            image_size=32 if options.input is None else options.input,
-            classes=10 if options.classes is None else options.classes,
-            in_channels=3 if options.channels is None else options.channels,
-            width=1.0 if options.width is None else options.width,
-        )
-    elif options.network.endswith(".json") or Path(options.network).exists():
-        if options.width is not None:
-            raise InvalidRequest("--width: an architecture file has its channels fixed; leave it out")
-        given = {"image_size": options.input, "classes": options.classes, "in_channels": options.channels}
-        architecture = replace(
-            load_architecture(options.network), **{name: value for name, value in given.items() if value is not None}
-        )
-    else:
+        width = {} if options.width is None else {"width": options.width}
+        return baseline(options.network, **given, **width)
+    path = Path(options.network)
+    if not options.network.endswith(".json") and not path.exists():
         raise InvalidRequest(
-            f"network: {options.network!r} is neither a baseline ({', '.join(baselines())}) nor a JSON file"
+            f"network: {options.network!r} is neither a baseline ({', '.join(baselines())}), nor a JSON file, nor the"
+            " folder of a run"
         )
+    if options.width is not None:
+        raise InvalidRequest("--width: an architecture file has its channels fixed; leave it out")
+    if path.is_dir():
+        from experiments.run_folder import find_run
+
+        path = find_run(path).require_winner()
+    return replace(load_architecture(path), **given)
+
+
+def _cost(arguments: list[str]) -> None:
+    parser = _network_parser("cost", "Multiply-accumulates and parameters of a network.")
+    options = _parse(parser, arguments)
+    architecture = _network(options)
+    from search_space import cost
+
     own = cost(architecture)
     if options.json:
         print(json.dumps({"network": options.network, "macs": own.macs, "params": own.params}))
@@ -297,13 +432,42 @@ def _cost(arguments: list[str]) -> None:
         print(f"  {format_count(own.params)} params ({own.params:,})")
 
 
+def _describe(arguments: list[str]) -> None:
+    parser = _network_parser(
+        "describe",
+        "A network as a table: one row a block with its map, operator, channels, MACs, params and their share; and the"
+        " totals by each convention of counting.",
+    )
+    options = _parse(parser, arguments)
+    architecture = _network(options)
+    from experiments.describe import describe, summary
+
+    if options.json:
+        print(json.dumps(summary(architecture, options.network), indent=2))
+    else:
+        print(describe(architecture, options.network))
+
+
+def _space(arguments: list[str]) -> None:
+    config = _config(
+        arguments,
+        "space",
+        "Size of a config's search space: architectures, labels and candidates, the reachable range of each cost, and"
+        " the share inside the budget. Options override CONFIG.",
+    )[0]
+    _quiet()
+    from experiments.space_report import space_report
+    from experiments.task import cost_table, light_space
+
+    space = light_space(config)
+    print(space_report(space, cost_table(config, space), config.budget))
+
+
 def _list(arguments: list[str]) -> None:
     parser = _parser("list", "What can be named in a config.")
-    parser.add_argument("what", choices=["operators", "baselines", "strategies", "datasets"], help="what to list")
+    parser.add_argument("what", choices=list(LISTINGS), help="what to list")
     what = _parse(parser, arguments).what
-    from experiments.listing import listing
-
-    print(listing(what))
+    print(LISTINGS[what]())
 
 
 def _demo(arguments: list[str]) -> None:
@@ -313,13 +477,20 @@ def _demo(arguments: list[str]) -> None:
         " budget, retrain both winners and two baselines, write table and plot.",
     )
     parser.add_argument("--out", type=str, default="sepnas-demo", help="folder for everything (default: %(default)s)")
+    parser.add_argument(
+        "--space",
+        choices=["quick", *PRESETS],
+        default="quick",
+        help="quick: ten operators at the hand-designed widths; a preset: its operators and the default widths"
+        " (default: %(default)s)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the demo in OUT")
     parser.add_argument("--overwrite", action="store_true", help="delete the demo in OUT first")
     options = _parse(parser, arguments)
     _quiet()
     from experiments.demo import demo
 
-    demo(Path(options.out), resume=options.resume, overwrite=options.overwrite)
+    demo(Path(options.out), options.space, resume=options.resume, overwrite=options.overwrite)
 
 
 def _bench(arguments: list[str]) -> None:
@@ -327,7 +498,11 @@ def _bench(arguments: list[str]) -> None:
         "bench", "Measure speed on this machine, as ratios within one run. Prints a table, or JSON with --json."
     )
     parser.add_argument(
-        "what", choices=["all", "step", "cost"], nargs="?", default="all", help="what to measure (default: all)"
+        "what",
+        choices=["all", *BENCHMARKS],
+        nargs="?",
+        default="all",
+        help="what to measure: " + "; ".join(f"{name}: {text}" for name, text in BENCHMARKS.items()),
     )
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are reported (default: %(default)s)")
     parser.add_argument("--accelerator", choices=["auto", "cpu", "cuda"], default="auto", help="where steps run")
@@ -347,7 +522,11 @@ COMMANDS: dict[str, Command] = {
     "retrain": Command("train a winner or an architecture file from scratch, several seeds", _retrain),
     "export": Command("write the winner as files that need no NNI", _export),
     "compare": Command("table and plot of winners against hand-designed baselines", _compare),
+    "pareto": Command("the Pareto set of a run, and picking from it", _pareto),
+    "rank": Command("judge a run's supernet: does it rank architectures as their own trainings do?", _rank),
     "cost": Command("MACs and parameters of a network", _cost),
-    "list": Command("names of operators, baselines, strategies, datasets", _list),
+    "describe": Command("a network as a table, block by block", _describe),
+    "space": Command("size and reachable costs of a search space, and the share inside a budget", _space),
+    "list": Command(f"names of {', '.join(LISTINGS)}", _list),
     "bench": Command("measure speed on this machine", _bench),
 }

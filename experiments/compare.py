@@ -10,19 +10,21 @@ import pandas as pd
 
 from evaluators.images import ImageData
 from evaluators.retraining import check_fit
+from evaluators.trainer import check_precision, pick_accelerator
 from experiments.config import DataConfig, SearchConfig
 from experiments.files import write_text
 from experiments.plot import plot_results
-from experiments.retrain import Result, retrain_all
+from experiments.retrain import Result, check_results, retrain_all
 from experiments.run_folder import RunFolder, check_writable, first_difference
 from experiments.search import found
 from experiments.task import load_images
 from search_space.architecture import Architecture
 from search_space.errors import InvalidRequest
 from search_space.hand_designed import baseline
+from search_space.layer_cost import Cost
 from search_space.network_cost import cost
 from search_space.serialization import load_architecture
-from strategies.budget import Budget, format_count
+from strategies.budget import EXACT_METRICS, Budget, format_count
 
 
 def retrain_winner(
@@ -34,7 +36,7 @@ def retrain_winner(
     overwrite: bool = False,
 ) -> Result:
     """Retrain the winner of ``run`` as ``config.retrain`` says, into ``folder`` (default: the run's own)."""
-    _require_winner(run)
+    run.require_winner()
     return _retrain(
         f"{config.strategy.name} winner",
         found(run),
@@ -61,6 +63,7 @@ def _retrain(
     overwrite: bool,
 ) -> Result:
     if data is None:
+        _check(architecture, config, folder, overwrite=overwrite)
         data = load_images(config.data, config.seed)
     check_fit(architecture, data)
     return retrain_all(
@@ -69,15 +72,21 @@ def _retrain(
         data,
         config.retrain,
         folder,
-        data_config={**asdict(replace(config.data, title=None)), "seed": config.seed},
+        data_config=_data_config(config),
         accelerator=config.accelerator,
         overwrite=overwrite,
     )
 
 
-def _require_winner(run: RunFolder) -> None:
-    if not run.winner.exists():
-        raise InvalidRequest(f"run: {run.path} has no winner yet; finish it with `sepnas search ... --resume`")
+def _check(architecture: Architecture, config: SearchConfig, folder: Path, *, overwrite: bool) -> None:
+    """InvalidRequest if a retraining cannot work or its results have no place in ``folder``; decodes no image."""
+    check_precision(config.retrain.recipe.precision, pick_accelerator(config.accelerator))
+    check_results(folder, architecture, config.retrain, _data_config(config), overwrite=overwrite)
+
+
+def _data_config(config: SearchConfig) -> dict[str, Any]:
+    """What the images of a training depend on."""
+    return {**asdict(replace(config.data, title=None)), "seed": config.seed}
 
 
 def compare(
@@ -98,12 +107,17 @@ def compare(
                 f"run: {run.path} has other data, retraining or seed than {runs[0].path}"
                 f" ({first_difference(mine, other)}); a table of both would not be fair"
             )
-        _require_winner(run)
+        run.require_winner()
     if len(set(baselines)) != len(baselines):
         raise InvalidRequest(f"baselines: a name stands twice in {', '.join(baselines)}")
     skeleton = found(runs[0])
     hand_designed = {name: _baseline(name, skeleton, first.space.width) for name in baselines}
     check_writable("out", out)
+    # all of them, before the first is trained
+    for run, config in zip(runs, configs, strict=True):
+        _check(found(run), config, run.retrain / "winner", overwrite=overwrite)
+    for name, architecture in hand_designed.items():
+        _check(architecture, first, runs[0].retrain / name, overwrite=overwrite)
     data = load_images(first.data, first.seed)
     results = [
         retrain_winner(run, config, data=data, overwrite=overwrite) for run, config in zip(runs, configs, strict=True)
@@ -115,7 +129,7 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     # a winner is held against the budget it was searched under, a baseline against the first
     budgets = [config.budget for config in configs] + [first.budget] * len(hand_designed)
-    table = _table(results, budgets)
+    table = _table(results, budgets, len(runs))
     write_text(out / "comparison.csv", table.to_csv(index=False))
     told = "; ".join(dict.fromkeys(str(budget) for budget in budgets))
     text = _markdown(table, first, told, runs[0].read_provenance(), data)
@@ -146,20 +160,37 @@ def _baseline(name: str, skeleton: Architecture, width: float) -> Architecture:
     )
 
 
-def _table(results: list[Result], budgets: list[Budget]) -> pd.DataFrame:
+def _in_budget(budget: Budget, own: Cost, *, searched: bool) -> bool | None:
+    """Whether a network is inside; None for a hand-designed one under a bound on the user's own costs, which are known
+    for candidates of the searched space only. The search has proved it for its winners."""
+    inside = all(
+        (low is None or getattr(own, metric) >= low) and (high is None or getattr(own, metric) <= high)
+        for metric, (low, high) in budget.bounds().items()
+        if metric in EXACT_METRICS
+    )
+    own_costs = set(budget.bounds()) - set(EXACT_METRICS)
+    return inside if searched or not inside or not own_costs else None
+
+
+def _table(results: list[Result], budgets: list[Budget], winners: int) -> pd.DataFrame:
+    """One row a network; the first ``winners`` were searched."""
     rows = []
-    for result, budget in zip(results, budgets, strict=True):
-        own = cost(result.architecture)
+    for index, (result, budget) in enumerate(zip(results, budgets, strict=True)):
+        own, searched = cost(result.architecture), index < winners
+        own_accuracy = result.summary
+        low, high = own_accuracy.interval or (None, None)
         rows.append(
             {
                 "network": result.name,
                 "macs": own.macs,
                 "flops_2x": 2 * own.macs,
                 "params": own.params,
-                "in_budget": budget.admits({"macs": own.macs, "params": own.params}),
+                "in_budget": _in_budget(budget, own, searched=searched),
                 "n": len(result.seeds),
-                "test_accuracy_mean": result.mean,
-                "test_accuracy_std": result.std,
+                "test_accuracy_mean": own_accuracy.mean,
+                "test_accuracy_std": own_accuracy.std,
+                "test_accuracy_low95": low,
+                "test_accuracy_high95": high,
                 "seconds_mean": sum(result.seconds) / len(result.seconds),
             }
         )
@@ -173,23 +204,29 @@ def _title(config: DataConfig) -> str:
     return Path(config.name).name if Path(config.name).is_dir() else config.name
 
 
+_TOLD = {True: "yes", False: "no", None: "unknown"}
+
+
 def _markdown(table: pd.DataFrame, config: SearchConfig, budgets: str, made: dict[str, Any], data: ImageData) -> str:
     lines = [
         f"# {_title(config.data)}: searched and hand-designed networks",
         "",
-        "| network | MACs | params | in budget | test accuracy, % | n | s a training |",
-        "|---|---:|---:|:-:|---:|---:|---:|",
+        "| network | MACs | params | in budget | test accuracy, % | 95 % confidence | n | s a training |",
+        "|---|---:|---:|:-:|---:|---:|---:|---:|",
     ]
     for row in table.to_dict("records"):
-        spread = "" if row["n"] == 1 else f" ± {100 * row['test_accuracy_std']:.2f}"
+        alone = row["n"] == 1
+        spread = "" if alone else f" ± {100 * row['test_accuracy_std']:.2f}"
+        low, high = row["test_accuracy_low95"], row["test_accuracy_high95"]
+        interval = "" if alone else f"{100 * low:.2f} to {100 * high:.2f}"
         lines.append(
             f"| {row['network']} | {format_count(row['macs'])} | {format_count(row['params'])}"
-            f" | {'yes' if row['in_budget'] else 'no'} | {100 * row['test_accuracy_mean']:.2f}{spread}"
+            f" | {_TOLD[row['in_budget']]} | {100 * row['test_accuracy_mean']:.2f}{spread} | {interval}"
             f" | {row['n']} | {row['seconds_mean']:.0f} |"
         )
     recipe, seeds = config.retrain.recipe, config.retrain.seeds
     accuracy = (
-        f"mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}, "
+        f"mean ± sample standard deviation over seeds {', '.join(map(str, seeds))} (confidence by Student's t), "
         if len(seeds) > 1
         else f"one training, seed {seeds[0]}, "
     )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from evaluators.recipes import Recipe
 from experiments.complaints import readable
+from search_space.defaults import DEFAULT_OPERATORS, DEFAULT_WIDTHS, StageCandidates
 from search_space.errors import InvalidRequest
 from strategies.budget import Budget
 from strategies.names import STRATEGIES
@@ -27,6 +28,13 @@ class DataConfig:
         test: share of all images held out for the final test, where the data bring no test split.
         max_train_images: use only so many training and validation images, drawn evenly over the classes.
         on_corrupt: what to do with an unreadable image, refuse or skip.
+        stored_size: side in pixels at which images are kept where that is not image_size; networks see windows of
+            image_size, random where an augmentation crops, else central. 64 with image_size 56 for Tiny-ImageNet, 256
+            with 224 for ImageNet.
+        where: memory, device (all images on the GPU), stream (decoded by workers as they are needed), or auto.
+        memory_limit: GiB of decoded pixels above which auto streams.
+        workers: decoding processes of a stream; null for one a core, at most 8; 0 decodes in the training process.
+        cache: keep decoded images in a cache folder ($SEPNAS_CACHE, else the user's cache), for the next run.
         title: what tables and plots call the data; null for the name, of a folder its last part.
     """
 
@@ -37,6 +45,11 @@ class DataConfig:
     test: float = 0.2
     max_train_images: int | None = None
     on_corrupt: Literal["refuse", "skip"] = "refuse"
+    stored_size: int | None = None
+    where: Literal["auto", "memory", "device", "stream"] = "auto"
+    memory_limit: float = 4.0
+    workers: int | None = None
+    cache: bool = True
     title: str | None = None
 
 
@@ -45,14 +58,21 @@ class SpaceConfig:
     """What may be found.
 
     Attributes:
-        macro: the macro-architecture whose blocks are searched.
+        macro: the macro-architecture whose blocks are searched; see `sepnas list macros`. Or one's own, as the path of
+            a YAML file or inline.
         width: multiplier of all its channels.
-        operators: candidate operators of every block; null for all but the ablations. See `sepnas list operators`.
+        operators: candidate operators, as a preset (paper, kernels, full) or as names; see `sepnas list operators`.
+        widths: expanded channels of inverted residuals, as multiples of the hand-designed ones.
+        search_se: whether each inverted residual may be with or without squeeze-and-excitation.
+        stages: other candidates for some stages, by number; `sepnas space` shows the stages.
     """
 
-    macro: str = "mobilenetv3-small"
+    macro: str | dict[str, Any] = "mobilenetv3-small"
     width: float = 1.0
-    operators: list[str] | None = None
+    operators: str | list[str] = DEFAULT_OPERATORS
+    widths: list[float] = field(default_factory=lambda: list(DEFAULT_WIDTHS))
+    search_se: bool = False
+    stages: dict[int, StageCandidates] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,18 +116,33 @@ class RetrainConfig:
     Attributes:
         recipe: the training recipe, the same for every network.
         seeds: one training for each seed.
-        train_on: train, or train+validation (nothing is chosen by validation any more at this point).
+        train_on: train+validation, as nothing is chosen by validation any more at this point; or train, which keeps the
+            weights of the epoch with the best validation accuracy beside the last ones.
+        parallel_seeds: trainings at once on one device, each in a process of its own.
+        devices: processes that share each batch of a training; GPUs, or CPU processes without one.
+        num_nodes: machines, whose processes torchrun or SLURM has started.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     train_on: Literal["train", "train+validation"] = "train+validation"
+    parallel_seeds: int = 1
+    devices: int = 1
+    num_nodes: int = 1
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise InvalidRequest(f"retrain.seeds: {self.seeds} must be one or more different whole numbers")
         for seed in self.seeds:
             _check_seed("retrain.seeds", seed)
+        for name in ("parallel_seeds", "devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise InvalidRequest(f"retrain.{name}: {getattr(self, name)} must be at least 1")
+        if self.parallel_seeds > 1 and self.devices * self.num_nodes > 1:
+            raise InvalidRequest(
+                f"retrain.parallel_seeds: {self.parallel_seeds} trainings at once cannot each take several devices;"
+                " set one of them to 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -118,9 +153,13 @@ class SearchConfig:
         data: images.
         space: candidates.
         budget: what the network may cost.
+        costs: JSON files of one's own additive costs, such as `sepnas latency --table` writes; budget.max_costs bounds
+            them by name.
         strategy: the search strategy.
         search: recipe of the supernet's training or, with evolution's scoring "training", of each candidate's.
         retrain: the final training.
+        supernet: folder of a run whose trained supernet is used instead of training one, for another budget say; null
+            to train one.
         seed: of everything random in the search and of the data's splits.
         accelerator: auto takes the GPU where there is one.
     """
@@ -128,15 +167,22 @@ class SearchConfig:
     data: DataConfig = field(default_factory=DataConfig)
     space: SpaceConfig = field(default_factory=SpaceConfig)
     budget: Budget = field(default_factory=Budget)
+    costs: list[str] = field(default_factory=list)
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     search: Recipe = field(default_factory=Recipe)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
+    supernet: str | None = None
     seed: int = 0
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         _check_seed("seed", self.seed)
-        warmup = getattr(self.strategy.typed_options(), "warmup_epochs", 0)
+        options = self.strategy.typed_options()
+        if self.supernet is not None and getattr(options, "scoring", None) != "supernet":
+            raise InvalidRequest(
+                f'supernet: {self.supernet!r} is of no use to {self.strategy.name}; only scoring "supernet" takes one'
+            )
+        warmup = getattr(options, "warmup_epochs", 0)
         if warmup >= self.search.epochs:
             raise InvalidRequest(
                 f"strategy.options.warmup_epochs: {warmup} leaves none of search.epochs {self.search.epochs} to search;"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from evaluators.recipe_presets import resolve
 from experiments.complaints import check_keys, readable
 from experiments.config import SearchConfig
 from search_space.errors import InvalidRequest
@@ -46,7 +47,12 @@ def read_config(path: Path) -> SearchConfig:
 
 
 def make_config(values: Mapping[str, Any], where: str) -> SearchConfig:
-    """The config of nested dicts; ``where`` is named in errors."""
+    """The config of nested dicts; ``where`` is named in errors.
+
+    A recipe may begin with ``preset: NAME``: the fields of that preset (`evaluators.recipe_presets`), over which its
+    other keys go.
+    """
+    values = _with_presets(values)
     check_keys(values, SearchConfig, f"config: {where}: ")
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(SearchConfig)
@@ -56,6 +62,53 @@ def make_config(values: Mapping[str, Any], where: str) -> SearchConfig:
         raise InvalidRequest(f"config: {where}: {readable(error)}") from None
 
 
+def _with_presets(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``values`` with all recipes spelled out."""
+    given = dict(values)
+    if isinstance(given.get("search"), Mapping):
+        given["search"] = resolve(given["search"])
+    retrain = given.get("retrain")
+    if isinstance(retrain, Mapping) and isinstance(retrain.get("recipe"), Mapping):
+        given["retrain"] = {**retrain, "recipe": resolve(retrain["recipe"])}
+    return given
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The fields of nested dataclasses by their dotted names, as options are called: {"data.name": "digits", ...}."""
+    found: dict[str, Any] = {}
+    for option in fields(value):
+        own = getattr(value, option.name)
+        name = f"{prefix}{option.name}"
+        if is_dataclass(own) and not isinstance(own, type):
+            found.update(flat(own, f"{name}."))
+        else:
+            found[name] = own
+    return found
+
+
 def from_options(options: Namespace) -> SearchConfig:
     """The config among the instantiated options of a parser that has its arguments."""
     return SearchConfig(**{field.name: getattr(options, field.name) for field in fields(SearchConfig)})
+
+
+def self_contained(config: SearchConfig) -> SearchConfig:
+    """``config`` without paths that lead elsewhere from another working directory: a run must find its images again,
+    and keeps the user's macro-architecture as it was when the run began."""
+    path = Path(config.data.name).expanduser()
+    if config.data.name != "digits" and path.exists():
+        config = replace(config, data=replace(config.data, name=str(path.resolve())))
+    if config.supernet is not None:
+        config = replace(config, supernet=str(Path(config.supernet).expanduser().resolve()))
+    if config.costs:
+        config = replace(config, costs=[str(Path(path).expanduser().resolve()) for path in config.costs])
+    if is_macro_file(config.space.macro):
+        from search_space.macro_file import load_macro, macro_to_dict
+
+        inline = macro_to_dict(load_macro(config.space.macro))
+        config = replace(config, space=replace(config.space, macro=inline))
+    return config
+
+
+def is_macro_file(given: str | dict[str, Any]) -> TypeGuard[str]:
+    """Whether ``space.macro`` is the path of a file, not the name of a macro-architecture nor one written inline."""
+    return isinstance(given, str) and (given.endswith((".yaml", ".yml")) or "/" in given)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.compare import compare
-from experiments.config import DEFAULT_BASELINES, StrategyConfig
+from experiments.config import DEFAULT_BASELINES, SpaceConfig, StrategyConfig
 from experiments.config_file import find_config, read_config
 from experiments.export import export
 from experiments.run_folder import check_out
@@ -17,10 +17,15 @@ from experiments.search import search
 EVOLUTION = StrategyConfig("evolution", {"trials": 100})
 
 
-def demo(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Search by gdas and by evolution, compare with the baselines, export, print the table and where everything is."""
+def demo(out: Path, space: str = "quick", *, resume: bool, overwrite: bool) -> None:
+    """Search by gdas and by evolution, compare with the baselines, export, print the table and where everything is.
+
+    ``space`` is "quick" for the candidates of the bundled config, or a preset, searched at the default widths.
+    """
     start = time.perf_counter()
     base = read_config(find_config("digits"))
+    if space != "quick":
+        base = replace(base, space=SpaceConfig(base.space.macro, base.space.width, operators=space))
     configs = [base, replace(base, strategy=EVOLUTION)]
     # both are checked before either is begun
     for config in configs:

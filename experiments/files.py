@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The JSON value in ``path``."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Replace ``path`` by a copy of ``source``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def sweep(folder: Path) -> None:

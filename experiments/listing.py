@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 
 from evaluators.dataset_names import DATASETS
+from evaluators.recipe_presets import RECIPES
+from evaluators.recipes import Recipe
+from search_space.defaults import PRESETS
 from strategies.names import STRATEGIES
 
-
-def listing(what: str) -> str:
-    """The names of ``what`` ("operators", "baselines", "strategies" or "datasets"), a line or more each."""
-    return {"operators": _operators, "baselines": _baselines, "strategies": _strategies, "datasets": _datasets}[what]()
+#: Where a recipe preset comes from.
+_RECIPE_SOURCES = {
+    "xsepconv-cifar": "XSepConv section 4.1",
+    "xsepconv-svhn": "XSepConv section 4.1",
+    "xsepconv-tiny-imagenet": "XSepConv section 4.1",
+    "bsconv-cifar": "BSConv section 5.1",
+    "bsconv-imagenet": "BSConv section 5.2",
+    "even-kernel-cifar": "Convolution with even-sized kernels section 4.5",
+    "xception-imagenet": "Xception sections 4.2 and 4.3",
+    "quick": "our own: a first look, in minutes on a GPU",
+    "cpu": "our own: small images on a few cores",
+}
 
 
 def _columns(rows: dict[str, str]) -> str:
@@ -21,11 +33,28 @@ def _columns(rows: dict[str, str]) -> str:
 def _operators() -> str:
     from search_space import operators
 
-    rows = {}
-    for name, operator in operators.items():
-        note = "" if operator.default_candidate else " (not a default candidate)"
-        rows[name] = f"{operator.scope:7}  {operator.summary}{note} [{operator.source}]"
+    rows = {name: f"{o.scope:7}  {o.summary} [{o.source}]" for name, o in operators.items()}
     rows["skip"] = "block    identity, where the shape is kept: depth is searched too"
+    return _columns(rows)
+
+
+def _presets() -> str:
+    from search_space import preset
+
+    rows = {name: f"{summary}:\n    {', '.join(preset(name))}" for name, summary in PRESETS.items()}
+    return _columns(rows)
+
+
+def _macros() -> str:
+    from search_space import cost, macro
+    from search_space.macros import MACROS
+    from strategies.budget import format_count
+
+    rows = {}
+    for name in MACROS:
+        own = cost(macro(name, image_size=224, classes=1000))
+        macs, params = format_count(own.macs), format_count(own.params)
+        rows[name] = f"{len(macro(name).blocks)} blocks; at 224 pixels, 1000 classes {macs} MACs, {params} params"
     return _columns(rows)
 
 
@@ -43,5 +72,35 @@ def _strategies() -> str:
     return "\n".join(lines)
 
 
+def _recipes() -> str:
+    rows = {}
+    for name, own in RECIPES.items():
+        figures = f"{own.epochs} epochs, batch {own.batch_size}, {own.optimizer}, learning rate {own.learning_rate:g}"
+        rows[name] = f"{figures}, {_schedule(own)} [{_RECIPE_SOURCES[name]}]"
+    return _columns(rows)
+
+
+def _schedule(recipe: Recipe) -> str:
+    warmup = f", warm-up {recipe.warmup_epochs:g}" if recipe.warmup_epochs else ""
+    if recipe.schedule == "step":
+        at = ", ".join(f"{epoch:g}" for epoch in recipe.milestone_epochs)
+        return f"step (x {recipe.decay_factor:g} at epochs {at}){warmup}"
+    if recipe.schedule == "exponential":
+        return f"exponential (x {recipe.decay_factor:g} every {recipe.decay_epochs:g} epochs){warmup}"
+    return f"{recipe.schedule}{warmup}"
+
+
 def _datasets() -> str:
     return _columns(DATASETS)
+
+
+#: What can be listed -> the text: names with a line or more each.
+LISTINGS: dict[str, Callable[[], str]] = {
+    "operators": _operators,
+    "presets": _presets,
+    "macros": _macros,
+    "baselines": _baselines,
+    "strategies": _strategies,
+    "recipes": _recipes,
+    "datasets": _datasets,
+}

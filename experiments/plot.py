@@ -22,8 +22,8 @@ def plot_results(results: list[Result], budgets: list[Budget], data_name: str, p
             searched = "winner" in result.name
             axes.errorbar(
                 cost(result.architecture).macs / 1e6,
-                100 * result.mean,
-                yerr=100 * result.std if len(result.seeds) > 1 else None,
+                100 * result.summary.mean,
+                yerr=100 * result.summary.std if result.summary.std is not None else None,
                 fmt="o" if searched else "s",
                 markersize=8,
                 capsize=4,

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from evaluators.images import ImageData
+from evaluators.processes import is_first, run_each
 from evaluators.retraining import retrain
+from evaluators.statistics import Summary, summarise
 from evaluators.trainer import CHECKPOINT_FILE, Accelerator
 from experiments.config import RetrainConfig
 from experiments.files import read_json, sweep, write_json
@@ -39,14 +40,17 @@ class Result:
     seconds: list[float]
 
     @property
-    def mean(self) -> float:
-        """Mean accuracy."""
-        return float(pd.Series(self.accuracies).mean())
+    def summary(self) -> Summary:
+        """Mean, sample standard deviation and 95 % confidence interval of the accuracy."""
+        return summarise(self.accuracies)
 
-    @property
-    def std(self) -> float:
-        """Sample standard deviation (n - 1); NaN for a single seed."""
-        return float(pd.Series(self.accuracies).std())
+
+def told(summary: Summary) -> str:
+    """``98.33% ± 0.21% (n = 3, 95% confidence 97.81% to 98.85%)``."""
+    if summary.std is None or summary.interval is None:
+        return f"{summary.mean:.2%} (n = 1)"
+    low, high = summary.interval
+    return f"{summary.mean:.2%} ± {summary.std:.2%} (n = {summary.n}, 95% confidence {low:.2%} to {high:.2%})"
 
 
 def retrain_all(
@@ -62,24 +66,18 @@ def retrain_all(
 ) -> Result:
     """Train ``architecture`` once for each seed under ``folder/<seed>``.
 
-    A seed whose result is there is not trained again; one that was killed goes on from its last whole epoch.
+    A seed whose result is there is not trained again; one that was killed goes on from its last whole epoch. Of several
+    processes that torchrun or SLURM started, the first one writes; all need to see the same ``folder``.
     InvalidRequest if the folder holds results of another architecture, recipe or data (unless ``overwrite``).
     """
-    about = {
-        "recipe": asdict(config.recipe),
-        "train_on": config.train_on,
-        "data": data_config,
-    }
-    _claim(folder, architecture, about, overwrite=overwrite)
-    results = []
-    for seed in config.seeds:
-        home = folder / f"seed{seed}"
-        home.mkdir(exist_ok=True)
-        sweep(home)
-        if not (home / RESULT_FILE).exists():
-            _train_one(name, architecture, data, config, seed, home, accelerator)
-        (home / CHECKPOINT_FILE).unlink(missing_ok=True)
-        results.append(read_json(home / RESULT_FILE))
+    if is_first():
+        _claim(folder, architecture, config, data_config, overwrite=overwrite)
+    homes = {seed: folder / f"seed{seed}" for seed in config.seeds}
+    # every process finds the same: a result is written when all of them have trained it
+    missing = [seed for seed, home in homes.items() if not (home / RESULT_FILE).exists()]
+    calls = [(name, architecture, data, config, seed, homes[seed], accelerator) for seed in missing]
+    made = dict(zip(missing, run_each(_train_one, calls, config.parallel_seeds), strict=True))
+    results = [made[seed] if seed in made else read_json(home / RESULT_FILE) for seed, home in homes.items()]
     return Result(
         name=name,
         architecture=architecture,
@@ -89,28 +87,46 @@ def retrain_all(
     )
 
 
-def _claim(folder: Path, architecture: Architecture, about: dict[str, Any], *, overwrite: bool) -> None:
-    """Make sure that what ``folder`` holds was made the same way, or clear it if ``overwrite``."""
+def check_results(
+    folder: Path, architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
+) -> bool:
+    """Whether what ``folder`` holds was made the same way, or is nothing; changes nothing.
+
+    InvalidRequest if it was made another way (unless ``overwrite``), or if ``folder`` holds other files.
+    """
     check_writable("out", folder)
     recorded, known = folder / ABOUT_FILE, folder / ARCHITECTURE_FILE
     if recorded.exists():
-        difference = first_difference(read_json(recorded), about)
+        difference = first_difference(read_json(recorded), _about(config, data_config))
         if difference is None and known.exists() and load_architecture(known) != architecture:
             difference = "the architecture is another one"
-        if difference is not None:
-            if not overwrite:
-                raise InvalidRequest(
-                    f"out: {folder} holds results made another way: {difference}; --overwrite deletes them"
-                )
-            for old in folder.glob("seed*/*"):
-                old.unlink()
-    elif folder.is_dir() and (foreign := sorted(entry.name for entry in folder.iterdir() if not is_temporary(entry))):
+        if difference is not None and not overwrite:
+            raise InvalidRequest(
+                f"out: {folder} holds results made another way: {difference}; --overwrite deletes them"
+            )
+        return difference is None
+    if folder.is_dir() and (foreign := sorted(entry.name for entry in folder.iterdir() if not is_temporary(entry))):
         raise InvalidRequest(f"out: {folder} holds {foreign[0]}, which is no result of retraining; give another folder")
+    return True
+
+
+def _claim(
+    folder: Path, architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
+) -> None:
+    """Make sure that what ``folder`` holds was made the same way, or clear it if ``overwrite``."""
+    if not check_results(folder, architecture, config, data_config, overwrite=overwrite):
+        for old in folder.glob("seed*/*"):
+            old.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     # first: it marks the folder as ours
-    write_json(recorded, about)
-    save_architecture(architecture, known)
+    write_json(folder / ABOUT_FILE, _about(config, data_config))
+    save_architecture(architecture, folder / ARCHITECTURE_FILE)
+
+
+def _about(config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
+    """What results depend on, besides the architecture and the seed."""
+    return {"recipe": asdict(config.recipe), "train_on": config.train_on, "data": data_config}
 
 
 def _train_one(
@@ -121,7 +137,11 @@ def _train_one(
     seed: int,
     home: Path,
     accelerator: Accelerator,
-) -> None:
+) -> dict[str, Any]:
+    """Train one seed into ``home`` and return what its result file says."""
+    if is_first():
+        home.mkdir(exist_ok=True)
+        sweep(home)
     trained = retrain(
         architecture,
         data,
@@ -131,8 +151,29 @@ def _train_one(
         accelerator=accelerator,
         folder=home,
         title=f"{name}, seed {seed}",
-        on_epoch=metrics_writer(home / "metrics.csv", "retrain"),
+        on_epoch=metrics_writer(home / "metrics.csv", "retrain") if is_first() else None,
+        keep_best=config.train_on == "train" and len(data.validation) > 0,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
     )
+    own = cost(architecture)
+    result = {
+        "seed": seed,
+        "test_accuracy": trained.accuracy,
+        "test_loss": trained.loss,
+        "macs": own.macs,
+        "params": own.params,
+        "device": "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else torch.cuda.get_device_name(),
+        "seconds": round(trained.seconds, 2),
+    }
+    if trained.best is not None:
+        result["best"] = {
+            "epoch": trained.best.epoch,
+            "validation_accuracy": trained.best.validation_accuracy,
+            "test_accuracy": trained.best.accuracy,
+        }
+    if not is_first():
+        return result
     save_weights(trained.network, home / WEIGHTS_FILE)
     write_json(
         home / DATA_FILE,
@@ -145,20 +186,9 @@ def _train_one(
             "std": list(data.std),
         },
     )
-    own = cost(architecture)
     # of all epochs: a resumed training has run for longer than this process
-    seconds = sum(float(row["seconds"]) for row in metrics_rows(home / "metrics.csv"))
-    # last: its presence says that the seed is done
-    write_json(
-        home / RESULT_FILE,
-        {
-            "seed": seed,
-            "test_accuracy": trained.accuracy,
-            "test_loss": trained.loss,
-            "seconds": round(seconds, 2),
-            "macs": own.macs,
-            "params": own.params,
-            "device": "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else torch.cuda.get_device_name(),
-        },
-    )
-    print(f"{name}, seed {seed}: test accuracy {trained.accuracy:.2%} ({seconds:.0f} s)")
+    result["seconds"] = round(sum(float(row["seconds"]) for row in metrics_rows(home / "metrics.csv")), 2)
+    write_json(home / RESULT_FILE, result)  # last: its presence says that the seed is done
+    (home / CHECKPOINT_FILE).unlink(missing_ok=True)
+    print(f"{name}, seed {seed}: test accuracy {trained.accuracy:.2%} ({result['seconds']:.0f} s)")
+    return result

@@ -17,7 +17,17 @@ from search_space.errors import InvalidRequest
 CONFIG_FILE = "config.yaml"
 PROVENANCE_FILE = "provenance.json"
 #: what a run writes at the top of its folder, in the order of deletion: what marks a run goes last
-_OWN = ("winner.json", "metrics.csv", "architectures.csv", "search", "retrain", "report", PROVENANCE_FILE, CONFIG_FILE)
+_OWN = (
+    "winner.json",
+    "metrics.csv",
+    "architectures.csv",
+    "search",
+    "retrain",
+    "report",
+    "rank",
+    PROVENANCE_FILE,
+    CONFIG_FILE,
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,12 @@ class RunFolder:
     def winner(self) -> Path:
         return self.path / "winner.json"
 
+    def require_winner(self) -> Path:
+        """``winner`` if the search is finished, else InvalidRequest."""
+        if not self.winner.exists():
+            raise InvalidRequest(f"run: {self.path} has no winner yet; finish it with `sepnas search ... --resume`")
+        return self.winner
+
     @property
     def search(self) -> Path:
         return self.path / "search"
@@ -66,6 +82,10 @@ class RunFolder:
     @property
     def report(self) -> Path:
         return self.path / "report"
+
+    @property
+    def rank(self) -> Path:
+        return self.path / "rank"
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config as nested dicts."""

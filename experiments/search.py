@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import nni
 import torch
@@ -21,11 +20,14 @@ from evaluators.retraining import retrain
 from evaluators.supernet import supernet_evaluator
 from evaluators.trainer import CHECKPOINT_FILE, TrainingDiverged, pick_accelerator
 from experiments.config import SearchConfig
+from experiments.files import copy_file
+from experiments.pareto import pareto_front, write_pareto
 from experiments.provenance import provenance
 from experiments.records import ScoreRecord, metrics_writer
+from experiments.reuse import reused_supernet
 from experiments.run_folder import RunFolder, check_out, open_run
 from experiments.seeds import stream_seed
-from experiments.task import Task, check_request, load_task
+from experiments.task import Task, check_request, load_task, space_arguments
 from search_space.architecture import Architecture
 from search_space.network import Network
 from search_space.network_cost import cost
@@ -33,9 +35,9 @@ from search_space.serialization import load_architecture, save_architecture
 from search_space.space import SepConvSpace
 from search_space.weights import load_weights, save_weights
 from strategies.budget import format_count
-from strategies.differentiable import DARTS, GDAS
-from strategies.multi_trial import RegularizedEvolution
-from strategies.options import DifferentiableOptions, EvolutionOptions, SinglePathOptions
+from strategies.factory import make_multi_trial, make_one_shot
+from strategies.names import OneShotOptions
+from strategies.options import MultiTrialOptions, NSGA2Options
 from strategies.weight_sharing import RandomOneShot
 
 
@@ -47,6 +49,8 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     """
     check_out(out, config.as_dict(), resume=resume, overwrite=overwrite)
     check_request(config)
+    if config.supernet is not None:
+        reused_supernet(config)
     task = load_task(config)
     device = pick_accelerator(config.accelerator)
     run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
@@ -56,15 +60,15 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
         return run
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # it announces exceptions, which we report ourselves
     options = config.strategy.typed_options()
-    if isinstance(options, EvolutionOptions):
-        winner = _evolve(config, options, task, run, device)
+    if isinstance(options, MultiTrialOptions):
+        winner = _score_one_by_one(config, options, task, run, device)
     else:
-        winner = _differentiate(config, options, task, run)
-    own = cost(winner)
-    if not config.budget.admits({"macs": own.macs, "params": own.params}):
-        raise RuntimeError(f"the winner costs {own}, outside the budget {config.budget}; please report this")
+        winner = _one_shot(config, options, task, run)
+    if not task.feasible.admits(task.space.sample(winner)):
+        raise RuntimeError(f"the winner {winner} is outside the budget {config.budget}; please report this")
     save_architecture(winner, run.winner)
     (run.search / CHECKPOINT_FILE).unlink(missing_ok=True)
+    own = cost(winner)
     print(f"winner: {format_count(own.macs)} MACs, {format_count(own.params)} params")
     print(f"  {winner}")
     return run
@@ -75,16 +79,12 @@ def found(run: RunFolder) -> Architecture:
     return load_architecture(run.winner)
 
 
-def _supernet(config: SearchConfig, task: Task) -> SepConvSpace:
+def supernet(config: SearchConfig, task: Task) -> SepConvSpace:
+    """A fresh supernet for the images of ``task``, its weights drawn by the config's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(config.seed, "weights"))
         return SepConvSpace(
-            config.space.macro,
-            image_size=task.data.image_size,
-            in_channels=task.data.channels,
-            classes=len(task.data.classes),
-            width=config.space.width,
-            operators=config.space.operators,
+            **space_arguments(config.space, task.data.image_size, task.data.channels, len(task.data.classes))
         )
 
 
@@ -92,7 +92,7 @@ def _train_supernet(
     config: SearchConfig, task: Task, run: RunFolder, strategy: Strategy, *, clips_gradients: bool
 ) -> SepConvSpace:
     """Run a one-shot ``strategy`` on a fresh supernet, from its resume point if there is one."""
-    space = _supernet(config, task)
+    space = supernet(config, task)
     evaluator = supernet_evaluator(
         task.data,
         config.search,
@@ -107,24 +107,19 @@ def _train_supernet(
     return space
 
 
-def _differentiate(config: SearchConfig, options: DifferentiableOptions, task: Task, run: RunFolder) -> Architecture:
-    common: dict[str, Any] = {
-        "budget": config.budget,
-        "arc_learning_rate": options.arc_learning_rate,
-        "arc_weight_decay": options.arc_weight_decay,
-        "warmup_epochs": options.warmup_epochs,
-        "multiplier_rate": options.multiplier_rate,
-        "gradient_clip_val": config.search.gradient_clip,
-        "seed": stream_seed(config.seed, "strategy"),
-    }
-    strategy: DARTS
-    if isinstance(options, SinglePathOptions):
-        strategy = GDAS(temperature=(options.temperature_first, options.temperature_last), **common)
-    else:
-        strategy = DARTS(**common)
+def _one_shot(config: SearchConfig, options: OneShotOptions, task: Task, run: RunFolder) -> Architecture:
+    """A strategy that searches while it trains the supernet."""
+    strategy = make_one_shot(
+        config.strategy.name,
+        options,
+        budget=config.budget,
+        costs=task.feasible.table,
+        gradient_clip_val=config.search.gradient_clip,
+        seed=stream_seed(config.seed, "strategy"),
+    )
     _train_supernet(config, task, run, strategy, clips_gradients=True)
     scores = strategy.log_probabilities()
-    sample = task.feasible.best(scores)
+    sample = strategy.export_sample()
     winner = task.space.architecture(sample)
     chosen = task.feasible.table.indices(sample)
     record = ScoreRecord(run.architectures, "log_probability")
@@ -133,17 +128,34 @@ def _differentiate(config: SearchConfig, options: DifferentiableOptions, task: T
     return winner
 
 
-def _evolve(config: SearchConfig, options: EvolutionOptions, task: Task, run: RunFolder, device: str) -> Architecture:
-    space = _supernet(config, task)
+def _trained_supernet(config: SearchConfig, options: MultiTrialOptions, task: Task, run: RunFolder) -> SepConvSpace:
+    """The supernet whose weights candidates inherit: trained here, or by the run that the config names."""
+    if not run.supernet.exists():
+        if config.supernet is not None:
+            copy_file(reused_supernet(config), run.supernet)
+        else:
+            budget = None if options.supernet_for == "space" else config.budget
+            seed = stream_seed(config.seed, "paths")
+            strategy = RandomOneShot(
+                budget=budget, costs=task.feasible.table, sampling=options.sampling or "uniform", seed=seed
+            )
+            space = _train_supernet(config, task, run, strategy, clips_gradients=False)
+            save_weights(space.cpu(), run.supernet)
+    space = supernet(config, task)
+    load_weights(space, run.supernet)
+    return space
+
+
+def _score_one_by_one(
+    config: SearchConfig, options: MultiTrialOptions, task: Task, run: RunFolder, device: str
+) -> Architecture:
+    """A strategy that asks for one architecture after the other and is told how good each is."""
     judge: Callable[[Network, int], float]
     if options.scoring == "supernet":
-        if not run.supernet.exists():
-            one_shot = RandomOneShot(budget=config.budget, seed=stream_seed(config.seed, "paths"))
-            save_weights(_train_supernet(config, task, run, one_shot, clips_gradients=False).cpu(), run.supernet)
-        load_weights(space, run.supernet)
+        space = _trained_supernet(config, options, task, run)
         inherited = InheritedAccuracy(
             task.data,
-            calibration_images=options.calibration_images,
+            calibration_images=options.images_to_calibrate,
             seed=stream_seed(config.seed, "calibration"),
             device=device,
         )
@@ -152,6 +164,7 @@ def _evolve(config: SearchConfig, options: EvolutionOptions, task: Task, run: Ru
             return inherited(network)
 
     else:
+        space = supernet(config, task)
 
         def judge(network: Network, trial: int) -> float:
             try:
@@ -172,7 +185,7 @@ def _evolve(config: SearchConfig, options: EvolutionOptions, task: Task, run: Ru
     record = ScoreRecord(run.architectures, "validation_accuracy")
     # The strategy is deterministic: fed the recorded scores, it asks for the same architectures as before the kill.
     replay = list(record.scored)
-    bar = tqdm(total=options.trials, desc="evolution", unit="architecture", leave=False)
+    bar = tqdm(total=options.trials, desc=config.strategy.name, unit="architecture", leave=False)
     trial = 0
 
     def score(network: Network) -> None:
@@ -190,12 +203,12 @@ def _evolve(config: SearchConfig, options: EvolutionOptions, task: Task, run: Ru
         bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}")
         nni.report_final_result(accuracy)
 
-    strategy = RegularizedEvolution(
+    name = config.strategy.name
+    strategy = make_multi_trial(
+        name,
+        options,
         budget=config.budget,
-        population_size=min(options.population_size, options.trials),
-        sample_size=min(options.sample_size, options.trials),
-        mutation_prob=options.mutation_prob,
-        crossover=options.crossover,
+        costs=task.feasible.table,
         seed=stream_seed(config.seed, "strategy"),
     )
     with bar:
@@ -204,5 +217,9 @@ def _evolve(config: SearchConfig, options: EvolutionOptions, task: Task, run: Ru
             SequentialExecutionEngine(max_model_count=options.trials),
         )
     if trial < options.trials:
-        print(f"evolution: no new architecture inside the budget after {trial} of {options.trials} trials")
-    return record.best()
+        print(f"{name}: no new architecture inside the budget after {trial} of {options.trials} trials")
+    winner = record.best()
+    if isinstance(options, NSGA2Options):
+        front = pareto_front(record.scored, task.space, task.feasible.table, config.budget, options.objectives)
+        write_pareto(front, config.budget, run.path)
+    return winner
