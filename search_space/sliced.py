@@ -20,6 +20,8 @@ class Sliced(nn.Module):
     def __init__(self, wide: nn.Module, make: Callable[[], nn.Module], *, is_prefix: bool = False) -> None:
         super().__init__()
         self.is_prefix = is_prefix
+        #: Whether training batches move the running statistics of the wide layer's batch norms.
+        self.tracks_statistics = True
         # on "meta" nothing is allocated or initialised, and torch's random state stays as it is
         with torch.device("meta"):
             self.layer = make()
@@ -41,7 +43,7 @@ class Sliced(nn.Module):
         for own, name, source, shape in self._lent:
             own.__dict__[name] = first_channels(getattr(source, name), shape)
         for norm in self._norms:
-            norm.track_running_stats = True
+            norm.track_running_stats = self.tracks_statistics
         try:
             return self.layer(x)
         finally:

@@ -15,6 +15,7 @@ from search_space.network import make_block
 from search_space.padding import direction_at
 from search_space.shared_block import supernet_candidates
 from search_space.sliced import Sliced, layers_with_weights
+from strategies.batch_norms import frozen_statistics
 
 SPATIAL = tuple(name for name, operator in operators.items() if operator.scope == "spatial")
 WIDE = Block("dw_k3", 8, 8, expanded_channels=48, activation="hardswish", se_channels=16, residual=True)
@@ -93,6 +94,18 @@ def test_running_statistics_land_in_the_first_channels() -> None:
             assert torch.equal(tensor[len(own) :], before[name][len(own) :])
         elif "num_batches" in name:
             assert tensor == before[name] + 1
+
+
+@pytest.mark.parametrize("name", ["e8", "e32", "e48"])
+def test_running_statistics_can_be_left_alone(name: str) -> None:
+    block = nn.ModuleDict(candidates()).train()
+    before = copy.deepcopy(block.state_dict())
+    x = torch.randn(4, 8, 6, 6)
+    with frozen_statistics(block[name]):
+        inside = block[name](x)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in block.state_dict().items())
+    torch.testing.assert_close(block[name](x), inside)  # normalised by the batch all the same
+    assert not all(torch.equal(tensor, before[key]) for key, tensor in block.state_dict().items())
 
 
 def test_narrow_candidates_have_no_tensors_of_their_own() -> None:
