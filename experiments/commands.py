@@ -5,9 +5,11 @@ Each function imports what it needs when it runs: parsing and help need no torch
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -47,7 +49,7 @@ def _parser(name: str, description: str) -> ArgumentParser:
 
 
 #: options that take a list, which may be written without brackets
-_LISTS = ("--seeds", "--retrain.seeds", "--space.operators", "--space.widths")
+_LISTS = ("--seeds", "--retrain.seeds", "--space.operators", "--space.widths", "--costs")
 
 
 def _parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
@@ -73,7 +75,7 @@ def _with_brackets(arguments: list[str]) -> Iterator[str]:
     for argument in arguments:
         name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
         wanted = name in _LISTS if equals else expected
-        if wanted and re.fullmatch(r"[\w.-]+(\s*,\s*[\w.-]+)*", value) and value not in ("null", *PRESETS):
+        if wanted and re.fullmatch(r"[\w./~-]+(\s*,\s*[\w./~-]+)*", value) and value not in ("null", *PRESETS):
             value = f"[{value}]"
         yield f"{name}{equals}{value}"
         expected = argument in _LISTS
@@ -90,7 +92,8 @@ def _spelled_out(arguments: list[str], recipes: tuple[str, ...]) -> Iterator[str
             continue
         chosen = value if equals else next(waiting, "")
         for field, own in resolve({"preset": chosen}).items():
-            yield f"{name.removesuffix('preset')}{field}={json.dumps(own)}"
+            # names bare, as a user writes them; null, true and lists as JSON
+            yield f"{name.removesuffix('preset')}{field}={own if isinstance(own, str) else json.dumps(own)}"
 
 
 def _quiet() -> None:
@@ -382,13 +385,16 @@ def _rank(arguments: list[str]) -> None:
 def _network_parser(name: str, description: str) -> ArgumentParser:
     parser = _parser(name, description)
     parser.add_argument(
-        "network", type=str, help="name (see `sepnas list baselines`), architecture file (JSON), or folder of a run"
+        "network",
+        type=str,
+        nargs="?" if name == "latency" else None,
+        help="name (see `sepnas list baselines`), architecture file (JSON), or folder of a run",
     )
     parser.add_argument("--input", type=int, help="side of the square input, pixels (default: 32, or the file's)")
     parser.add_argument("--classes", type=int, help="number of classes (default: 10, or the file's)")
     parser.add_argument("--channels", type=int, help="input channels (default: 3, or the file's)")
     parser.add_argument("--width", type=float, help="channel multiplier of a baseline (default: 1.0)")
-    parser.add_argument("--json", action="store_true", help="print JSON with the fields macs and params")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -446,6 +452,122 @@ def _describe(arguments: list[str]) -> None:
         print(json.dumps(summary(architecture, options.network), indent=2))
     else:
         print(describe(architecture, options.network))
+
+
+def _evaluate(arguments: list[str]) -> None:
+    @dataclass(frozen=True)
+    class Options:
+        """Options of evaluation.
+
+        Attributes:
+            data: images.
+            split: which of their splits.
+            split_seed: seed of the splits, where the data bring none.
+            accelerator: auto takes the GPU where there is one.
+        """
+
+        data: DataConfig
+        split: Literal["test", "validation", "train"] = "test"
+        split_seed: int = 0
+        accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def parser(values: dict[str, Any]) -> ArgumentParser:
+        made = _parser(
+            "evaluate",
+            "Measure a trained network on a split: top-1, top-5 and per-class accuracy, confusion matrix, calibration"
+            " error. Images are, unless told otherwise, those it was trained with, split as they were then.",
+        )
+        made.add_argument(
+            "target",
+            type=str,
+            help="folder of a run (its retrained winner), of `sepnas retrain --out` or of `sepnas export`",
+        )
+        made.add_argument("--seed", type=int, help="which of the trainings to take; the first by default")
+        made.add_argument("--json", action="store_true", help="print JSON")
+        made.add_argument("--out", type=str, help="folder for evaluation.json, confusion_matrix.csv, evaluation.png")
+        made.add_argument("--overwrite", action="store_true", help="replace those files in OUT")
+        made.add_class_arguments(Options)
+        made.set_defaults(values)
+        return made
+
+    first = _arguments(parser({}), arguments)
+    _quiet()
+    from experiments.evaluate import check_out_folder, evaluate, write_evaluation
+    from experiments.trained import find_trained
+
+    trained = find_trained(Path(first.target), first.seed)
+    values = {**flat(trained.data, "data."), "split_seed": trained.split_seed or 0}
+    options = _parse(parser(values), arguments)
+    if options.out is not None:
+        check_out_folder(Path(options.out), overwrite=options.overwrite)
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        evaluation = evaluate(
+            trained,
+            options.target,
+            options.data,
+            split=options.split,
+            split_seed=options.split_seed,
+            accelerator=options.accelerator,
+        )
+    print(json.dumps(evaluation.as_dict(), indent=2) if options.json else evaluation)
+    if options.out is not None:
+        write_evaluation(evaluation, Path(options.out), overwrite=options.overwrite)
+
+
+def _latency(arguments: list[str]) -> None:
+    parser = _network_parser(
+        "latency",
+        "Time of a forward pass of a network, or with --table the times of all candidates of a config's search space,"
+        " as a file of costs that a search can be bounded by, with their prediction error on whole networks.",
+    )
+    parser.add_argument("--table", type=str, help="YAML file or bundled name of the config whose space is timed")
+    parser.add_argument("--out", type=str, help="file for the table, as latency.json (required with --table)")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    parser.add_argument(
+        "--backend",
+        choices=["pytorch-cpu", "onnx-cpu", "cuda"],
+        default="pytorch-cpu",
+        help="what runs the network: eager PyTorch or ONNX Runtime on the CPU, or eager PyTorch on the GPU"
+        " (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=1, help="images of a forward pass (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, help="timed calls (default: 100; of a table 50 in each round)")
+    parser.add_argument("--rounds", type=int, help="rounds of a table, each in another order (default: 5)")
+    parser.add_argument("--networks", type=int, help="whole networks to compare a table with (default: 10)")
+    parser.add_argument("--metric", type=str, help="what a table's cost is called (default: latency_ms)")
+    options = _parse(parser, arguments)
+    if (options.table is None) == (options.network is None):
+        raise InvalidRequest("network: give one, or --table CONFIG for a whole search space")
+    of_network = {"input": options.input, "classes": options.classes, "channels": options.channels}
+    of_network |= {"width": options.width, "json": options.json or None}
+    of_table = {name: getattr(options, name) for name in ("out", "rounds", "networks", "metric")}
+    of_table["overwrite"] = options.overwrite or None
+    wrong, why = (of_table, "is of --table") if options.table is None else (of_network, "is not of --table")
+    for name, value in wrong.items():
+        if value is not None:
+            raise InvalidRequest(f"--{name}: {value} {why}; leave it out")
+    given = {
+        name: value for name in ("repeats", "rounds", "networks", "metric") if (value := options[name]) is not None
+    }
+    _quiet()
+    from evaluators.latency_backends import make_backend
+
+    backend = make_backend(options.backend, options.threads)
+    if options.table is None:
+        from experiments.latency import network_latency, tell_latency
+
+        value = network_latency(_network(options), options.network, backend, batch=options.batch, **given)
+        print(json.dumps(value, indent=2) if options.json else tell_latency(value))
+        return
+    if options.out is None:
+        raise InvalidRequest("--out: missing; name the file for the table, as latency.json")
+    from experiments.latency import tell_table, write_table
+
+    config = self_contained(read_config(find_config(options.table)))
+    fitted = write_table(config, Path(options.out), backend, batch=options.batch, overwrite=options.overwrite, **given)
+    print(tell_table(fitted))
+    print(f"table: {options.out}; name it in `costs:` of a config and bound it by `budget.max_costs`")
 
 
 def _space(arguments: list[str]) -> None:
@@ -524,6 +646,8 @@ COMMANDS: dict[str, Command] = {
     "compare": Command("table and plot of winners against hand-designed baselines", _compare),
     "pareto": Command("the Pareto set of a run, and picking from it", _pareto),
     "rank": Command("judge a run's supernet: does it rank architectures as their own trainings do?", _rank),
+    "evaluate": Command("accuracy, confusion and calibration of a trained network on a split", _evaluate),
+    "latency": Command("time of a network, or a table of times to search under", _latency),
     "cost": Command("MACs and parameters of a network", _cost),
     "describe": Command("a network as a table, block by block", _describe),
     "space": Command("size and reachable costs of a search space, and the share inside a budget", _space),

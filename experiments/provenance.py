@@ -22,7 +22,7 @@ def provenance(seed: int, accelerator: str) -> dict[str, Any]:
         "seed": seed,
         "accelerator": torch.cuda.get_device_name() if accelerator == "cuda" else "cpu",
         "machine": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
@@ -31,7 +31,7 @@ def provenance(seed: int, accelerator: str) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -22,6 +22,9 @@ _KEYS: dict[str, Any] = {
     "unit": str,
     "fixed": (int, float),
     "costs": dict,
+    # how the numbers came about, for people: not read
+    "measurement": dict,
+    "validation": dict,
 }
 
 
@@ -65,7 +68,7 @@ def load_costs(path: Path | str) -> OwnCosts:
         raise InvalidRequest(
             f"{where}: version {data.get('version')!r} cannot be read, this release reads version {VERSION}"
         )
-    fields = {"fixed": 0.0, "unit": "", **data}
+    fields = {"fixed": 0.0, "unit": "", "measurement": {}, "validation": {}, **data}
     for key in fields:
         if key not in _KEYS:
             raise InvalidRequest(f"{where}: {key}: unknown field; known are {', '.join(_KEYS)}")

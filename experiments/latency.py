@@ -1,0 +1,254 @@
+"""``sepnas latency``: one network's time, or the table of a whole search space as a file of costs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluators.latency import WARMUP, measure_latency
+from evaluators.latency_backends import Backend
+from evaluators.latency_parts import network_part, space_parts
+from evaluators.latency_rounds import Rounds, time_in_rounds
+from evaluators.latency_table import Agreement, FittedTable, fit_table, latency_table
+from experiments.config import SearchConfig
+from experiments.files import read_json, write_json
+from experiments.provenance import processor
+from experiments.seeds import stream_seed
+from experiments.task import light_space
+from search_space.architecture import Architecture
+from search_space.atomic import is_temporary
+from search_space.candidates import SearchSpace
+from search_space.cost_file import FORMAT, VERSION
+from search_space.errors import InvalidRequest
+
+UNIT = "ms"
+_TIMINGS = "timings.json"
+
+
+def network_latency(
+    architecture: Architecture, name: str, backend: Backend, *, batch: int = 1, repeats: int = 100, warmup: int = WARMUP
+) -> dict[str, Any]:
+    """Measure a network; a JSON value with the times in milliseconds."""
+    found = measure_latency(architecture, backend, batch=batch, repeats=repeats, warmup=warmup)
+    return {
+        "network": name,
+        **_conditions(backend, batch),
+        "warmup": warmup,
+        "repeats": repeats,
+        "counted": found.counted,
+        # then the interrupted ones count too
+        "disturbed": found.counted > repeats,
+        "median_ms": found.median,
+        "lower_ms": found.lower,
+        "upper_ms": found.upper,
+    }
+
+
+def tell_latency(value: dict[str, Any]) -> str:
+    """What `network_latency` returns, for people."""
+    threads = f"{value['threads']} thread{'s' if value['threads'] > 1 else ''}"
+    return (
+        f"{value['network']}: {value['median_ms']:.4g} ms (quartiles {value['lower_ms']:.4g} to"
+        f" {value['upper_ms']:.4g}) a batch of {value['batch']}\n"
+        f"  {value['backend']}, {threads}, {value['version']}, {value['processor']};"
+        f" {value['counted']} calls after {value['warmup']} for warm-up"
+        + (
+            "\n  most calls were interrupted by other processes: repeat it on an idle machine"
+            if value["disturbed"]
+            else ""
+        )
+    )
+
+
+def check_out(out: Path, *, overwrite: bool) -> None:
+    """InvalidRequest if a table cannot be written to ``out``, or something is there already."""
+    if out.is_dir():
+        raise InvalidRequest(f"out: {out} is a folder; give a file, as latency.json")
+    if out.exists() and not overwrite:
+        raise InvalidRequest(f"out: {out} is there already; give another file or --overwrite")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
+        raise InvalidRequest(f"out: {out.parent} is no folder that can be written to; give another file")
+
+
+def write_table(
+    config: SearchConfig,
+    out: Path,
+    backend: Backend,
+    *,
+    metric: str = "latency_ms",
+    batch: int = 1,
+    repeats: int = 50,
+    rounds: int = 5,
+    networks: int = 10,
+    overwrite: bool = False,
+) -> FittedTable:
+    """Time the parts of the config's space and ``networks`` random architectures of it; write the costs to ``out``.
+
+    Timings are kept in the folder ``<out>.partial`` until the table is whole: the same request goes on with them.
+    """
+    for field, value, least in (
+        ("batch", batch, 1),
+        ("repeats", repeats, 1),
+        ("rounds", rounds, 1),
+        ("networks", networks, 1),
+    ):
+        if value < least:
+            raise InvalidRequest(f"{field}: {value} must be at least {least}")
+    if metric in ("", "macs", "params"):
+        raise InvalidRequest(f"metric: {metric!r} is no name for a cost of one's own; take one such as latency_ms")
+    check_out(out, overwrite=overwrite)
+    space = light_space(config)
+    samples = random_samples(space, networks, config.seed)
+    parts = space_parts(space)
+    wholes = [network_part(space.architecture(sample)) for sample in samples]
+    wanted = {part.key: part for part in (*parts.parts.values(), *wholes)}
+    print(f"{len(parts.parts)} parts and {len(wholes)} networks, {rounds} rounds of {repeats} calls each")
+    partial = out.with_name(f"{out.name}.partial")
+    conditions = {**_conditions(backend, batch), "repeats": repeats, "warmup": WARMUP}
+    known = _opened(partial, conditions)
+    if have := sum(min(len(known.get(key, ())), rounds) for key in wanted):
+        print(f"{have} of {rounds * len(wanted)} timings are in {partial} already")
+    timings = time_in_rounds(
+        list(wanted.values()),
+        backend,
+        batch=batch,
+        repeats=repeats,
+        rounds=rounds,
+        known=known,
+        on_round=lambda done: write_json(partial / _TIMINGS, {"conditions": conditions, "timings": {**known, **done}}),
+        kept=partial,
+    )
+    milliseconds = {key: float(np.median(values)) for key, values in timings.items()}
+    measured = np.array([milliseconds[part.key] for part in wholes])
+    fitted = fit_table(latency_table(parts, milliseconds), samples, measured)
+    about = {**conditions, "rounds": rounds, "spread": _spread(timings)}
+    write_json(out, _file(fitted, metric, about, space, samples, measured))
+    shutil.rmtree(partial)
+    return fitted
+
+
+def random_samples(space: SearchSpace, count: int, seed: int) -> list[dict[str, str]]:
+    """``count`` different architectures of ``space``, drawn uniformly; all of them where there are fewer."""
+    rng = np.random.default_rng(stream_seed(seed, "latency"))
+    found: dict[tuple[str, ...], None] = {}
+    while len(found) < min(count, space.size):
+        found[tuple(names[rng.integers(len(names))] for names in space.candidates)] = None
+    return [dict(zip(space.labels, names, strict=True)) for names in found]
+
+
+def tell_table(fitted: FittedTable) -> str:
+    """How well the table predicts, for people."""
+    lines = [f"prediction error on {fitted.agreement.networks} random networks of the space:"]
+    for name, agreement in fitted.tried.items():
+        chosen = "  <- taken" if name == fitted.correction and len(fitted.tried) > 1 else ""
+        lines.append(f"  {_CORRECTIONS[name]:38} {_tell(agreement)}{chosen}")
+    if fitted.correction != "none":
+        amount = f"{fitted.amount:.4g}" if fitted.correction == "scale" else f"{fitted.amount:+.4g} ms"
+        lines.append(f"correction: {amount}; its errors are of networks that were left out when it was fitted")
+    return "\n".join(lines)
+
+
+_CORRECTIONS = {
+    "none": "sum of the parts",
+    "fixed": "sum and a constant",
+    "block": "sum and a constant for each block",
+    "scale": "sum times a constant",
+}
+
+
+def _tell(agreement: Agreement) -> str:
+    ranks = (
+        ""
+        if math.isnan(agreement.kendall)
+        else f", Kendall's tau {agreement.kendall:.2f}, Spearman's rho {agreement.spearman:.2f}"
+    )
+    return f"MAPE {agreement.mape:.1%}, bias {agreement.bias:+.1%}{ranks}"
+
+
+def _file(
+    fitted: FittedTable,
+    metric: str,
+    conditions: dict[str, Any],
+    space: SearchSpace,
+    samples: list[dict[str, str]],
+    measured: np.ndarray,
+) -> dict[str, Any]:
+    skeleton = space.skeleton
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "metric": metric,
+        "unit": UNIT,
+        "fixed": fitted.table.fixed,
+        "costs": {label: dict(values) for label, values in fitted.table.costs.items()},
+        "measurement": {
+            **conditions,
+            "macro": skeleton.macro,
+            "image_size": skeleton.image_size,
+            "in_channels": skeleton.in_channels,
+            "classes": skeleton.classes,
+        },
+        "validation": {
+            "correction": fitted.correction,
+            "amount": fitted.amount,
+            **_agreement(fitted.agreement),
+            "tried": {name: _agreement(agreement) for name, agreement in fitted.tried.items()},
+            "measured_networks": [
+                {"sample": sample, "measured_ms": float(truth), "predicted_ms": float(told)}
+                for sample, truth, told in zip(samples, measured, fitted.predicted, strict=True)
+            ],
+        },
+    }
+
+
+def _agreement(agreement: Agreement) -> dict[str, Any]:
+    # JSON has no NaN
+    return {name: None if math.isnan(value) else value for name, value in asdict(agreement).items()}
+
+
+def _spread(timings: Rounds) -> float:
+    """Median over the parts of how far their rounds lie apart: (largest - smallest) / median."""
+    return float(np.median([np.ptp(values) / np.median(values) for values in timings.values()]))
+
+
+def _conditions(backend: Backend, batch: int) -> dict[str, Any]:
+    return {
+        "backend": backend.name,
+        "threads": backend.threads,
+        "batch": batch,
+        "version": backend.version,
+        "processor": processor(),
+    }
+
+
+def _opened(partial: Path, conditions: dict[str, Any]) -> dict[str, list[float]]:
+    """The timings in ``partial``, which is made if it is not there; InvalidRequest if they were made another way."""
+    partial.mkdir(exist_ok=True)
+    path = partial / _TIMINGS
+    for entry in sorted(partial.iterdir()):  # the folder is deleted in the end
+        if entry != path and entry.suffix != ".onnx" and not is_temporary(entry):
+            raise InvalidRequest(f"out: {partial} holds {entry.name}, which is not ours; move it or give another file")
+    if not path.exists():
+        # first: what is made for one batch size does not fit another
+        write_json(path, {"conditions": conditions, "timings": {}})
+        return {}
+    try:
+        values = read_json(path)
+        made, timings = values["conditions"], values["timings"]
+        known = {str(key): [float(value) for value in rounds] for key, rounds in timings.items()}
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        raise InvalidRequest(f"out: {path} is damaged; delete {partial} to begin anew") from None
+    for name, value in conditions.items():
+        if made.get(name) != value:
+            raise InvalidRequest(
+                f"out: {partial} holds timings made another way: {name} was {made.get(name)!r} and is now {value!r};"
+                " delete it or give another file"
+            )
+    return known
