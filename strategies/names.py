@@ -14,6 +14,7 @@ from strategies.options import (
     MultiTrialOptions,
     NSGA2Options,
     PolicyRLOptions,
+    RandomOneShotOptions,
     RandomOptions,
     SinglePathOptions,
     TpeOptions,
@@ -83,8 +84,14 @@ STRATEGIES: dict[str, StrategyName] = {
         "nsga2.NSGA2",
     ),
     "random": StrategyName(
-        'architectures drawn uniformly inside the budget; with scoring "supernet" NNI\'s RandomOneShot, made a search',
+        "architectures drawn uniformly inside the budget, scored by inherited weights or by a short training",
         RandomOptions,
+        "multi-trial",
+        "random_search.Random",
+    ),
+    "random-one-shot": StrategyName(
+        "NNI's RandomOneShot made a search: it exports the best of random architectures by inherited weights",
+        RandomOneShotOptions,
         "multi-trial",
         "random_search.Random",
     ),

@@ -176,6 +176,17 @@ class RandomOptions(MultiTrialOptions):
 
 
 @dataclass(frozen=True)
+class RandomOneShotOptions(RandomOptions):
+    """Options of ``random-one-shot``: as of ``random``; it always scores by the supernet that it trains."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            self.scoring == "supernet", "scoring", self.scoring, "is what strategy random does; one-shot needs supernet"
+        )
+
+
+@dataclass(frozen=True)
 class GridOptions(MultiTrialOptions):
     """Options of ``grid``.
 

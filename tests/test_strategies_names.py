@@ -26,6 +26,7 @@ from strategies.options import (
     MultiTrialOptions,
     NSGA2Options,
     PolicyRLOptions,
+    RandomOneShotOptions,
     RandomOptions,
     SinglePathOptions,
     TpeOptions,
@@ -55,7 +56,7 @@ def parameters(cls: Any) -> dict[str, Any]:
 def test_the_family_is_there() -> None:
     assert list(STRATEGIES) == [
         *("gdas", "darts", "gumbel-darts", "proxyless", "enas"),
-        *("evolution", "nsga2", "random", "tpe", "grid", "policy-rl"),
+        *("evolution", "nsga2", "random", "random-one-shot", "tpe", "grid", "policy-rl"),
     ]
 
 
@@ -108,6 +109,7 @@ def test_one_shot_options_arrive(name: str) -> None:
 
 MORE: dict[str, Any] = {
     "random": RandomOptions(dedup=False),
+    "random-one-shot": RandomOneShotOptions(dedup=False),
     "grid": GridOptions(shuffle=False),
     "tpe": TpeOptions(n_startup_jobs=3, n_ei_candidates=4, linear_forgetting=5, prior_weight=0.5, gamma=0.6),
     "nsga2": NSGA2Options(population_size=9, crossover_prob=0.3, mutation_prob=0.2, objectives=("params",)),
