@@ -27,7 +27,7 @@ demo: $(INSTALLED)
 	$(BIN)/sepnas demo --out sepnas-demo --overwrite
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ def supernet_evaluator(
 
     InvalidRequest for what of a recipe cannot be done with a supernet: averaged weights, compilation, fp16.
     """
-    _check_recipe(recipe)
+    check_supernet_recipe(recipe)
     device = pick_accelerator(accelerator)
     checkpoint = resume_point(folder) if folder is not None else None
     return Lightning(
@@ -63,7 +63,7 @@ def supernet_evaluator(
     )
 
 
-def _check_recipe(recipe: Recipe) -> None:
+def check_supernet_recipe(recipe: Recipe) -> None:
     """InvalidRequest for options that stand-alone trainings alone have."""
     refused = {
         "ema_decay": (recipe.ema_decay is not None, "a supernet's weights are not averaged; set it to null"),

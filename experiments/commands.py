@@ -139,7 +139,9 @@ def _search(arguments: list[str]) -> None:
     config, options = _config(
         arguments,
         "search",
-        "Search a network within a budget. Leaves the winner in OUT/winner.json. Options override CONFIG.",
+        "Search a network within a budget. Leaves the winner in OUT/winner.json. Options override CONFIG."
+        " `--search.preset NAME` and `--retrain.recipe.preset NAME` set a whole recipe of `sepnas list recipes`;"
+        " options behind them override it.",
     )
     if options.out is None:
         raise InvalidRequest("--out: missing; name the folder that the run shall be written to")
@@ -180,7 +182,8 @@ def _retrain(arguments: list[str]) -> None:
         made = _parser(
             "retrain",
             "Train the winner of a run, or the architecture of a file, from scratch and test it. For a run the defaults"
-            " are those of its config, and results go to RUN/retrain.",
+            " are those of its config, and results go to RUN/retrain. `--recipe.preset NAME` sets a whole recipe of"
+            " `sepnas list recipes`; options behind it override it.",
         )
         made.add_argument("target", type=str, help="folder of a run, or architecture file (JSON)")
         made.add_argument("--out", type=str, help="folder for the results (required for an architecture file)")

@@ -86,7 +86,7 @@ def _check(architecture: Architecture, config: SearchConfig, folder: Path, *, ov
 
 def _data_config(config: SearchConfig) -> dict[str, Any]:
     """What the images of a training depend on."""
-    return {**asdict(replace(config.data, title=None)), "seed": config.seed}
+    return {**config.data.deciding(), "seed": config.seed}
 
 
 def compare(
@@ -98,11 +98,9 @@ def compare(
     """
     first = configs[0]
     for run, config in zip(runs, configs, strict=True):
-        same = (config.data, config.retrain, config.seed) == (first.data, first.retrain, first.seed)
+        same = (_data_config(config), config.retrain) == (_data_config(first), first.retrain)
         if not same:
-            mine, other = (
-                {"data": asdict(c.data), "retrain": asdict(c.retrain), "seed": c.seed} for c in (first, config)
-            )
+            mine, other = ({"data": _data_config(c), "retrain": asdict(c.retrain)} for c in (first, config))
             raise InvalidRequest(
                 f"run: {run.path} has other data, retraining or seed than {runs[0].path}"
                 f" ({first_difference(mine, other)}); a table of both would not be fair"

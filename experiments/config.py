@@ -52,6 +52,10 @@ class DataConfig:
     cache: bool = True
     title: str | None = None
 
+    def deciding(self) -> dict[str, Any]:
+        """The options that decide which images there are: all but what they are called and how fast they come."""
+        return {name: value for name, value in asdict(self).items() if name not in ("title", "workers", "cache")}
+
 
 @dataclass(frozen=True)
 class SpaceConfig:
@@ -80,7 +84,7 @@ class StrategyConfig:
     """How it is searched.
 
     Attributes:
-        name: gdas, darts or evolution; see `sepnas list strategies`.
+        name: gdas, darts, evolution, ...; see `sepnas list strategies`.
         options: options of that strategy by name; `sepnas list strategies` shows them with their defaults.
     """
 

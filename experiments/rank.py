@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,7 @@ def _about(run: RunFolder, config: SearchConfig, recipe: Recipe) -> dict[str, An
         "supernet": weights,
         "calibration_images": _calibration_images(config),
         "recipe": asdict(recipe),
-        "data": {**asdict(replace(config.data, title=None)), "seed": config.seed},
+        "data": {**config.data.deciding(), "seed": config.seed},
     }
     plain: dict[str, Any] = json.loads(json.dumps(about))  # as it is read again: tuples are lists
     return plain

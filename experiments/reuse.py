@@ -24,9 +24,7 @@ def reused_supernet(config: SearchConfig) -> Path:
             " evolution"
         )
     other = read_config(run.config)
-    mine, theirs = (
-        {"data": c.as_dict()["data"], "space": c.as_dict()["space"], "seed": c.seed} for c in (config, other)
-    )
+    mine, theirs = ({"data": c.data.deciding(), "space": c.as_dict()["space"], "seed": c.seed} for c in (config, other))
     if mine != theirs:
         raise InvalidRequest(
             f"supernet: {run.path} was trained for something else ({first_difference(mine, theirs)}); data, space and"

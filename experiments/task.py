@@ -58,7 +58,7 @@ def check_request(config: SearchConfig) -> None:
 
 def _check_recipe(config: SearchConfig) -> None:
     """InvalidRequest if ``config.search`` asks for what its trainings or their device cannot do."""
-    from evaluators.supernet import _check_recipe as check_supernet_recipe
+    from evaluators.supernet import check_supernet_recipe
 
     device = pick_accelerator(config.accelerator)
     if getattr(config.strategy.typed_options(), "scoring", "supernet") == "supernet":

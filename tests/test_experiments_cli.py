@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
+from experiment_helpers import tiny_values
 from PIL import Image
 
 import experiments.task as task_module
+from evaluators.recipe_presets import RECIPES
 from experiments import commands
 from experiments.cli import main
 from experiments.config import SearchConfig
@@ -30,9 +32,22 @@ from search_space.network_cost import cost
 from search_space.registry import operators
 from search_space.serialization import save_architecture, to_json
 from strategies.feasible import format_ranges
+from strategies.names import STRATEGIES
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "nni", "pytorch_lightning", "sklearn", "matplotlib", "pandas")
+HEAVY = (
+    "torch",
+    "nni",
+    "pytorch_lightning",
+    "pymoo",
+    "onnx",
+    "onnxruntime",
+    "scipy",
+    "sklearn",
+    "datasets",
+    "matplotlib",
+    "pandas",
+)
 
 Refused = Callable[..., str]
 
@@ -72,14 +87,7 @@ def write(text: str, path: str = "config.yaml") -> str:
 
 
 def tiny(**more: Any) -> str:
-    values = {
-        "data": {"name": "digits", "image_size": 8, "max_train_images": 80},
-        "space": {"width": 0.25, "operators": ["dw_k3", "skip"]},
-        "search": {"epochs": 1, "warmup_epochs": 0},
-        "accelerator": "cpu",
-        **more,
-    }
-    return write(yaml.safe_dump(values), "tiny.yaml")
+    return write(yaml.safe_dump(tiny_values(**more)), "tiny.yaml")
 
 
 def network(**more: Any) -> Architecture:
@@ -97,29 +105,70 @@ def old_run(folder: Path, config: SearchConfig | None = None, *, winner: bool = 
 # --- help ---
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], *([name, "--help"] for name in commands.COMMANDS)])
-def test_help_is_there_without_anything_heavy(arguments: list[str]) -> None:
-    script = (
-        "import sys\nfrom experiments.cli import main\ncode = main(sys.argv[1:])\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\nsys.exit(code)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0
-    assert done.stderr == "[]\n"
-    assert "usage: sepnas" in done.stdout
+#: requests that are answered from names and defaults alone
+LIGHT = [
+    [],
+    ["--help"],
+    ["-h"],
+    ["--version"],
+    *([name, "--help"] for name in commands.COMMANDS),
+    ["list", "strategies"],
+    ["list", "recipes"],
+    ["list", "datasets"],
+]
+
+
+def test_help_and_lists_of_names_are_there_without_anything_heavy() -> None:
+    """All in one process, which takes up nothing heavy on the way; each would cost the same import again."""
+    script = f"""
+import sys
+from experiments.cli import main
+for arguments in {LIGHT!r}:
+    assert main(arguments) == 0, arguments
+    assert not [name for name in {HEAVY!r} if name in sys.modules], (arguments, sorted(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("usage: sepnas") == 3 + len(commands.COMMANDS)
+
+
+@pytest.mark.parametrize("text", ["bogus: 1", "search: {preset: none}", "strategy: {name: none}"])
+def test_wrong_names_in_a_config_are_answered_without_anything_heavy(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    script = f"""
+import sys
+from experiments.cli import main
+assert main(["search", {str(tmp_path / "config.yaml")!r}, "--out", {str(tmp_path / "run")!r}]) == 2
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("search", ["Search a network within a budget", "--budget.max_macs", "--resume", "default: digits", "16.7M"]),
-        ("retrain", ["from scratch", "--recipe.epochs", "default: 30", "--seeds", "--overwrite"]),
+        (
+            "search",
+            [
+                "Search a network within a budget",
+                "--search.preset NAME",
+                "--budget.max_macs",
+                "--resume",
+                "default: digits",
+                "16.7M",
+            ],
+        ),
+        (
+            "retrain",
+            ["from scratch", "--recipe.preset NAME", "--recipe.epochs", "default: 30", "--seeds", "--overwrite"],
+        ),
         ("export", ["weights.safetensors", "--to", "first by default"]),
         ("compare", ["comparison.csv", "--baselines", "mobilenetv3-small-xsep", "RUN/report"]),
         ("cost", ["Multiply-accumulates", "default: 32", "default: 10", "--json"]),
-        ("list", ["operators", "baselines", "strategies", "datasets"]),
+        ("list", ["operators", "presets", "macros", "baselines", "strategies", "recipes", "datasets"]),
+        ("describe", ["one row a block", "--json", "folder of a run"]),
+        ("space", ["reachable range", "--space.operators", "--budget.max_macs"]),
         ("demo", ["hand-written digits", "default: sepnas-demo", "--overwrite"]),
         ("bench", ["speed", "default: 5", "--json"]),
     ],
@@ -160,9 +209,7 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_unknown_commands_are_answered_by_the_known_ones(refused: Refused) -> None:
-    assert refused("serach") == (
-        "command: 'serach' is unknown; known are demo, search, retrain, export, compare, cost, list, bench"
-    )
+    assert refused("serach") == (f"command: 'serach' is unknown; known are {', '.join(commands.COMMANDS)}")
     assert "'--nope' is unknown" in refused("--nope")
 
 
@@ -227,8 +274,12 @@ def test_a_search_needs_a_folder(refused: Refused) -> None:
         ("space: {operators: [dw_k3, dw_k4]}", ["operators", "'dw_k4'", "dw_k5"]),
         ("space: {operators: []}", ["operators", "empty", "at least one"]),
         ("space: {operators: [dw_k3, dw_k3]}", ["operators", "twice"]),
-        ("space: {operators: [skip]}", ["candidates[1]", "empty"]),
-        ("strategy: {name: enas}", ["strategy.name", "'enas'", "gdas, darts, evolution"]),
+        ("space: {operators: [skip]}", ["choices[1]", "empty"]),
+        ("space: {operators: all}", ["operators", "'all'", "paper"]),
+        ("space: {widths: [0]}", ["widths", "0", "above 0"]),
+        ("space: {widths: []}", ["widths", "[]", "one or more"]),
+        ("space: {stages: {99: {widths: [1.0]}}}", ["stages", "99"]),
+        ("strategy: {name: snas}", ["strategy.name", "'snas'", ", ".join(STRATEGIES)]),
         ("strategy: {options: {trials: 3}}", ["strategy.options.trials", "unknown for gdas", "temperature_first"]),
         ("strategy: {options: {warmup_epochs: few}}", ["strategy.options.warmup_epochs", "'few'", "whole number"]),
         (
@@ -261,7 +312,12 @@ def test_a_wrong_config_is_answered_by_key_value_and_remedy(refused: Refused, te
         (["--search.epochs", "two"], ["search.epochs", "'two'", "whole number", "`sepnas search --help`"]),
         (["--seed", "1.5"], ["seed", "1.5", "whole number"]),
         (["--data.on_corrupt", "ignore"], ["data.on_corrupt", "'ignore'", "'refuse', 'skip'"]),
-        (["--strategy.name", "enas"], ["strategy.name", "'enas'", "evolution"]),
+        (["--strategy.name", "snas"], ["strategy.name", "'snas'", "evolution"]),
+        (["--space.widths", "0.5,x"], ["space.widths", "'x'", "a number"]),
+        (["--costs", '["none.json"]'], ["costs", "none.json"]),
+        (["--supernet", "none"], ["supernet", "none", 'only scoring "supernet" takes one']),
+        (["--supernet", "none", "--strategy.name", "tpe"], ["run", "none holds no run"]),
+        (["--retrain.parallel_seeds", "0"], ["retrain.parallel_seeds", "0", "at least 1"]),
         (["--strategy.options.trials", "5"], ["strategy.options.trials", "unknown for gdas"]),
         (["--strategy.options", '{"foo": 3}'], ["strategy.options.foo", "unknown for gdas"]),
         (["--space.operators", "dw_k3,dw_k4"], ["operators", "'dw_k4'"]),
@@ -296,7 +352,7 @@ def test_a_config_that_is_no_text_is_refused(refused: Refused, tmp_path: Path) -
 def test_a_budget_below_the_reachable_is_refused_with_the_range(refused: Refused, channels: str) -> None:
     said = refused("search", tiny(), "--out", "run", "--budget.max_macs", "1k", "--data.channels", channels)
     space = SearchSpace.create(
-        image_size=8, in_channels=3 if channels == "3" else 1, width=0.25, operators=["dw_k3", "skip"]
+        image_size=8, in_channels=3 if channels == "3" else 1, width=0.25, operators=["dw_k3", "skip"], widths=[1.0]
     )
     assert said.startswith("budget.max_macs: 1,000 is below the smallest architecture")
     assert f"reachable are {format_ranges(space.cost_table)}" in said
@@ -518,11 +574,11 @@ def test_an_unfinished_search_has_no_winner_to_work_with(refused: Refused, tmp_p
     assert "sepnas retrain run" in refused("export", "run", "--to", "x")
 
 
-@pytest.mark.parametrize("names", ["mobilenetv2", "mobilenetv3-small,mobilenetv2"])
+@pytest.mark.parametrize("names", ["mobilenetv9", "mobilenetv3-small,mobilenetv9"])
 def test_unknown_baselines_are_answered_by_the_known_ones(refused: Refused, tmp_path: Path, names: str) -> None:
     old_run(tmp_path / "run")
     said = refused("compare", "run", "--baselines", names)
-    assert "'mobilenetv2' is unknown" in said
+    assert "'mobilenetv9' is unknown" in said
     assert "mobilenetv3-small-bsconv-s" in said
 
 
@@ -676,7 +732,10 @@ def test_lists_name_everything_that_a_config_can(capsys: pytest.CaptureFixture[s
     for what, names in (
         ("operators", [*operators, "skip"]),
         ("baselines", list(baselines())),
-        ("strategies", ["gdas", "darts", "evolution", "trials = 100", "temperature_first = 2.0"]),
+        ("strategies", [*STRATEGIES, "trials = 100", "temperature_first = 2.0"]),
+        ("presets", ["paper", "kernels", "full", "xsep_k5"]),
+        ("macros", ["mobilenetv1", "mobilenetv3-small", "at 224 pixels, 1000 classes"]),
+        ("recipes", list(RECIPES)),
         ("datasets", ["digits"]),
     ):
         assert main(["list", what]) == 0

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from experiment_helpers import Killed, complaint, contents, tiny_values
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -41,32 +41,16 @@ ROOT = Path(__file__).resolve().parent.parent
 SEED_FILES = {"result.json", "weights.safetensors", "data.json", "metrics.csv"}
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Sums depend on the number of threads in their last digits, and these networks are too small for more than one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def make_run(folder: Path, operator: str = "sep_k3", **more: Any) -> Path:
     """The folder of a finished search, without the searching."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     given = folder.parent / f"{folder.name}.yaml"
-    values = {
-        "data": {"name": "digits", "image_size": 8, "max_train_images": 80},
-        "space": {"width": 0.25},
-        "budget": {"max_macs": "80k"},
-        "retrain": {"recipe": {"epochs": 2, "batch_size": 32, "learning_rate": 0.05}, "seeds": [0, 1]},
-        "accelerator": "cpu",
-        **more,
-    }
-    given.write_text(yaml.safe_dump(values))
+    recipe = {"epochs": 2, "batch_size": 32, "learning_rate": 0.05}
+    given.write_text(
+        yaml.safe_dump(
+            tiny_values(**{"budget": {"max_macs": "80k"}, "retrain": {"recipe": recipe, "seeds": [0, 1]}, **more})
+        )
+    )
     run = open_run(folder, read_config(given).as_dict(), provenance(0, "cpu"), overwrite=False)
     architecture = baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.25)
     blocks = tuple(
@@ -77,17 +61,11 @@ def make_run(folder: Path, operator: str = "sep_k3", **more: Any) -> Path:
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return set(contents(folder))
 
 
 def result(folder: Path, seed: int) -> dict[str, Any]:
     return json.loads((folder / f"seed{seed}" / "result.json").read_text())
-
-
-def complaint(capsys: pytest.CaptureFixture[str]) -> str:
-    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
-    assert [line.startswith("sepnas: ") for line in lines if "sepnas: " in line] == [True]
-    return next(line for line in lines if "sepnas: " in line)
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +143,9 @@ def test_seeds_may_be_written_with_and_without_brackets(
     run = make_run(tmp_path / "run")
     trained: list[int] = []
 
-    def train(*args: Any) -> None:
+    def train(*args: Any) -> dict[str, float]:
         trained.append(args[4])
-        (args[5] / "result.json").write_text('{"test_accuracy": 0.5, "seconds": 1.0}')
+        return {"test_accuracy": 0.5, "seconds": 1.0}
 
     monkeypatch.setattr(retrain_module, "_train_one", train)
     monkeypatch.chdir(tmp_path)
@@ -310,6 +288,8 @@ def test_the_table_holds_the_figures_of_the_results(compared: tuple[Path, Path])
         "n",
         "test_accuracy_mean",
         "test_accuracy_std",
+        "test_accuracy_low95",
+        "test_accuracy_high95",
         "seconds_mean",
     ]
     assert list(table["network"]) == ["gdas winner (one)", "gdas winner (two)", "mobilenetv3-small"]
@@ -323,6 +303,10 @@ def test_the_table_holds_the_figures_of_the_results(compared: tuple[Path, Path])
         assert row["n"] == 2
         assert row["test_accuracy_mean"] == pytest.approx(np.mean(accuracies))
         assert row["test_accuracy_std"] == pytest.approx(np.std(accuracies, ddof=1))
+        # the 97.5 % quantile of Student's t with one degree of freedom, from a printed table
+        half = 12.706 * np.std(accuracies, ddof=1) / np.sqrt(2)
+        assert row["test_accuracy_low95"] == pytest.approx(np.mean(accuracies) - half, abs=1e-4)
+        assert row["test_accuracy_high95"] == pytest.approx(np.mean(accuracies) + half, abs=1e-4)
         assert row["seconds_mean"] == pytest.approx(np.mean([made["seconds"] for made in results]))
     assert set(table["in_budget"]) == {True, False}
 
@@ -334,8 +318,10 @@ def test_the_report_says_how_the_figures_were_made(compared: tuple[Path, Path]) 
     table = pd.read_csv(one / "report" / "comparison.csv")
     for row in table.to_dict("records"):
         mean, std = 100 * row["test_accuracy_mean"], 100 * row["test_accuracy_std"]
+        low, high = 100 * row["test_accuracy_low95"], 100 * row["test_accuracy_high95"]
         assert f"| {row['network']} |" in text
-        assert f"| {'yes' if row['in_budget'] else 'no'} | {mean:.2f} ± {std:.2f} | 2 |" in text
+        inside = "yes" if row["in_budget"] else "no"
+        assert f"| {inside} | {mean:.2f} ± {std:.2f} | {low:.2f} to {high:.2f} | 2 |" in text
     for words in (
         made["processor"],
         f"{made['cores']} cores",
@@ -384,7 +370,7 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
     assert main(["compare", str(run), "--baselines", ""]) == 0
     table = pd.read_csv(run / "report" / "comparison.csv")
     assert list(table["n"]) == [1]
-    assert table["test_accuracy_std"].isna().all()
+    assert table[["test_accuracy_std", "test_accuracy_low95", "test_accuracy_high95"]].isna().all(axis=None)
     text = (run / "report" / "comparison.md").read_text()
     assert "±" not in text.split("Budget:")[0]
     assert "nan" not in text
@@ -393,8 +379,8 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
 def test_runs_of_equal_names_are_told_apart_by_their_paths(
     compared: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(*args: Any) -> None:
-        (args[5] / "result.json").write_text('{"test_accuracy": 0.5, "seconds": 1.0}')
+    def train(*args: Any) -> dict[str, float]:
+        return {"test_accuracy": 0.5, "seconds": 1.0}
 
     monkeypatch.setattr(retrain_module, "_train_one", train)
     runs = [RunFolder(make_run(tmp_path / name / "run")) for name in ("a", "b")]

@@ -162,9 +162,7 @@ head: {channels: 32, activation: relu}
 """
 
 
-def test_runs_keep_ones_own_macro_when_its_file_is_gone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_keep_ones_own_macro_when_its_file_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     macro, out = tmp_path / "tiny.yaml", tmp_path / "run"
     macro.write_text(OWN_MACRO, encoding="utf-8")
     values = {**VALUES, "space": {"macro": str(macro), "operators": ["dw_k3", "dw_k5"], "widths": [1.0]}}

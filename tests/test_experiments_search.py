@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import os
@@ -10,24 +9,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace as with_fields
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from experiment_helpers import Killed, complaint, contents, outcome, rows, tiny_values
 
 import experiments.demo as demo_module
 import experiments.search as search_module
 import experiments.task as task_module
 from evaluators import trainer as trainer_module
-from evaluators.images import ImageData, ImageSet
+from evaluators.images import ImageData, ImageSet, Unopened
+from evaluators.recipes import Recipe
 from experiments.cli import main
-from experiments.config import StrategyConfig
+from experiments.config import RetrainConfig, SearchConfig, StrategyConfig
 from experiments.config_file import read_config
 from experiments.files import Table
+from experiments.search import search
 from search_space.network_cost import cost
 from search_space.notation import parse
 from search_space.serialization import load_architecture
@@ -53,29 +55,14 @@ RUN_FILES = {
 }
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing may catch it and go on."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Sums depend on the number of threads in their last digits, and these networks are too small for more than one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def config(folder: Path, strategy: str, **search: Any) -> Path:
     """A config file whose search takes about a second."""
-    values = {
-        "data": {"name": "digits", "image_size": 8, "max_train_images": 80},
-        "space": {"width": 0.25, "operators": OPERATORS},
-        "budget": {"max_macs": BUDGET},
-        "strategy": STRATEGIES[strategy],
-        "search": {"epochs": 2, "batch_size": 32, "learning_rate": 0.05, **search},
-        "accelerator": "cpu",
-    }
+    values = tiny_values(
+        space={"width": 0.25, "operators": OPERATORS, "widths": [1.0]},
+        budget={"max_macs": BUDGET},
+        strategy=STRATEGIES[strategy],
+        search={"epochs": 2, "batch_size": 32, "learning_rate": 0.05, **search},
+    )
     path = folder / f"{strategy}.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
@@ -85,21 +72,6 @@ def run(folder: Path, strategy: str, *more: str, name: str = "run") -> Path:
     out = folder / name
     assert main(["search", str(config(folder, strategy)), "--out", str(out), *more]) == 0
     return out
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def outcome(out: Path) -> tuple[str, list[dict[str, str]], list[dict[str, str]]]:
-    """All that must not depend on how often a search was interrupted."""
-    metrics = [{key: value for key, value in row.items() if key != "seconds"} for row in rows(out / "metrics.csv")]
-    return (out / "winner.json").read_text(), rows(out / "architectures.csv"), metrics
-
-
-def everything(out: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module", params=["gdas", "darts", "evolution", "training"])
@@ -131,7 +103,7 @@ def test_a_run_holds_the_documented_files_and_no_other(finished: tuple[str, Path
     wanted = RUN_FILES | ({"search/supernet.safetensors"} if strategy == "evolution" else set())
     if strategy == "training":
         wanted -= {"metrics.csv"}  # there is no supernet
-    assert set(everything(out)) == wanted
+    assert set(contents(out)) == wanted
 
 
 def test_scored_architectures_have_their_cost_and_the_best_one_wins(finished: tuple[str, Path]) -> None:
@@ -175,9 +147,11 @@ def test_the_config_on_disk_is_the_whole_resolved_one(finished: tuple[str, Path]
     config_on_disk = read_config(out / "config.yaml")
     assert config_on_disk == read_config(out.parent / f"{strategy}.yaml")
     written = yaml.safe_load((out / "config.yaml").read_text())
-    assert set(written) == {
-        "data", "space", "budget", "strategy", "search", "retrain", "seed", "accelerator"
-    }  # fmt: skip
+    assert written == yaml.safe_load(yaml.safe_dump(config_on_disk.as_dict()))
+    assert set(written) == {field.name for field in fields(SearchConfig)}
+    assert set(written["retrain"]) == {field.name for field in fields(RetrainConfig)}
+    for recipe in (written["search"], written["retrain"]["recipe"]):
+        assert set(recipe) == {field.name for field in fields(Recipe)}
     assert written["data"]["on_corrupt"] == "refuse"
     assert written["budget"]["max_macs"] == BUDGET
 
@@ -223,30 +197,31 @@ def test_a_search_never_sees_the_test_split(
 
     def load_poisoned(*args: Any, **kwargs: Any) -> ImageData:
         data = load(*args, **kwargs)
+        assert isinstance(data.test, ImageSet)
         wrong = (data.test.labels + 1) % len(data.classes)
-        return with_fields(data, test=ImageSet(255 - data.test.images, wrong))
+        poisoned = ImageSet(255 - data.test.images, wrong)
+        return ImageData(data.name, data.classes, data.train, data.validation, poisoned, data.mean, data.std)
 
     load = task_module.load_data
     monkeypatch.setattr(task_module, "load_data", load_poisoned)
     assert outcome(run(tmp_path, strategy)) == outcome(whole)
 
 
-def test_scoring_by_training_never_sees_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Guarded(ImageData):
-        @property
-        def test(self) -> ImageSet:  # type: ignore[override]
-            raise AssertionError("a search looked at the test split")
+@pytest.mark.parametrize("strategy", ["gdas", "darts", "evolution", "training"])
+def test_a_search_does_not_even_open_the_test_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    def open_test() -> Any:
+        raise AssertionError("a search looked at the test split")
 
     def load_guarded(*args: Any, **kwargs: Any) -> ImageData:
         data = load(*args, **kwargs)
-        guarded = object.__new__(Guarded)
-        guarded.__dict__.update({key: value for key, value in vars(data).items() if key != "test"})
-        return guarded
+        closed = Unopened(len(data.test), open_test)
+        return ImageData(data.name, data.classes, data.train, data.validation, closed, data.mean, data.std)
 
     load = task_module.load_data
     monkeypatch.setattr(task_module, "load_data", load_guarded)
-    monkeypatch.setattr(task_module, "describe", lambda data: "guarded")
-    run(tmp_path, "training")
+    run(tmp_path, strategy)
 
 
 # --- interruptions ---
@@ -297,12 +272,12 @@ def test_wherever_the_disk_fills_up_the_run_resumes_to_the_same_result(
             failing_replace(patch, at, OSError(errno.ENOSPC, "No space left on device"), after=False)
             capsys.readouterr()
             assert main(["search", given, "--out", str(out)]) == 2, f"write {at}"
-        complaint = last_complaint(capsys)
-        assert "no space left" in complaint
-        assert "--resume" in complaint
-        assert main(["search", given, "--out", str(out), "--resume"]) == 0, f"write {at}"
+        said = complaint(capsys)
+        assert "no space left" in said
+        assert "--resume" in said
+        search(read_config(Path(given)), out, resume=True)
         assert outcome(out) == outcome(whole), f"write {at}"
-        assert set(everything(out)) == set(everything(whole))
+        assert set(contents(out)) == set(contents(whole))
 
 
 def test_wherever_it_is_killed_the_run_resumes_to_the_same_result(
@@ -310,24 +285,16 @@ def test_wherever_it_is_killed_the_run_resumes_to_the_same_result(
 ) -> None:
     strategy, whole = resumable
     count = number_of_replaces(strategy, tmp_path, monkeypatch)
-    given = str(config(tmp_path, strategy))
+    given = read_config(config(tmp_path, strategy))
     for at in range(1, count):  # the first is provenance.json: as good as nothing written
         out = tmp_path / f"killed{at}"
         with monkeypatch.context() as patch:
             failing_replace(patch, at, Killed(), after=True)
             with pytest.raises(Killed):
-                main(["search", given, "--out", str(out)])
-        assert main(["search", given, "--out", str(out), "--resume"]) == 0, f"write {at}"
+                search(given, out)
+        search(given, out, resume=True)
         assert outcome(out) == outcome(whole), f"write {at}"
-        assert set(everything(out)) == set(everything(whole))
-
-
-def last_complaint(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that begins with "sepnas: "; progress bars may have drawn over lines before it."""
-    complaints = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if "sepnas: " in line]
-    assert len(complaints) == 1
-    assert complaints[0].startswith("sepnas: ")
-    return complaints[0]
+        assert set(contents(out)) == set(contents(whole))
 
 
 @pytest.mark.parametrize("trial", [0, 2, 5])
@@ -353,10 +320,7 @@ def test_evolution_killed_between_two_scores_asks_for_the_same_architectures(
         with pytest.raises(Killed):
             main(["search", given, "--out", str(tmp_path / "out")])
     assert main(["search", given, "--out", str(tmp_path / "out"), "--resume"]) == 0
-    if (whole / "metrics.csv").exists():
-        assert outcome(tmp_path / "out") == outcome(whole)
-    else:
-        assert rows(tmp_path / "out" / "architectures.csv") == rows(whole / "architectures.csv")
+    assert outcome(tmp_path / "out") == outcome(whole)
 
 
 def test_scored_architectures_are_not_judged_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,7 +359,7 @@ def test_a_sigkill_between_epochs_loses_nothing(tmp_path: Path) -> None:
     assert not (out / "winner.json").exists()
     assert main(["search", str(given), "--out", str(out), "--resume"]) == 0
     assert outcome(out) == outcome(tmp_path / "whole")
-    assert set(everything(out)) == RUN_FILES
+    assert set(contents(out)) == RUN_FILES
 
 
 @pytest.mark.parametrize("strategy", ["gdas", "training"])
@@ -417,7 +381,7 @@ def test_ctrl_c_ends_with_130_and_the_run_resumes(
             assert main(["search", given, "--out", str(tmp_path / "out")]) == 130
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning ignores it from the first on
-    assert "interrupted" in last_complaint(capsys)
+    assert "interrupted" in complaint(capsys)
     assert not (tmp_path / "out" / "winner.json").exists()
     assert main(["search", given, "--out", str(tmp_path / "out"), "--resume"]) == 0
     assert (tmp_path / "out" / "winner.json").read_text() == (whole / "winner.json").read_text()
@@ -425,10 +389,10 @@ def test_ctrl_c_ends_with_130_and_the_run_resumes(
 
 def test_a_finished_search_is_left_as_it_is(resumable: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     strategy, whole = resumable
-    before = everything(whole)
+    before = contents(whole)
     assert main(["search", str(config(whole.parent, strategy)), "--out", f"{whole}/", "--resume"]) == 0
     assert "nothing to do" in capsys.readouterr().out
-    assert everything(whole) == before
+    assert contents(whole) == before
 
 
 def test_overwriting_gives_a_whole_new_run(tmp_path: Path) -> None:
@@ -445,7 +409,7 @@ def test_overwriting_gives_a_whole_new_run(tmp_path: Path) -> None:
 def test_a_diverging_search_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = config(tmp_path, "evolution", learning_rate=1e30)
     assert main(["search", str(given), "--out", str(tmp_path / "run")]) == 1
-    assert "lower the learning rate" in last_complaint(capsys)
+    assert "lower the learning rate" in complaint(capsys)
 
 
 def test_a_foreign_row_in_the_record_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -455,7 +419,7 @@ def test_a_foreign_row_in_the_record_is_noticed(tmp_path: Path, capsys: pytest.C
     table.keep(table.rows[::-1])
     capsys.readouterr()
     assert main(["search", str(tmp_path / "training.yaml"), "--out", str(out), "--resume"]) == 1
-    assert "architectures.csv: row 0" in last_complaint(capsys)
+    assert "architectures.csv: row 0" in complaint(capsys)
     assert not (out / "winner.json").exists()
 
 

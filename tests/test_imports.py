@@ -99,6 +99,41 @@ def test_importing_the_package_alone_waits_for_nothing() -> None:
     assert not {"nni", "torch", "numpy"} & loaded
 
 
+#: what reads configs, names and options, and so must not wait for torch
+LIGHT = (
+    "search_space.defaults",
+    "search_space.errors",
+    "strategies",
+    "strategies.budget",
+    "strategies.names",
+    "strategies.options",
+    "evaluators",
+    "evaluators.dataset_names",
+    "evaluators.recipe_presets",
+    "evaluators.recipes",
+    "experiments.bench_names",
+    "experiments.cli",
+    "experiments.commands",
+    "experiments.config",
+    "experiments.config_file",
+    "experiments.listing",
+)
+
+
+def test_configs_names_and_options_are_read_without_anything_heavy() -> None:
+    loaded = {top(name) for name in loaded_after(f"import {', '.join(LIGHT)}")}
+    assert {"strategies", "evaluators", "experiments"} <= loaded
+    heavy = {"torch", "nni", "pytorch_lightning", "pymoo", "onnx", "onnxruntime", "scipy", "sklearn", "pandas", "PIL"}
+    assert not heavy & loaded
+
+
+def test_only_the_strategy_and_the_listing_of_objectives_import_pymoo() -> None:
+    users = {
+        str(path) for package in OURS for path, names in modules(package).items() if "pymoo" in set(map(top, names))
+    }
+    assert users == {"strategies/nsga2.py", "strategies/pareto.py"}
+
+
 def type_checking_imports() -> dict[str, str]:
     """Name -> module, of the imports below ``if TYPE_CHECKING`` in search_space/__init__.py."""
     tree = ast.parse((ROOT / "search_space" / "__init__.py").read_text(encoding="utf-8"))

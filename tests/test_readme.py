@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
-from search_space import SearchSpace, build, cost, operators
+from evaluators.recipe_presets import recipe
+from experiments.cli import main
+from experiments.commands import COMMANDS
+from experiments.config import SearchConfig
+from experiments.config_file import make_config
+from experiments.listing import LISTINGS
+from experiments.task import light_space
+from search_space import SearchSpace, baseline, build, cost, operators
+from search_space.defaults import DEFAULT_WIDTHS
+from strategies.names import STRATEGIES
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -72,6 +83,65 @@ def test_a_search_through_nni(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_every_command_in_the_table_exists() -> None:
-    from experiments.commands import COMMANDS
-
     assert set(re.findall(r"^\| `sepnas (\w+)", README, re.MULTILINE)) == set(COMMANDS)
+
+
+def test_every_option_that_is_shown_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = re.findall(r"(?:^|`)sepnas (\w+)([^`\n#|]*)", README, re.MULTILINE)
+    assert len(shown) > 15
+    for command, arguments in shown:
+        if options := re.findall(r"--[\w.]+", arguments):
+            assert main([command, "--help"]) == 0
+            known = re.findall(r"--[\w.]+", capsys.readouterr().out)
+            assert set(options) <= {*known, "--help"}, command
+
+
+def test_everything_that_can_be_listed_is_named() -> None:
+    (row,) = re.findall(r"^\| `sepnas list (\w+)` \((.*?)\)", README, re.MULTILINE)
+    assert [row[0], *re.findall(r"`(\w+)`", row[1])] == list(LISTINGS)
+
+
+def test_strategies_are_all_named_by_their_kind() -> None:
+    one_shot, multi_trial = (
+        re.findall(r"`([\w-]+)`", re.findall(rf"^\| (`.*) \| {words}", README, re.MULTILINE)[0])
+        for words in ("search while they train", "score one architecture")
+    )
+    assert set(one_shot) == {name for name, strategy in STRATEGIES.items() if strategy.kind == "one-shot"}
+    assert set(multi_trial) == {name for name, strategy in STRATEGIES.items() if strategy.kind == "multi-trial"}
+    assert one_shot[0] == SearchConfig().strategy.name
+
+
+def test_the_space_in_yaml_is_one() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    config = make_config(yaml.safe_load(text), "README.md")
+    everywhere = light_space(replace(config, space=replace(config.space, stages={})))
+    space = light_space(config)
+    changed = {names for names, before in zip(space.candidates, everywhere.candidates, strict=True) if names != before}
+    assert changed
+    for names in changed:  # "dw_k3-e720" is dw_k3 at 720 expanded channels
+        assert {name.partition("-")[0] for name in names} <= {"dw_k3", "xsep_k3", "skip"}
+    assert f"by default {', '.join(map(str, DEFAULT_WIDTHS[:-1]))} and {DEFAULT_WIDTHS[-1]}" in README
+
+
+def test_the_recipe_in_yaml_and_the_options_for_it_are_the_same() -> None:
+    (text,) = re.findall(r"`recipe: (\{.*?\})`", README)
+    (options,) = re.findall(r"\(or `(--retrain[^`]*)`\)", README)
+    config = make_config({"retrain": {"recipe": yaml.safe_load(text)}}, "README.md")
+    assert config.retrain.recipe == recipe("xsepconv-cifar", epochs=60)
+    words = options.split()
+    assert dict(zip(words[::2], words[1::2], strict=True)) == {
+        "--retrain.recipe.preset": "xsepconv-cifar",
+        "--retrain.recipe.epochs": "60",
+    }
+
+
+def test_the_table_of_costs_is_what_is_computed() -> None:
+    pattern = r"^\| `([\w-]+)` \| (\d+)x\d+, (\d+) \| ([\d.]+) M[^|]*\| ([\d.,]+)( M)? \|"
+    rows = re.findall(pattern, README, re.MULTILINE)
+    assert len(rows) > 8
+    for name, size, classes, macs, params, million in rows:
+        own = cost(baseline(name, image_size=int(size), classes=int(classes)))
+        assert f"{own.macs / 1e6:.2f}" == macs, name
+        # truncated, as the papers print them
+        told = f"{own.params // 10_000 / 100:.2f}" if million else f"{own.params:,}"
+        assert told == params, name

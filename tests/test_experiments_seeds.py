@@ -1,0 +1,271 @@
+"""Several seeds: at once or in turn with the same results, the best epoch's weights kept, their spread in the table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import torch
+from experiment_helpers import Killed, complaint, contents, rows, tiny_config, tiny_values
+from safetensors.torch import load_file
+
+import experiments.compare as compare_module
+import experiments.retrain as retrain_module
+from evaluators import trainer as trainer_module
+from evaluators.retraining import measuring_loader
+from experiments.cli import main
+from experiments.compare import compare
+from experiments.config import SearchConfig
+from experiments.config_file import make_config
+from experiments.provenance import provenance
+from experiments.retrain import check_results, retrain_all
+from experiments.run_folder import RunFolder, open_run
+from experiments.task import load_images
+from search_space.architecture import Architecture
+from search_space.errors import InvalidRequest
+from search_space.hand_designed import baseline
+from search_space.network import build
+from search_space.serialization import save_architecture
+
+SEEDS = [0, 1]
+RECIPE = {"epochs": 2, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 0}
+
+
+def architecture() -> Architecture:
+    return baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.25)
+
+
+def config(**retrain: Any) -> SearchConfig:
+    return tiny_config(retrain={"recipe": RECIPE, "seeds": SEEDS, **retrain}, budget={"max_macs": "150k"})
+
+
+def train(own: SearchConfig, folder: Path) -> retrain_module.Result:
+    data = load_images(own.data, own.seed)
+    return retrain_all("net", architecture(), data, own.retrain, folder, data_config={"any": 1}, accelerator="cpu")
+
+
+def without_seconds(folder: Path) -> dict[str, Any]:
+    """All files of a retraining, apart from how long it took."""
+    files: dict[str, Any] = dict(contents(folder))
+    for path in files:
+        if path.endswith("result.json"):
+            files[path] = {k: v for k, v in json.loads(files[path]).items() if k != "seconds"}
+        elif path.endswith("metrics.csv"):
+            files[path] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder / path)]
+    return files
+
+
+@pytest.fixture(scope="module")
+def best_kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A retraining on the train split alone, one seed after the other."""
+    folder = tmp_path_factory.mktemp("best") / "winner"
+    train(config(train_on="train"), folder)
+    return folder
+
+
+# --- at once ---
+
+
+def test_seeds_at_once_leave_the_files_of_one_after_the_other(best_kept: Path, tmp_path: Path) -> None:
+    result = train(config(train_on="train", parallel_seeds=2), tmp_path / "winner")
+    assert without_seconds(tmp_path / "winner") == without_seconds(best_kept)
+    assert result.seeds == SEEDS
+    told = [json.loads((best_kept / f"seed{seed}" / "result.json").read_text()) for seed in SEEDS]
+    assert result.accuracies == [one["test_accuracy"] for one in told]
+    assert all(seconds > 0 for seconds in result.seconds)
+    # and they count as done, however they were made
+    again = train(config(train_on="train"), tmp_path / "winner")
+    assert (again.accuracies, again.seconds) == (result.accuracies, result.seconds)
+
+
+def test_one_process_more_is_started_only_for_what_is_missing(best_kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[int]] = []
+
+    def run_each(function: Any, calls: Any, processes: int) -> list[Any]:
+        asked.append([call[4] for call in calls])
+        assert processes == 3
+        return [{"test_accuracy": 0.5, "seconds": 1.0} for _ in calls]
+
+    monkeypatch.setattr(retrain_module, "run_each", run_each)
+    result = train(config(train_on="train", parallel_seeds=3, seeds=[7, 1, 0, 5]), best_kept)
+    assert asked == [[7, 5]]
+    assert result.seeds == [7, 1, 0, 5]
+    known = [json.loads((best_kept / f"seed{seed}" / "result.json").read_text())["test_accuracy"] for seed in (1, 0)]
+    assert result.accuracies == [0.5, *known, 0.5]
+
+
+@pytest.mark.parametrize("field", ["parallel_seeds", "devices", "num_nodes"])
+def test_fewer_than_one_is_refused(field: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"retrain\.{field}: 0 must be at least 1"):
+        config(**{field: 0})
+
+
+def test_seeds_at_once_cannot_share_out_devices_too() -> None:
+    for field in ("devices", "num_nodes"):
+        with pytest.raises(InvalidRequest, match=r"retrain\.parallel_seeds: 2 trainings at once cannot each take"):
+            config(parallel_seeds=2, **{field: 2})
+
+
+# --- the best epoch ---
+
+
+def test_best_epoch_is_kept_beside_the_last_one(best_kept: Path) -> None:
+    data = load_images(config().data, 0)
+    for seed in SEEDS:
+        home = best_kept / f"seed{seed}"
+        assert {path.name for path in home.iterdir()} == {
+            "best.safetensors",
+            "data.json",
+            "metrics.csv",
+            "result.json",
+            "weights.safetensors",
+        }
+        best = json.loads((home / "result.json").read_text())["best"]
+        assert set(best) == {"epoch", "validation_accuracy", "test_accuracy"}
+        network = build(architecture()).eval()
+        network.load_state_dict(load_file(home / "best.safetensors"))
+        for split, told in ((data.validation, "validation_accuracy"), (data.test, "test_accuracy")):
+            right = 0
+            with torch.inference_mode():
+                for images, labels in measuring_loader(split, data, config().retrain.recipe, device="cpu"):
+                    right += int((network(images).argmax(1) == labels).sum())
+            assert right / len(split) == pytest.approx(best[told], abs=1e-6)
+        last, kept = load_file(home / "weights.safetensors"), load_file(home / "best.safetensors")
+        same = all(torch.equal(last[name], kept[name]) for name in last)
+        assert same == (best["epoch"] == RECIPE["epochs"] - 1)
+
+
+def test_training_on_everything_keeps_no_best_epoch(tmp_path: Path) -> None:
+    train(config(seeds=[0]), tmp_path / "winner")
+    home = tmp_path / "winner" / "seed0"
+    assert not (home / "best.safetensors").exists()
+    assert "best" not in json.loads((home / "result.json").read_text())
+
+
+def test_killed_training_remembers_its_best_epoch(
+    best_kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(self: Any, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        raise Killed
+
+    original = trainer_module.ResumePoint.on_train_epoch_end
+    own = config(train_on="train", seeds=[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module.ResumePoint, "on_train_epoch_end", die)
+        with pytest.raises(Killed):
+            train(own, tmp_path / "winner")
+    train(own, tmp_path / "winner")
+    mine, theirs = without_seconds(tmp_path / "winner"), without_seconds(best_kept)
+    assert mine == {path: value for path, value in theirs.items() if not path.startswith("seed1/")}
+
+
+# --- their spread ---
+
+
+def test_table_gives_students_confidence_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {0: 0.91, 1: 0.94, 2: 0.90, 5: 0.93}
+    calls = {"winner": list(figures.values()), "mobilenetv3-small": [0.7, 0.7, 0.7, 0.7]}
+
+    def run_each(function: Any, calls_: Any, processes: int) -> list[Any]:
+        made = calls["winner" if "winner" in calls_[0][0] else "mobilenetv3-small"]
+        return [{"test_accuracy": accuracy, "seconds": 2.0} for accuracy in made]
+
+    monkeypatch.setattr(retrain_module, "run_each", run_each)
+    own = config(seeds=list(figures))
+    run = open_run(tmp_path / "run", own.as_dict(), provenance(0, "cpu"), overwrite=False)
+    save_architecture(architecture(), run.winner)
+    compare([run], [own], ["mobilenetv3-small"], run.report)
+    first, second = pd.read_csv(run.report / "comparison.csv").to_dict("records")
+    values = np.array(list(figures.values()))
+    low, high = scipy.stats.t.interval(0.95, df=3, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert first["test_accuracy_mean"] == pytest.approx(values.mean())
+    assert first["test_accuracy_low95"] == pytest.approx(low)
+    assert first["test_accuracy_high95"] == pytest.approx(high)
+    assert (second["test_accuracy_low95"], second["test_accuracy_high95"]) == pytest.approx((0.7, 0.7))
+    text = (run.report / "comparison.md").read_text()
+    assert f"| {100 * low:.2f} to {100 * high:.2f} | 4 |" in text
+    assert "mean ± sample standard deviation over seeds 0, 1, 2, 5" in text
+
+
+# --- what cannot work is found before images are decoded, and before anything is trained ---
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A finished search whose images must not be looked at."""
+
+    def decode(*args: Any) -> None:
+        raise AssertionError("images were decoded")
+
+    monkeypatch.setattr(compare_module, "load_images", decode)
+    made = open_run(tmp_path / "run", config().as_dict(), provenance(0, "cpu"), overwrite=False)
+    save_architecture(architecture(), made.winner)
+    return made
+
+
+def test_results_made_another_way_are_found_before_the_images(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = run.retrain / "winner"
+    home.mkdir(parents=True)
+    (home / "about.json").write_text(json.dumps({"recipe": {"epochs": 7}}))
+    before = contents(run.path)
+    assert main(["retrain", str(run.path)]) == 2
+    assert "recipe.epochs was 7 and is now 2; --overwrite deletes them" in complaint(capsys)
+    assert contents(run.path) == before
+
+
+def test_comparison_looks_at_all_folders_before_it_trains(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    other = run.retrain / "mobilenetv3-small-xsep"
+    other.mkdir(parents=True)
+    (other / "thesis.tex").touch()
+    before = contents(run.path)
+    for overwrite in ([], ["--overwrite"]):
+        names = "mobilenetv3-small,mobilenetv3-small-xsep"
+        assert main(["compare", str(run.path), "--baselines", names, *overwrite]) == 2
+        assert "holds thesis.tex, which is no result of retraining" in complaint(capsys)
+        assert contents(run.path) == before
+
+
+def test_precision_that_the_device_has_not_is_found_before_the_images(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["retrain", str(run.path), "--recipe.precision", "fp16"]) == 2
+    assert "recipe.precision: fp16 needs a GPU" in complaint(capsys)
+    assert not run.retrain.exists()
+
+
+def test_checking_results_says_whether_they_can_stay(tmp_path: Path) -> None:
+    own = config().retrain
+    home = tmp_path / "winner"
+    assert check_results(home, architecture(), own, {"seed": 0}, overwrite=False)
+    assert not home.exists()
+    home.mkdir()
+    (home / "about.json").write_text(json.dumps({"train_on": "train"}))
+    assert not check_results(home, architecture(), own, {"seed": 0}, overwrite=True)
+    assert set(contents(home)) == {"about.json"}
+    with pytest.raises(InvalidRequest, match="made another way"):
+        check_results(home, architecture(), own, {"seed": 0}, overwrite=False)
+
+
+def test_how_many_seeds_run_at_once_does_not_make_other_results(tmp_path: Path) -> None:
+    own = config().retrain
+    home = tmp_path / "winner"
+    retrain_module._claim(home, architecture(), own, {"seed": 0}, overwrite=False)
+    for changed in (replace(own, parallel_seeds=2), replace(own, seeds=[8])):
+        assert check_results(home, architecture(), changed, {"seed": 0}, overwrite=False)
+    other = replace(own, recipe=replace(own.recipe, mixup=0.1))
+    with pytest.raises(InvalidRequest, match=r"recipe\.mixup was 0\.0 and is now 0\.1"):
+        check_results(home, architecture(), other, {"seed": 0}, overwrite=False)
+
+
+def test_config_on_disk_from_before_these_fields_still_reads() -> None:
+    values = tiny_values(retrain={"seeds": [4]})
+    assert make_config(values, "test").retrain.parallel_seeds == 1
