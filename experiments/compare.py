@@ -216,7 +216,8 @@ def _markdown(table: pd.DataFrame, config: SearchConfig, budgets: str, made: dic
         alone = row["n"] == 1
         spread = "" if alone else f" ± {100 * row['test_accuracy_std']:.2f}"
         low, high = row["test_accuracy_low95"], row["test_accuracy_high95"]
-        interval = "" if alone else f"{100 * low:.2f} to {100 * high:.2f}"
+        # Student's t knows no bounds; no accuracy is above 100 %
+        interval = "" if alone else f"{100 * max(0.0, low):.2f} to {100 * min(1.0, high):.2f}"
         lines.append(
             f"| {row['network']} | {format_count(row['macs'])} | {format_count(row['params'])}"
             f" | {_TOLD[row['in_budget']]} | {100 * row['test_accuracy_mean']:.2f}{spread} | {interval}"

@@ -49,7 +49,7 @@ def told(summary: Summary) -> str:
     """``98.33% ± 0.21% (n = 3, 95% confidence 97.81% to 98.85%)``."""
     if summary.std is None or summary.interval is None:
         return f"{summary.mean:.2%} (n = 1)"
-    low, high = summary.interval
+    low, high = max(0.0, summary.interval[0]), min(1.0, summary.interval[1])
     return f"{summary.mean:.2%} ± {summary.std:.2%} (n = {summary.n}, 95% confidence {low:.2%} to {high:.2%})"
 
 
