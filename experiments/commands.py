@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 import search_space  # lazy: what is behind TYPE_CHECKING in this file would be imported by jsonargparse, torch with it
-from evaluators.recipe_presets import resolve
 from evaluators.recipes import Recipe
 from experiments.bench_names import BENCHMARKS
-from experiments.complaints import readable
 from experiments.config import DEFAULT_BASELINES, DataConfig, RetrainConfig, SearchConfig
 from experiments.config_file import bundled_names, find_config, flat, from_options, read_config, self_contained
 from experiments.listing import LISTINGS
+from experiments.option_parsing import as_given, new_parser, parse, quiet, spelled_out
 from search_space.defaults import PRESETS
 from search_space.errors import InvalidRequest
 
@@ -38,76 +34,11 @@ class Command:
     run: Callable[[list[str]], None]
 
 
-def _parser(name: str, description: str) -> ArgumentParser:
-    return ArgumentParser(
-        prog=f"sepnas {name}",
-        description=description,
-        exit_on_error=False,
-        allow_abbrev=False,
-        default_env=False,
-    )
-
-
-#: options that take a list, which may be written without brackets
-_LISTS = ("--seeds", "--retrain.seeds", "--space.operators", "--space.widths", "--costs")
-
-
-def _parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
-    """The options with their dataclasses made, and so checked."""
-    parsed = _arguments(parser, arguments)
-    try:
-        return parser.instantiate(parsed)
-    except (ArgumentError, TypeError) as error:
-        raise InvalidRequest(f"{readable(error)}; `{parser.prog} --help` tells the options") from None
-
-
-def _arguments(parser: ArgumentParser, arguments: list[str]) -> Namespace:
-    """The options as given, of the right types."""
-    try:
-        return parser.parse_args(list(_with_brackets(arguments)))
-    except (ArgumentError, TypeError) as error:
-        raise InvalidRequest(f"{readable(error)}; `{parser.prog} --help` tells the options") from None
-
-
-def _with_brackets(arguments: list[str]) -> Iterator[str]:
-    """``--seeds 0,1`` as ``--seeds [0,1]``."""
-    expected = False
-    for argument in arguments:
-        name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-        wanted = name in _LISTS if equals else expected
-        if wanted and re.fullmatch(r"[\w./~-]+(\s*,\s*[\w./~-]+)*", value) and value not in ("null", *PRESETS):
-            value = f"[{value}]"
-        yield f"{name}{equals}{value}"
-        expected = argument in _LISTS
-
-
-def _spelled_out(arguments: list[str], recipes: tuple[str, ...]) -> Iterator[str]:
-    """``--search.preset NAME`` as an option for each field of that preset; options behind it override them."""
-    names = [f"--{recipe}.preset" for recipe in recipes]
-    waiting = iter(arguments)
-    for argument in waiting:
-        name, equals, value = argument.partition("=")
-        if name not in names:
-            yield argument
-            continue
-        chosen = value if equals else next(waiting, "")
-        for field, own in resolve({"preset": chosen}).items():
-            # names bare, as a user writes them; null, true and lists as JSON
-            yield f"{name.removesuffix('preset')}{field}={own if isinstance(own, str) else json.dumps(own)}"
-
-
-def _quiet() -> None:
-    """Keep the chatter of the libraries out of the command's output."""
-    warnings.filterwarnings("ignore", module=r"(nni|pytorch_lightning|lightning_fabric|torch)(\..*)?")
-    warnings.filterwarnings("ignore", message=r".*(does not have many workers|LeafSpec|not a nn\.Module).*")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-
 def _config(arguments: list[str], command: str, description: str) -> tuple[SearchConfig, Namespace]:
     """The config of a YAML file with options over it, and all options."""
 
     def parser(defaults: SearchConfig | None) -> ArgumentParser:
-        made = _parser(command, description)
+        made = new_parser(command, description)
         made.add_argument(
             "config",
             type=str,
@@ -124,14 +55,14 @@ def _config(arguments: list[str], command: str, description: str) -> tuple[Searc
             made.set_defaults(flat(defaults))
         return made
 
-    arguments = list(_spelled_out(arguments, ("search", "retrain.recipe")))
-    first = _arguments(parser(None), arguments)  # values are checked when the defaults are known
+    arguments = list(spelled_out(arguments, ("search", "retrain.recipe")))
+    first = as_given(parser(None), arguments)  # values are checked when the defaults are known
     path = None if first.config is None else find_config(first.config)
     if path is None and first.supernet is not None:  # then the run it comes from says what is searched
         from experiments.run_folder import find_run
 
         path = find_run(Path(first.supernet)).config
-    options = _parse(parser(None if path is None else read_config(path)), arguments)
+    options = parse(parser(None if path is None else read_config(path)), arguments)
     return self_contained(from_options(options)), options
 
 
@@ -145,41 +76,20 @@ def _search(arguments: list[str]) -> None:
     )
     if options.out is None:
         raise InvalidRequest("--out: missing; name the folder that the run shall be written to")
-    _quiet()
+    quiet()
     from experiments.search import search
 
     search(config, Path(options.out), resume=options.resume, overwrite=options.overwrite)
 
 
+def _add_accelerator(parser: ArgumentParser) -> None:
+    kinds = Literal["auto", "cpu", "cuda"]
+    parser.add_argument("--accelerator", type=kinds, default="auto", help="auto takes the GPU where there is one")
+
+
 def _retrain(arguments: list[str]) -> None:
-    @dataclass(frozen=True)
-    class Options:
-        """Options of retraining.
-
-        Attributes:
-            data: images.
-            recipe: the training recipe.
-            seeds: one training for each seed.
-            train_on: train+validation, or train, which keeps the best epoch's weights too.
-            parallel_seeds: trainings at once on one device, each in a process of its own.
-            devices: processes that share each batch of a training; GPUs, or CPU processes without one.
-            num_nodes: machines, whose processes torchrun or SLURM has started.
-            seed: of the data's splits.
-            accelerator: auto takes the GPU where there is one.
-        """
-
-        data: DataConfig
-        recipe: Recipe
-        seeds: list[int]
-        train_on: Literal["train", "train+validation"] = "train+validation"
-        parallel_seeds: int = 1
-        devices: int = 1
-        num_nodes: int = 1
-        seed: int = 0
-        accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-
     def parser(values: dict[str, Any]) -> ArgumentParser:
-        made = _parser(
+        made = new_parser(
             "retrain",
             "Train the winner of a run, or the architecture of a file, from scratch and test it. For a run the defaults"
             " are those of its config, and results go to RUN/retrain. `--recipe.preset NAME` sets a whole recipe of"
@@ -188,12 +98,15 @@ def _retrain(arguments: list[str]) -> None:
         made.add_argument("target", type=str, help="folder of a run, or architecture file (JSON)")
         made.add_argument("--out", type=str, help="folder for the results (required for an architecture file)")
         made.add_argument("--overwrite", action="store_true", help="delete results made another way")
-        made.add_class_arguments(Options)
-        made.set_defaults({"seeds": [0, 1, 2], **values})
+        made.add_class_arguments(DataConfig, "data")
+        made.add_class_arguments(RetrainConfig)
+        made.add_argument("--seed", type=int, default=0, help="of the data's splits")
+        _add_accelerator(made)
+        made.set_defaults(values)
         return made
 
-    arguments = list(_spelled_out(arguments, ("recipe",)))
-    target = Path(_arguments(parser({}), arguments).target)
+    arguments = list(spelled_out(arguments, ("recipe",)))
+    target = Path(as_given(parser({}), arguments).target)
     if not target.exists():
         raise InvalidRequest(f"target: {target} does not exist; give the folder of a run or an architecture file")
     from experiments.run_folder import find_run
@@ -211,7 +124,7 @@ def _retrain(arguments: list[str]) -> None:
         }
     else:
         base = SearchConfig()
-    options = _parse(parser(values), arguments)
+    options = parse(parser(values), arguments)
     config = self_contained(
         replace(
             base,
@@ -221,7 +134,7 @@ def _retrain(arguments: list[str]) -> None:
             accelerator=options.accelerator,
         )
     )
-    _quiet()
+    quiet()
     from evaluators.processes import is_first
     from experiments.compare import retrain_file, retrain_winner
     from experiments.retrain import told
@@ -238,7 +151,7 @@ def _retrain(arguments: list[str]) -> None:
 
 
 def _export(arguments: list[str]) -> None:
-    parser = _parser(
+    parser = new_parser(
         "export",
         "Write the retrained winner of a run as architecture.json, weights.safetensors, data.json and load.py, which"
         " needs only torch and search_space.",
@@ -247,7 +160,7 @@ def _export(arguments: list[str]) -> None:
     parser.add_argument("--to", type=str, required=True, help="folder to write to")
     parser.add_argument("--seed", type=int, help="which of the trainings to take; the first by default")
     parser.add_argument("--overwrite", action="store_true", help="replace exported files in TO")
-    options = _parse(parser, arguments)
+    options = parse(parser, arguments)
     from experiments.export import export
     from experiments.run_folder import find_run
 
@@ -256,7 +169,7 @@ def _export(arguments: list[str]) -> None:
 
 
 def _compare(arguments: list[str]) -> None:
-    parser = _parser(
+    parser = new_parser(
         "compare",
         "Train winners and hand-designed baselines by the same recipe and seeds (what is not done yet), and write"
         " comparison.csv, comparison.md and accuracy_macs.png.",
@@ -270,8 +183,8 @@ def _compare(arguments: list[str]) -> None:
     )
     parser.add_argument("--out", type=str, help="folder for the report (default: RUN/report of the first run)")
     parser.add_argument("--overwrite", action="store_true", help="delete training results that were made another way")
-    options = _parse(parser, arguments)
-    _quiet()
+    options = parse(parser, arguments)
+    quiet()
     paths = [Path(run).resolve() for run in options.runs]
     if len(set(paths)) != len(paths):
         raise InvalidRequest(f"runs: a folder stands twice in {', '.join(options.runs)}; name each run once")
@@ -287,7 +200,7 @@ def _compare(arguments: list[str]) -> None:
 
 
 def _pareto(arguments: list[str]) -> None:
-    parser = _parser(
+    parser = new_parser(
         "pareto",
         "The Pareto set of all architectures that a run has scored (by nsga2, or any strategy that scores one after the"
         " other): prints it, writes pareto.csv, hypervolume.csv and pareto.png to RUN, and picks from it.",
@@ -304,10 +217,10 @@ def _pareto(arguments: list[str]) -> None:
     parser.add_argument(
         "--objectives", type=str, help="costs to minimise, separated by commas (default: the run's; else macs,params)"
     )
-    options = _parse(parser, arguments)
+    options = parse(parser, arguments)
     if options.to is not None and not options.pick:
         raise InvalidRequest("--to: nothing is picked; say what may be spent, as --pick 16.7M")
-    _quiet()
+    quiet()
     from experiments.pareto import front_table, pick, run_front, write_pareto
     from experiments.run_folder import check_writable, find_run
     from search_space.serialization import save_architecture
@@ -331,24 +244,8 @@ def _pareto(arguments: list[str]) -> None:
 
 
 def _rank(arguments: list[str]) -> None:
-    @dataclass(frozen=True)
-    class Options:
-        """Options of a ranking.
-
-        Attributes:
-            recipe: the recipe of the stand-alone trainings.
-            seeds: one training of each architecture for each seed; the second is for the noise ceiling.
-            n: architectures to train, spread over the MACs inside the budget.
-            accelerator: auto takes the GPU where there is one.
-        """
-
-        recipe: Recipe
-        seeds: list[int]
-        n: int = 30
-        accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-
     def parser(values: dict[str, Any]) -> ArgumentParser:
-        made = _parser(
+        made = new_parser(
             "rank",
             "Judge a run's supernet: train N architectures on their own and tell, by Kendall's tau, whether the"
             " supernet ranks them alike. The recipe's defaults are those of the run's retraining. A killed call goes on"
@@ -357,18 +254,26 @@ def _rank(arguments: list[str]) -> None:
         made.add_argument("run", type=str, help="folder of a run with a trained supernet")
         made.add_argument("--out", type=str, help="folder for the results (default: RUN/rank)")
         made.add_argument("--overwrite", action="store_true", help="delete results made another way")
-        made.add_class_arguments(Options)
-        made.set_defaults({"seeds": [0, 1], **values})
+        made.add_class_arguments(Recipe, "recipe")
+        made.add_argument(
+            "--seeds",
+            type=list[int],
+            default=[0, 1],
+            help="trainings of each architecture; the second is the noise ceiling",
+        )
+        made.add_argument("--n", type=int, default=30, help="architectures, spread over the MACs inside the budget")
+        _add_accelerator(made)
+        made.set_defaults(values)
         return made
 
-    arguments = list(_spelled_out(arguments, ("recipe",)))
+    arguments = list(spelled_out(arguments, ("recipe",)))
     from experiments.run_folder import find_run
 
-    run = find_run(Path(_arguments(parser({}), arguments).run))
+    run = find_run(Path(as_given(parser({}), arguments).run))
     base = read_config(run.config)
     values = {**flat(base.retrain.recipe, "recipe."), "accelerator": base.accelerator}
-    options = _parse(parser(values), arguments)
-    _quiet()
+    options = parse(parser(values), arguments)
+    quiet()
     from experiments.rank import rank
 
     folder = Path(options.out) if options.out is not None else run.rank
@@ -386,7 +291,7 @@ def _rank(arguments: list[str]) -> None:
 
 
 def _network_parser(name: str, description: str) -> ArgumentParser:
-    parser = _parser(name, description)
+    parser = new_parser(name, description)
     parser.add_argument(
         "network",
         type=str,
@@ -427,7 +332,7 @@ def _network(options: Namespace) -> search_space.Architecture:
 
 def _cost(arguments: list[str]) -> None:
     parser = _network_parser("cost", "Multiply-accumulates and parameters of a network.")
-    options = _parse(parser, arguments)
+    options = parse(parser, arguments)
     architecture = _network(options)
     from search_space import cost
 
@@ -447,7 +352,7 @@ def _describe(arguments: list[str]) -> None:
         "A network as a table: one row a block with its map, operator, channels, MACs, params and their share; and the"
         " totals by each convention of counting.",
     )
-    options = _parse(parser, arguments)
+    options = parse(parser, arguments)
     architecture = _network(options)
     from experiments.describe import describe, summary
 
@@ -475,7 +380,7 @@ def _evaluate(arguments: list[str]) -> None:
         accelerator: Literal["auto", "cpu", "cuda"] = "auto"
 
     def parser(values: dict[str, Any]) -> ArgumentParser:
-        made = _parser(
+        made = new_parser(
             "evaluate",
             "Measure a trained network on a split: top-1, top-5 and per-class accuracy, confusion matrix, calibration"
             " error. Images are, unless told otherwise, those it was trained with, split as they were then.",
@@ -493,14 +398,14 @@ def _evaluate(arguments: list[str]) -> None:
         made.set_defaults(values)
         return made
 
-    first = _arguments(parser({}), arguments)
-    _quiet()
+    first = as_given(parser({}), arguments)
+    quiet()
     from experiments.evaluate import check_out_folder, evaluate, write_evaluation
     from experiments.trained import find_trained
 
     trained = find_trained(Path(first.target), first.seed)
     values = {**flat(trained.data, "data."), "split_seed": trained.split_seed or 0}
-    options = _parse(parser(values), arguments)
+    options = parse(parser(values), arguments)
     if options.out is not None:
         check_out_folder(Path(options.out), overwrite=options.overwrite)
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
@@ -539,7 +444,7 @@ def _latency(arguments: list[str]) -> None:
     parser.add_argument("--rounds", type=int, help="rounds of a table, each in another order (default: 5)")
     parser.add_argument("--networks", type=int, help="whole networks to compare a table with (default: 10)")
     parser.add_argument("--metric", type=str, help="what a table's cost is called (default: latency_ms)")
-    options = _parse(parser, arguments)
+    options = parse(parser, arguments)
     if (options.table is None) == (options.network is None):
         raise InvalidRequest("network: give one, or --table CONFIG for a whole search space")
     of_network = {"input": options.input, "classes": options.classes, "channels": options.channels}
@@ -553,7 +458,7 @@ def _latency(arguments: list[str]) -> None:
     given = {
         name: value for name in ("repeats", "rounds", "networks", "metric") if (value := options[name]) is not None
     }
-    _quiet()
+    quiet()
     from evaluators.latency_backends import make_backend
 
     backend = make_backend(options.backend, options.threads)
@@ -580,7 +485,7 @@ def _space(arguments: list[str]) -> None:
         "Size of a config's search space: architectures, labels and candidates, the reachable range of each cost, and"
         " the share inside the budget. Options override CONFIG.",
     )[0]
-    _quiet()
+    quiet()
     from experiments.space_report import space_report
     from experiments.task import cost_table, light_space
 
@@ -589,14 +494,14 @@ def _space(arguments: list[str]) -> None:
 
 
 def _list(arguments: list[str]) -> None:
-    parser = _parser("list", "What can be named in a config.")
+    parser = new_parser("list", "What can be named in a config.")
     parser.add_argument("what", choices=list(LISTINGS), help="what to list")
-    what = _parse(parser, arguments).what
+    what = parse(parser, arguments).what
     print(LISTINGS[what]())
 
 
 def _demo(arguments: list[str]) -> None:
-    parser = _parser(
+    parser = new_parser(
         "demo",
         "The whole job on scikit-learn's hand-written digits, offline: search by gdas and by evolution under one"
         " budget, retrain both winners and two baselines, write table and plot.",
@@ -611,15 +516,15 @@ def _demo(arguments: list[str]) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on with the demo in OUT")
     parser.add_argument("--overwrite", action="store_true", help="delete the demo in OUT first")
-    options = _parse(parser, arguments)
-    _quiet()
+    options = parse(parser, arguments)
+    quiet()
     from experiments.demo import demo
 
     demo(Path(options.out), options.space, resume=options.resume, overwrite=options.overwrite)
 
 
 def _bench(arguments: list[str]) -> None:
-    parser = _parser(
+    parser = new_parser(
         "bench", "Measure speed on this machine, as ratios within one run. Prints a table, or JSON with --json."
     )
     parser.add_argument(
@@ -632,10 +537,10 @@ def _bench(arguments: list[str]) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are reported (default: %(default)s)")
     parser.add_argument("--accelerator", choices=["auto", "cpu", "cuda"], default="auto", help="where steps run")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = _parse(parser, arguments)
+    options = parse(parser, arguments)
     if options.repeats < 1:
         raise InvalidRequest(f"--repeats: {options.repeats} must be at least 1")
-    _quiet()
+    quiet()
     from experiments.bench import bench
 
     bench(options.what, options.repeats, options.accelerator, as_json=options.json)

@@ -11,15 +11,11 @@ from dataclasses import replace
 from search_space.architecture import Architecture
 from search_space.errors import InvalidRequest
 from search_space.macro_definition import (
-    LOW_RESOLUTION_BELOW,
     MacroDefinition,
     MacroHead,
     MacroStem,
     Stage,
-    divisible,
 )
-
-__all__ = ["LOW_RESOLUTION_BELOW", "MACROS", "built_in_macro", "divisible", "macro"]
 
 
 def _bottlenecks(

@@ -23,6 +23,7 @@ from experiments import commands
 from experiments.cli import main
 from experiments.config import SearchConfig
 from experiments.config_file import BUNDLED, bundled_names, find_config, read_config
+from experiments.option_parsing import with_brackets
 from experiments.run_folder import RunFolder, open_run
 from search_space.architecture import Architecture
 from search_space.candidates import SearchSpace
@@ -801,12 +802,12 @@ def test_numbers_may_be_written_in_a_config_as_on_the_command_line(tmp_path: Pat
 
 @pytest.mark.parametrize("text", ["0,1", "[0,1]", "[0, 1]", "0, 1"])
 def test_lists_may_be_given_with_and_without_brackets(text: str) -> None:
-    assert list(commands._with_brackets(["--seeds", text, "x"]))[2] == "x"
+    assert list(with_brackets(["--seeds", text, "x"]))[2] == "x"
     for arguments in (["--seeds", text], [f"--seeds={text}"]):
-        joined = "=".join(commands._with_brackets(arguments))
+        joined = "=".join(with_brackets(arguments))
         assert yaml.safe_load(joined.split("=", 1)[1]) == [0, 1]
 
 
 def test_other_options_keep_their_commas() -> None:
     arguments = ["--baselines", "a,b", "--space.operators", "null", "--seeds"]
-    assert list(commands._with_brackets(arguments)) == arguments
+    assert list(with_brackets(arguments)) == arguments

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from search_space import InvalidRequest, baseline, baselines, build, cost, macro
-from search_space.macros import divisible
+from search_space.macro_definition import divisible
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "reference_figures.json").read_text(encoding="utf-8"))
 FIGURES: list[dict[str, Any]] = GOLDEN["figures"]
