@@ -68,17 +68,17 @@ class _Family:
     """Inverted residuals around the same projection. No `nn.Module`: the candidates list the layers."""
 
     def __init__(self, members: Sequence[_Member]) -> None:
-        self.members = members
         self.indices = [member.index for member in members]
         self.widest = max(members, key=lambda member: member.channels)
         expanding = [member for member in members if _expands(member)]
         self.expanding = max(expanding, key=lambda member: member.channels, default=None)
         # members that see the same input and compute (a part of) the same output of the spatial operator
-        self.runs: dict[tuple[int, bool], list[_Member]] = defaultdict(list)
+        together: dict[tuple[int, bool], list[_Member]] = defaultdict(list)
         for member in members:
             spatial = member.block.spatial
             shared = wide_layer(spatial) if not isinstance(spatial, Sliced) or spatial.is_prefix else spatial
-            self.runs[id(shared), _expands(member)].append(member)
+            together[id(shared), _expands(member)].append(member)
+        self.runs = [_run(own) for own in together.values()]
 
     def __call__(self, x: Tensor, weights: Tensor) -> Tensor:
         own = weights[self.indices]
@@ -86,19 +86,23 @@ class _Family:
         share = dict(zip(self.indices, (own / total.clamp_min(1e-12)).unbind(), strict=True))
         expanded = x if self.expanding is None else self.expanding.block.expand(x)
         parts: dict[nn.Module | None, list[Tensor]] = defaultdict(list)
-        for (_, expands), members in self.runs.items():
-            widest = max(members, key=lambda member: member.channels)
-            z = widest.block.spatial(expanded[:, : widest.channels] if expands else x)
-            by_gate: dict[nn.Module | None, list[_Member]] = defaultdict(list)
-            for member in members:
-                by_gate[_gate(member)].append(member)
-            for gate, gated in by_gate.items():
-                channels = max(member.channels for member in gated)
-                factor = _factor([(member.channels, share[member.index]) for member in gated])
+        for widest, gated in self.runs:
+            z = widest.block.spatial(expanded[:, : widest.channels] if _expands(widest) else x)
+            for gate, members in gated.items():
+                channels = max(member.channels for member in members)
+                factor = _factor([(member.channels, share[member.index]) for member in members])
                 parts[gate].append(z[:, :channels] * factor)
         mixed = [_sum(tensors) if gate is None else gate(_sum(tensors)) for gate, tensors in parts.items()]
         y = self.widest.block.project(_sum(mixed, self.widest.channels))
         return total * (x + y if self.widest.block.residual else y)
+
+
+def _run(members: list[_Member]) -> tuple[_Member, dict[nn.Module | None, list[_Member]]]:
+    """One run of a spatial operator: the member that makes it, and all that use it by their squeeze-and-excitation."""
+    by_gate: dict[nn.Module | None, list[_Member]] = defaultdict(list)
+    for member in members:
+        by_gate[_gate(member)].append(member)
+    return max(members, key=lambda member: member.channels), dict(by_gate)
 
 
 def _expands(member: _Member) -> bool:
