@@ -80,4 +80,5 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", module=r"(nni|pytorch_lightning|lightning_fabric|torch)(\..*)?")
     warnings.filterwarnings("ignore", message=r".*(does not have many workers|LeafSpec|not a nn\.Module).*")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # it tells of every attempt to reach the hub; we say how it ended
+    # it would tell of every attempt to reach the hub; how that ended is ours to say
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
