@@ -1,0 +1,67 @@
+"""The command ``sepnas latency``: of one network, or of all candidates of a search space."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from experiments.commands.network_options import named_network, network_parser
+from experiments.config_file import find_config, read_config, self_contained
+from experiments.option_parsing import parse, quiet
+from search_space.errors import InvalidRequest
+
+
+def main(arguments: list[str]) -> None:
+    parser = network_parser(
+        "latency",
+        "Time of a forward pass of a network, or with --table the times of all candidates of a config's search space,"
+        " as a file of costs that a search can be bounded by, with their prediction error on whole networks.",
+    )
+    parser.add_argument("--table", type=str, help="YAML file or bundled name of the config whose space is timed")
+    parser.add_argument("--out", type=str, help="file for the table, as latency.json (required with --table)")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    parser.add_argument(
+        "--backend",
+        choices=["pytorch-cpu", "onnx-cpu", "cuda"],
+        default="pytorch-cpu",
+        help="what runs the network: eager PyTorch or ONNX Runtime on the CPU, or eager PyTorch on the GPU"
+        " (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=1, help="images of a forward pass (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, help="timed calls (default: 100; of a table 50 in each round)")
+    parser.add_argument("--rounds", type=int, help="rounds of a table, each in another order (default: 5)")
+    parser.add_argument("--networks", type=int, help="whole networks to compare a table with (default: 10)")
+    parser.add_argument("--metric", type=str, help="what a table's cost is called (default: latency_ms)")
+    options = parse(parser, arguments)
+    if (options.table is None) == (options.network is None):
+        raise InvalidRequest("network: give one, or --table CONFIG for a whole search space")
+    of_network = {"input": options.input, "classes": options.classes, "channels": options.channels}
+    of_network |= {"width": options.width, "json": options.json or None}
+    of_table = {name: getattr(options, name) for name in ("out", "rounds", "networks", "metric")}
+    of_table["overwrite"] = options.overwrite or None
+    wrong, why = (of_table, "is of --table") if options.table is None else (of_network, "is not of --table")
+    for name, value in wrong.items():
+        if value is not None:
+            raise InvalidRequest(f"--{name}: {value} {why}; leave it out")
+    given = {
+        name: value for name in ("repeats", "rounds", "networks", "metric") if (value := options[name]) is not None
+    }
+    quiet()
+    from evaluators.latency_backends import make_backend
+
+    backend = make_backend(options.backend, options.threads)
+    if options.table is None:
+        from experiments.latency import network_latency, tell_latency
+
+        value = network_latency(named_network(options), options.network, backend, batch=options.batch, **given)
+        print(json.dumps(value, indent=2) if options.json else tell_latency(value))
+        return
+    if options.out is None:
+        raise InvalidRequest("--out: missing; name the file for the table, as latency.json")
+    from experiments.latency import tell_table, write_table
+
+    config = self_contained(read_config(find_config(options.table)))
+    fitted = write_table(config, Path(options.out), backend, batch=options.batch, overwrite=options.overwrite, **given)
+    print(tell_table(fitted))
+    print(f"table: {options.out}; name it in `costs:` of a config and bound it by `budget.max_costs`")

@@ -1,0 +1,53 @@
+"""The command ``sepnas pareto``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.config_file import read_config
+from experiments.option_parsing import new_parser, parse, quiet
+from search_space.errors import InvalidRequest
+
+
+def main(arguments: list[str]) -> None:
+    parser = new_parser(
+        "pareto",
+        "The Pareto set of all architectures that a run has scored (by nsga2, or any strategy that scores one after the"
+        " other): prints it, writes pareto.csv, hypervolume.csv and pareto.png to RUN, and picks from it.",
+    )
+    parser.add_argument("run", type=str, help="folder of a run")
+    parser.add_argument(
+        "--pick",
+        type=str,
+        action="append",
+        help="choose the most accurate of at most so many MACs, as 16.7M; of another objective, as params:1.2M. Several"
+        " hold together",
+    )
+    parser.add_argument("--to", type=str, help="architecture file (JSON) for what is picked")
+    parser.add_argument(
+        "--objectives", type=str, help="costs to minimise, separated by commas (default: the run's; else macs,params)"
+    )
+    options = parse(parser, arguments)
+    if options.to is not None and not options.pick:
+        raise InvalidRequest("--to: nothing is picked; say what may be spent, as --pick 16.7M")
+    quiet()
+    from experiments.pareto import front_table, pick, run_front, write_pareto
+    from experiments.run_folder import check_writable, find_run
+    from search_space.serialization import save_architecture
+
+    if options.to is not None:
+        check_writable("to", Path(options.to).parent)
+        if Path(options.to).is_dir():
+            raise InvalidRequest(f"--to: {options.to} is a folder; give a file")
+    run = find_run(Path(options.run))
+    config = read_config(run.config)
+    objectives = None if options.objectives is None else [name.strip() for name in options.objectives.split(",")]
+    front = run_front(run, config, objectives)
+    picked = pick(front, options.pick) if options.pick else None
+    write_pareto(front, config.budget, run.path)
+    print(front_table(front, picked))
+    if picked is not None:
+        print(picked.architecture)
+        if options.to is not None:
+            Path(options.to).parent.mkdir(parents=True, exist_ok=True)
+            save_architecture(picked.architecture, Path(options.to))

@@ -1,0 +1,78 @@
+"""The command ``sepnas retrain``: of a run, by its config, or of an architecture file."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from experiments.commands.accelerator_option import add_accelerator
+from experiments.config import DataConfig, RetrainConfig, SearchConfig
+from experiments.config_file import flat, read_config, self_contained
+from experiments.option_parsing import as_given, new_parser, parse, quiet, spelled_out
+from search_space.errors import InvalidRequest
+
+
+def main(arguments: list[str]) -> None:
+    def parser(values: dict[str, Any]) -> ArgumentParser:
+        made = new_parser(
+            "retrain",
+            "Train the winner of a run, or the architecture of a file, from scratch and test it. For a run the defaults"
+            " are those of its config, and results go to RUN/retrain. `--recipe.preset NAME` sets a whole recipe of"
+            " `sepnas list recipes`; options behind it override it.",
+        )
+        made.add_argument("target", type=str, help="folder of a run, or architecture file (JSON)")
+        made.add_argument("--out", type=str, help="folder for the results (required for an architecture file)")
+        made.add_argument("--overwrite", action="store_true", help="delete results made another way")
+        made.add_class_arguments(DataConfig, "data")
+        made.add_class_arguments(RetrainConfig)
+        made.add_argument("--seed", type=int, default=0, help="of the data's splits")
+        add_accelerator(made)
+        made.set_defaults(values)
+        return made
+
+    arguments = list(spelled_out(arguments, ("recipe",)))
+    target = Path(as_given(parser({}), arguments).target)
+    if not target.exists():
+        raise InvalidRequest(f"target: {target} does not exist; give the folder of a run or an architecture file")
+    from experiments.run_folder import find_run
+
+    values: dict[str, Any] = {}
+    run = None
+    if target.is_dir():
+        run = find_run(target)
+        base = read_config(run.config)
+        values = {
+            **flat(base.data, "data."),
+            **flat(base.retrain),
+            "seed": base.seed,
+            "accelerator": base.accelerator,
+        }
+    else:
+        base = SearchConfig()
+    options = parse(parser(values), arguments)
+    config = self_contained(
+        replace(
+            base,
+            data=options.data,
+            retrain=RetrainConfig(**{own.name: getattr(options, own.name) for own in fields(RetrainConfig)}),
+            seed=options.seed,
+            accelerator=options.accelerator,
+        )
+    )
+    quiet()
+    from evaluators.processes import is_first
+    from experiments.compare import retrain_file, retrain_winner
+    from experiments.retrain import told
+
+    if run is not None:
+        folder = Path(options.out) if options.out is not None else None
+        result = retrain_winner(run, config, folder=folder, overwrite=options.overwrite)
+    else:
+        if options.out is None:
+            raise InvalidRequest("--out: missing; name the folder for the results")
+        result = retrain_file(target, config, Path(options.out), overwrite=options.overwrite)
+    if is_first():
+        print(f"{result.name}: test accuracy {told(result.summary)}")
