@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from evaluators.checks import check_whole
 from evaluators.color import draw_jitter, jitter
-from evaluators.mixup import mixup
+from evaluators.mixup import Pairs, draw_pairs
 from evaluators.windows import centre, check_within, cut, draw_boxes, mirror, pad, resize_boxes
 from search_space.errors import InvalidRequest
+
+
+class Part(NamedTuple):
+    """Images at hand of a batch that is drawn for as a whole.
+
+    Args:
+        rows: int64, (k,), on the CPU: which images of the batch.
+        batch: images in the batch.
+    """
+
+    rows: torch.Tensor
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -72,8 +84,9 @@ class Augmentation:
         *,
         size: int | None = None,
         fill: torch.Tensor | float = 0.0,
+        part: Part | None = None,
     ) -> torch.Tensor:
-        """Return changed copies of `images`, which stay as they are; all but `mixup`, which `mix` does.
+        """Return changed copies of `images`, which stay as they are; all but `mixup`, which takes whole batches.
 
         Args:
             images: (batch, channels, height, width), values 0..255, any type, any device, not normalised.
@@ -81,6 +94,8 @@ class Augmentation:
             size: side in pixels of the results; that of `images` if None. Without a random crop the centre is taken.
             fill: what `cutout` blanks with, one value or one per channel, on the scale of `images`; its authors take
                 the mean of the data.
+            part: which images of a batch these are: they are changed as they would be among the whole batch. The whole
+                batch if None.
 
         Returns:
             The type of `images`; float32 if `resized_crop_area` or `color_jitter` has computed pixels.
@@ -89,49 +104,47 @@ class Augmentation:
             InvalidRequest: `size` is larger than the images (with their border).
         """
         wanted = (images.shape[2], images.shape[3]) if size is None else (size, size)
+        drawn = Part(torch.arange(len(images)), len(images)) if part is None else part
         if self.resized_crop_area is not None:
             area, aspect = tuple(self.resized_crop_area), tuple(self.aspect)
             image_size = (images.shape[2], images.shape[3])
-            boxes = draw_boxes(len(images), image_size, (area[0], area[1]), (aspect[0], aspect[1]), generator)
-            images = resize_boxes(images, boxes, wanted)
+            boxes = draw_boxes(drawn.batch, image_size, (area[0], area[1]), (aspect[0], aspect[1]), generator)
+            images = resize_boxes(images, boxes[drawn.rows], wanted)
         elif self.crop_padding:
-            images = self._crop(images, wanted, generator)
+            images = self._crop(images, wanted, generator, drawn)
         else:
             images = centre(images, wanted)
         if self.flip:
-            images = mirror(images, torch.randint(2, (len(images),), generator=generator, dtype=torch.bool))
+            mirrored = torch.randint(2, (drawn.batch,), generator=generator, dtype=torch.bool)
+            images = mirror(images, mirrored[drawn.rows])
         strength = _jitter_strength(self.color_jitter)
         if any(strength):
-            images = jitter(images, *draw_jitter(len(images), strength, generator))
+            factors, order = draw_jitter(drawn.batch, strength, generator)
+            images = jitter(images, factors[drawn.rows], order[drawn.rows])
         if self.cutout:
-            images = self._cut_out(images, fill, generator)
+            images = self._cut_out(images, fill, generator, drawn)
         return images
 
-    def mix(
-        self, images: torch.Tensor, labels: torch.Tensor, classes: int, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Apply `mixup` to a batch of normalised images, as `evaluators.mixup.mixup`; without it return both as given.
+    def pairs(self, batch: int, generator: torch.Generator) -> Pairs | None:
+        """Draw which of ``batch`` images `evaluators.mixup.mixup` is to blend; None without it."""
+        return draw_pairs(batch, self.mixup, generator) if self.mixup else None
 
-        Returns:
-            (images, labels): labels int64 (batch,), or with mixup float32 probabilities (batch, classes).
-        """
-        if not self.mixup:
-            return images, labels
-        return mixup(images, labels, classes, self.mixup, generator)
-
-    def _crop(self, images: torch.Tensor, wanted: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
-        batch = len(images)
+    def _crop(
+        self, images: torch.Tensor, wanted: tuple[int, int], generator: torch.Generator, drawn: Part
+    ) -> torch.Tensor:
         padded = pad(images, self.crop_padding)
         check_within(wanted, (padded.shape[2], padded.shape[3]))
-        tops = torch.randint(padded.shape[2] - wanted[0] + 1, (batch,), generator=generator)
-        lefts = torch.randint(padded.shape[3] - wanted[1] + 1, (batch,), generator=generator)
+        tops = torch.randint(padded.shape[2] - wanted[0] + 1, (drawn.batch,), generator=generator)[drawn.rows]
+        lefts = torch.randint(padded.shape[3] - wanted[1] + 1, (drawn.batch,), generator=generator)[drawn.rows]
         return cut(padded, tops.to(images.device), lefts.to(images.device), wanted)
 
-    def _cut_out(self, images: torch.Tensor, fill: torch.Tensor | float, generator: torch.Generator) -> torch.Tensor:
-        batch, _, height, width = images.shape
+    def _cut_out(
+        self, images: torch.Tensor, fill: torch.Tensor | float, generator: torch.Generator, drawn: Part
+    ) -> torch.Tensor:
+        height, width = images.shape[2:]
         hidden = []
         for length in (height, width):
-            start = torch.randint(length, (batch, 1), generator=generator) - self.cutout // 2
+            start = torch.randint(length, (drawn.batch, 1), generator=generator)[drawn.rows] - self.cutout // 2
             position = torch.arange(length)
             hidden.append((position >= start) & (position < start + self.cutout))
         mask = (hidden[0][:, None, :, None] & hidden[1][:, None, None, :]).to(images.device)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
+from evaluators.progress import progress_bar
 from evaluators.source_arrays import ArrayImages
 from evaluators.sources import Listing, Picture
 from search_space.errors import InvalidRequest
@@ -22,9 +22,6 @@ DECODER_VERSION = 1
 
 # Images per task: enough to make the cost of a task vanish, few enough for the progress bar to move.
 _CHUNK = 64
-
-# Seconds before the progress bar shows; small data sets are done by then.
-_BAR_DELAY = 2.0
 
 # Seconds per image above which threads pay. Reading a tiny image is mostly Python, which holds the interpreter lock:
 # measured on 32x32 JPEG files, two threads were a third slower than one.
@@ -119,8 +116,7 @@ def decode(listings: Sequence[Listing], image_size: int, channels: int) -> tuple
     ]
     failures: list[Failure] = []
     total = sum(map(len, listings))
-    # The bar is redrawn twice a second at most, to keep logs of runs without a terminal short.
-    with tqdm(total=total, desc="reading images", unit="image", delay=_BAR_DELAY, mininterval=0.5, leave=False) as bar:
+    with progress_bar(total, "reading images", "image") as bar:
         for done, failed in _run(chunks):
             failures += failed
             bar.update(done)

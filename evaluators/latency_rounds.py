@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from evaluators.latency import WARMUP, prepared
 from evaluators.latency_backends import Backend, Timer
 from evaluators.latency_parts import Part
+from evaluators.progress import progress_bar
 
 #: Milliseconds of a part in each round: the median of the round's calls.
 Rounds = dict[str, list[float]]
@@ -39,7 +39,7 @@ def time_in_rounds(
     missing = sum(rounds - len(values) for values in done.values())
     with (
         backend.active(),
-        tqdm(total=missing, desc="latency", unit="timing", leave=False, delay=1.0) as bar,
+        progress_bar(missing, "latency", "timing") as bar,
     ):
         for number in range(rounds):
             order = [part for part in parts if len(done[part.key]) <= number]

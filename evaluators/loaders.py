@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from evaluators.augment import Augmentation, normalise
+from evaluators.augment import Augmentation, Part, normalise
 from evaluators.batches import BatchDraw, OrderedBatches, ShuffledBatches, mixed_seed
 from evaluators.images import ImageData, Images, ImageSet, Where
+from evaluators.mixup import Pairs, mixup
+from evaluators.sharing import SharedBatch, own_images, own_rows
 from evaluators.windows import centre
 from search_space.errors import InvalidRequest
 
@@ -18,7 +20,10 @@ from search_space.errors import InvalidRequest
 _DEVICE_SHARE = 0.5
 
 
-class ImageBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+Batch = tuple[torch.Tensor, torch.Tensor] | SharedBatch
+
+
+class ImageBatches(Dataset[Batch]):
     """Images that are asked for whole batches.
 
     Args:
@@ -32,6 +37,8 @@ class ImageBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         where: "device" keeps the uint8 images on `device`; "memory" leaves them where they are and moves each batch;
             "auto" keeps them on the device if they take at most half of its free memory. Streamed images are decoded
             on the CPU in any case.
+        rank: which of ``world_size`` processes this is; each makes its part of the batches drawn by `ShuffledBatches`.
+        world_size: processes that train together.
 
     Raises:
         InvalidRequest: the device does not exist here or is too small.
@@ -48,6 +55,8 @@ class ImageBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         image_size: int | None = None,
         classes: int = 0,
         where: Where = "auto",
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         own = images.images.device if isinstance(images, ImageSet) else torch.device("cpu")
         try:
@@ -66,33 +75,58 @@ class ImageBatches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.augmentation = augmentation
         self.image_size = images.shape[1] if image_size is None else image_size
         self.classes = classes
+        self.rank = rank
+        self.world_size = world_size
 
     def __len__(self) -> int:
         """Return the number of images, not of batches."""
         return len(self.images)
 
-    def __getitem__(self, batch: BatchDraw | torch.Tensor | Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, batch: BatchDraw | torch.Tensor | Sequence[int]) -> Batch:
         """Return (images, labels): float32 (batch, channels, height, width), normalised, and int64 (batch,).
 
-        With mixup labels are float32 probabilities (batch, classes).
+        With mixup labels are float32 probabilities (batch, classes). Of several processes each gets a `SharedBatch`:
+        its rows of what one process alone would get.
 
         Args:
             batch: a draw, or plain positions; these carry no seed, so their images are never augmented.
         """
-        indices = batch.indices if isinstance(batch, BatchDraw) else torch.as_tensor(batch, dtype=torch.int64)
-        images = self.images.gather(indices).to(self.device)
-        labels = self.images.labels[indices.to(self.images.labels.device)].to(self.device)
-        if self.augmentation is None or not isinstance(batch, BatchDraw):
-            size = self.image_size
-            if images.shape[2:] != (size, size):
-                images = centre(images, (size, size))
-            return normalise(images, self.mean, self.std), labels
-        generator = torch.Generator().manual_seed(batch.seed)
-        images = self.augmentation(images, generator, size=self.image_size, fill=self.mean * 255)
-        images = normalise(images, self.mean, self.std)
+        if not isinstance(batch, BatchDraw):
+            images, labels = self._gather(torch.as_tensor(batch, dtype=torch.int64))
+            return self._plain(images), labels
+        own, weight = own_rows(len(batch.indices), self.rank, self.world_size)
+        images, labels = self._drawn(batch, own)
+        return (images, labels) if self.world_size == 1 else SharedBatch(images, labels, weight)
+
+    def _drawn(self, batch: BatchDraw, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rows ``own`` of a drawn batch; no image is decoded that they do not need."""
+        count = len(batch.indices)
+        if self.augmentation is None:
+            images, labels = self._gather(batch.indices[own])
+            return self._plain(images), labels
         # of its own, so that the other changes are the same with and without mixup
-        generator = torch.Generator().manual_seed(mixed_seed(batch.seed, 1))
-        return self.augmentation.mix(images, labels, self.classes, generator)
+        pairs = self.augmentation.pairs(count, torch.Generator().manual_seed(mixed_seed(batch.seed, 1)))
+        rows, places = own, own
+        if pairs is not None and len(own) < count:
+            rows, places = torch.cat([own, pairs.partners[own]]).unique(return_inverse=True)
+            pairs = Pairs(pairs.shares[own], places[len(own) :])
+        images, labels = self._gather(batch.indices[rows])
+        generator = torch.Generator().manual_seed(batch.seed)
+        images = self.augmentation(
+            images, generator, size=self.image_size, fill=self.mean * 255, part=Part(rows, count)
+        )
+        images = normalise(images, self.mean, self.std)
+        if pairs is None:
+            return images, labels
+        return mixup(images, labels, self.classes, pairs, None if len(own) == count else places[: len(own)])
+
+    def _gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = self.images.labels[indices.to(self.images.labels.device)]
+        return self.images.gather(indices).to(self.device), labels.to(self.device)
+
+    def _plain(self, images: torch.Tensor) -> torch.Tensor:
+        size = (self.image_size, self.image_size)
+        return normalise(images if images.shape[2:] == size else centre(images, size), self.mean, self.std)
 
 
 def make_loader(
@@ -105,6 +139,8 @@ def make_loader(
     seed: int = 0,
     device: torch.device | str | None = None,
     loader_class: type[DataLoader[Any]] = DataLoader,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> DataLoader[Any]:
     """Return a loader of [images, labels] batches as `ImageBatches` makes them; its `len` is the number of batches.
 
@@ -121,6 +157,9 @@ def make_loader(
         seed: of the shuffling and the augmentation; without `shuffle` nothing is random.
         device: make the batches there, and keep the images there as `data.where` says.
         loader_class: a DataLoader class; NNI's one-shot strategies need ``nni.nas.evaluator.pytorch.DataLoader``.
+        rank: which of ``world_size`` processes this is. Each gets its part of every batch with `shuffle`
+            (`evaluators.sharing.SharedBatch`), and its part of the images without.
+        world_size: processes that share out the images.
 
     Raises:
         InvalidRequest: no images, a batch size or seed out of range, an augmentation without `shuffle`, images with
@@ -144,6 +183,7 @@ def make_loader(
     if shuffle:
         sampler = ShuffledBatches(len(image_set), batch_size, seed)
     else:
+        image_set = own_images(image_set, rank, world_size)
         sampler = OrderedBatches(len(image_set), batch_size)
     streamed = not isinstance(image_set, ImageSet)
     batches = ImageBatches(
@@ -156,6 +196,8 @@ def make_loader(
         image_size=data.image_size,
         classes=len(data.classes),
         where=data.where,
+        rank=rank,
+        world_size=world_size,
     )
     workers = data.workers if streamed else 0
     return loader_class(

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from evaluators.optimizers import last_linear, make_optimizer
 from evaluators.recipes import Recipe
 from evaluators.schedule import learning_rate_scale
+from evaluators.sharing import SharedBatch
 from search_space.orthonormal import orthonormal_bases, orthonormal_loss
 
 
@@ -24,9 +25,9 @@ class ClassificationModule(LightningModule):
     or their probabilities, float32 ``(batch, classes)``, as mixup makes them. Logs ``train_loss`` and
     ``train_accuracy`` an epoch, and ``<split>_loss``, ``<split>_accuracy`` when it validates or tests.
 
-    With ``world_size`` processes each is given the whole batch and trains on its share of it, the ``rank``-th: what
-    they learn together is what one process would learn from the whole. Batch norms see the share only, unless Lightning
-    synchronises them. ``fused`` takes the optimizer's one-kernel form, which is faster, but needs a gradient for every
+    Of several processes each is given its part of a batch (`evaluators.sharing.SharedBatch`): what they learn together
+    is what one process would learn from the whole. Batch norms see the part only, unless Lightning synchronises them.
+    ``fused`` takes the optimizer's one-kernel form, which is faster, but needs a gradient for every
     weight in every step: not for supernets whose paths are sampled.
     """
 
@@ -35,14 +36,10 @@ class ClassificationModule(LightningModule):
         recipe: Recipe,
         network: nn.Module | None = None,
         *,
-        rank: int = 0,
-        world_size: int = 1,
         fused: bool = False,
     ) -> None:
         super().__init__()
         self.recipe = recipe
-        self.rank = rank
-        self.world_size = world_size
         # Lightning refuses to clip what one kernel unscales and steps with
         self.fused = fused and not (recipe.precision == "fp16" and recipe.gradient_clip is not None)
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
@@ -76,7 +73,7 @@ class ClassificationModule(LightningModule):
         return self.model(images)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        images, labels, weight = share(batch, self.rank, self.world_size)
+        images, labels = batch[0], batch[1]
         if self._used_bases is None:
             self._used_bases = {}
             if self.recipe.orthonormal_weight:
@@ -84,8 +81,8 @@ class ClassificationModule(LightningModule):
         logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         self._log("train", loss, logits, labels)
-        if weight != 1:
-            loss = weight * loss
+        if isinstance(batch, SharedBatch):
+            loss = batch.weight * loss
         if self._used_bases:
             bases = list(self._used_bases.values())
             self._used_bases.clear()
@@ -112,29 +109,16 @@ class ClassificationModule(LightningModule):
         self._log(split, F.cross_entropy(logits, labels), logits, labels)
 
     def _log(self, split: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        several = self.trainer.world_size > 1
         for name, value in ((f"{split}_loss", loss), (f"{split}_accuracy", _accuracy(logits, labels))):
             # weighted by batch size, so the mean over batches is the mean over images
-            self.log(name, value, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=self.world_size > 1)
+            self.log(name, value, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=several)
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self, self.recipe, fused=self.fused)
         scale = learning_rate_scale(self.recipe, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def share(batch: Any, rank: int, world_size: int) -> tuple[Tensor, Tensor, float]:
-    """The images and labels of ``batch`` that process ``rank`` trains on, and the weight of their mean loss.
-
-    The mean over processes of the weighted gradients is the gradient of the whole batch, however unequal the shares. A
-    batch too small to give each process two images (batch norms need them) goes to all of them whole.
-    """
-    images, labels = batch
-    count = len(labels)
-    if world_size == 1 or count < 2 * world_size:
-        return images, labels, 1.0
-    own = slice(rank * count // world_size, (rank + 1) * count // world_size)
-    return images[own], labels[own], (own.stop - own.start) * world_size / count
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -14,18 +14,11 @@ import torch
 import torch.multiprocessing
 
 from evaluators.failures import TrainingDiverged
+from evaluators.progress import hide_bars
 from search_space.errors import InvalidRequest
 
 T = TypeVar("T")
 Report = Callable[[dict[str, float]], None]
-
-#: several bars in one terminal would write over each other
-_side_by_side = False
-
-
-def shows_progress() -> bool:
-    """Whether this process may draw a progress bar."""
-    return not _side_by_side
 
 
 def run_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], processes: int) -> list[T]:
@@ -50,8 +43,7 @@ def run_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], proce
 
 
 def _begin(threads: int) -> None:
-    global _side_by_side
-    _side_by_side = True
+    hide_bars()
     _quiet()
     torch.set_num_threads(threads)
 

@@ -235,21 +235,25 @@ def _train(
         devices=devices,
         num_nodes=num_nodes,
     )
-    wrap = partial(ClassificationModule, recipe, rank=trainer.global_rank, world_size=trainer.world_size, fused=True)
+    wrap = partial(ClassificationModule, recipe, fused=True)
     module = wrap(network)
-    device = str(trainer.strategy.root_device)
+    place: dict[str, Any] = {
+        "device": str(trainer.strategy.root_device),
+        "rank": trainer.global_rank,
+        "world_size": trainer.world_size,
+    }
     images = data.train if train_on == "train" else joined(data.train, data.validation)
     fit(
         trainer,
         module,
-        training_loader(images, data, recipe, seed=seed, device=device),
-        measuring_loader(data.validation, data, recipe, device=device) if best is not None else None,
+        training_loader(images, data, recipe, seed=seed, **place),
+        measuring_loader(data.validation, data, recipe, **place) if best is not None else None,
         checkpoint=resume_point(folder) if folder is not None else None,
     )
     module.release()
     if average is not None:
         average.copy_to(network)
-    held_out = measuring_loader(data.test if measure_on == "test" else data.validation, data, recipe, device=device)
+    held_out = measuring_loader(data.test if measure_on == "test" else data.validation, data, recipe, **place)
     figures = trainer.test(module, held_out, verbose=False)[0]
     of_best = None
     if best is not None:
@@ -313,8 +317,10 @@ def training_loader(
     seed: int,
     device: str,
     loader_class: type[DataLoader] = DataLoader,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> DataLoader:
-    """Shuffled, augmented batches of ``images`` as the recipe wants them."""
+    """Shuffled, augmented batches of ``images`` as the recipe wants them; of several processes, each has its part."""
     augmentation = Augmentation(
         crop_padding=recipe.crop_padding,
         flip=recipe.flip,
@@ -333,12 +339,17 @@ def training_loader(
         seed=seed,
         device=device,
         loader_class=loader_class,
+        rank=rank,
+        world_size=world_size,
     )
 
 
-def measuring_loader(images: Images, data: ImageData, recipe: Recipe, *, device: str) -> DataLoader:
-    """Batches of ``images`` in order, unchanged."""
-    return make_loader(images, data, max(256, recipe.batch_size), shuffle=False, device=device)
+def measuring_loader(
+    images: Images, data: ImageData, recipe: Recipe, *, device: str, rank: int = 0, world_size: int = 1
+) -> DataLoader:
+    """Batches of ``images`` in order, unchanged; of several processes, of the own part of the images."""
+    size = max(256, recipe.batch_size)
+    return make_loader(images, data, size, shuffle=False, device=device, rank=rank, world_size=world_size)
 
 
 def check_fit(architecture: Architecture, data: ImageData) -> None:

@@ -12,11 +12,10 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
 from evaluators.divergence import DivergenceGuard
 from evaluators.failures import TrainingDiverged
-from evaluators.processes import shows_progress
+from evaluators.progress import progress_bar
 from search_space.atomic import replacing
 from search_space.errors import InvalidRequest
 
@@ -49,15 +48,12 @@ class EpochProgress(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         steps = int(trainer.num_training_batches)
-        self._bar = tqdm(
-            total=steps * int(trainer.max_epochs or 0),
+        self._bar = progress_bar(
+            steps * int(trainer.max_epochs or 0),
+            self.title,
+            "step",
             initial=steps * trainer.current_epoch,
-            desc=self.title,
-            unit="step",
-            leave=False,
-            # nothing is drawn for what is over in a moment
-            delay=1.0,
-            disable=not (trainer.is_global_zero and shows_progress()),
+            shown=trainer.is_global_zero,
         )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from evaluators.failures import TrainingDiverged
 from evaluators.inherited import InheritedAccuracy
+from evaluators.progress import progress_bar
 from evaluators.ranking import LEAST, Ranking, rank_agreement
 from evaluators.recipes import Recipe
 from evaluators.retraining import retrain
@@ -75,7 +75,7 @@ def rank(
     record = ScoreTable(folder / SCORES_FILE)
     architectures = [task.space.architecture(sample) for sample in samples]
     trainings = [(architecture, seed) for seed in seeds for architecture in architectures]
-    with tqdm(total=n + len(trainings), desc="rank", unit="result", leave=False) as bar:
+    with progress_bar(n + len(trainings), "rank", "result") as bar:
         _score_inherited(run, config, task, samples, record, device, bar)
         for architecture, seed in trainings:
             _train(architecture, seed, task, recipe, config.accelerator, folder, record, bar)

@@ -13,9 +13,9 @@ from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from nni.nas.strategy.base import Strategy
-from tqdm.auto import tqdm
 
 from evaluators.inherited import InheritedAccuracy
+from evaluators.progress import progress_bar
 from evaluators.retraining import retrain
 from evaluators.supernet import supernet_evaluator
 from evaluators.trainer import CHECKPOINT_FILE, TrainingDiverged, pick_accelerator
@@ -185,7 +185,7 @@ def _score_one_by_one(
     record = ScoreRecord(run.architectures, "validation_accuracy")
     # The strategy is deterministic: fed the recorded scores, it asks for the same architectures as before the kill.
     replay = list(record.scored)
-    bar = tqdm(total=options.trials, desc=config.strategy.name, unit="architecture", leave=False)
+    bar = progress_bar(options.trials, config.strategy.name, "architecture")
     trial = 0
 
     def score(network: Network) -> None:

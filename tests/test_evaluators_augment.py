@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from evaluators.augment import Augmentation, normalise
 from evaluators.color import draw_jitter, jitter
-from evaluators.mixup import mixup
+from evaluators.mixup import draw_pairs, mixup
 from evaluators.windows import draw_boxes, resize_boxes
 from search_space.errors import InvalidRequest
 
@@ -296,17 +296,17 @@ def test_cutout_blanks_one_square(side: int) -> None:
 def test_mixup_blends_images_and_labels_alike() -> None:
     images = torch.eye(16).view(16, 1, 4, 4)
     labels = torch.arange(16) % 5
-    mixed, probabilities = mixup(images, labels, 5, 0.7, seeded(1))
+    mixed, probabilities = mixup(images, labels, 5, draw_pairs(16, 0.7, seeded(1)))
     # Image k is the unit vector k, so a mixed image shows the share of each.
     shares = mixed.flatten(1)
     torch.testing.assert_close(shares.sum(1), torch.ones(16))
     assert int((shares > 0).sum(1).max()) == 2
     torch.testing.assert_close(probabilities, shares @ torch.eye(5)[labels])
     assert len(set(shares.amax(1).tolist())) > 10
-    again = mixup(images, labels, 5, 0.7, seeded(1))
+    again = mixup(images, labels, 5, draw_pairs(16, 0.7, seeded(1)))
     assert torch.equal(again[0], mixed)
     assert torch.equal(again[1], probabilities)
-    assert not torch.equal(mixup(images, labels, 5, 0.7, seeded(2))[0], mixed)
+    assert not torch.equal(mixup(images, labels, 5, draw_pairs(16, 0.7, seeded(2)))[0], mixed)
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
@@ -315,18 +315,18 @@ def test_mixup_shares_follow_the_beta_distribution(alpha: float) -> None:
     images = torch.zeros(n, 1, 1, 1)
     # two classes, of which the second has one image: its row shows the share alone
     labels = torch.arange(n)
-    own = mixup(images, labels % 2, 2, alpha, seeded())[1]
+    own = mixup(images, labels % 2, 2, draw_pairs(n, alpha, seeded()))[1]
     mixed = own[:, 0][(own[:, 0] > 0) & (own[:, 0] < 1)]
     # mean 1/2 and variance 1 / (4 (2 alpha + 1)) of Beta(alpha, alpha)
     assert abs(float(mixed.mean()) - 0.5) < 0.02
     assert float(mixed.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
 
 
-def test_without_mixup_labels_stay() -> None:
-    images, labels = random_images(4).float(), torch.arange(4)
-    found = Augmentation().mix(images, labels, 5, seeded())
-    assert found[0] is images
-    assert found[1] is labels
+def test_without_mixup_no_pairs_are_drawn() -> None:
+    generator = seeded()
+    before = generator.get_state()
+    assert Augmentation().pairs(4, generator) is None
+    assert torch.equal(generator.get_state(), before)
 
 
 # --- requests ---

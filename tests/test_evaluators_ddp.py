@@ -12,9 +12,10 @@ from strategy_spaces import small_images
 from torch import nn
 
 from evaluators import Recipe, retrain
-from evaluators.module import ClassificationModule, share
+from evaluators.module import ClassificationModule
 from evaluators.processes import run_each, run_together
 from evaluators.retraining import retrain_seeds, training_loader
+from evaluators.sharing import own_rows
 from evaluators.trainer import CHECKPOINT_FILE, TrainingDiverged, fit, make_trainer
 from search_space import Architecture, InvalidRequest, baseline
 
@@ -57,8 +58,12 @@ def learn(processes: int, report: Any = None) -> dict[str, Any]:
         devices=processes,
         on_epoch=figures.append,
     )
-    module = ClassificationModule(RECIPE, network, rank=trainer.global_rank, world_size=trainer.world_size)
-    fit(trainer, module, training_loader(data.train, data, RECIPE, seed=0, device="cpu"))
+    place = {"rank": trainer.global_rank, "world_size": trainer.world_size}
+    fit(
+        trainer,
+        ClassificationModule(RECIPE, network),
+        training_loader(data.train, data, RECIPE, seed=0, device="cpu", **place),
+    )
     return {
         "weights": [parameter.tolist() for parameter in network.parameters()],
         "losses": [figure["train_loss"] for figure in figures],
@@ -71,18 +76,18 @@ def test_weighted_gradients_of_the_shares_are_the_gradient_of_the_whole(count: i
     images, labels = torch.randn(count, 1, 8, 8), torch.arange(count) % 4
     network = plain_network()
 
-    def gradient(batch: Any, weight: float) -> torch.Tensor:
+    def gradient(rows: torch.Tensor, weight: float) -> torch.Tensor:
         network.zero_grad()
-        (weight * nn.functional.cross_entropy(network(batch[0]), batch[1])).backward()
+        (weight * nn.functional.cross_entropy(network(images[rows]), labels[rows])).backward()
         return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
-    whole = gradient((images, labels), 1.0)
-    parts = [share((images, labels), rank, processes) for rank in range(processes)]
-    together = torch.stack([gradient(part[:2], part[2]) for part in parts]).mean(0)
+    whole = gradient(torch.arange(count), 1.0)
+    parts = [own_rows(count, rank, processes) for rank in range(processes)]
+    together = torch.stack([gradient(*part) for part in parts]).mean(0)
     assert torch.allclose(whole, together, atol=1e-6)
-    assert min(len(part[1]) for part in parts) >= 2, "batch norms need two images"
+    assert min(len(rows) for rows, _ in parts) >= 2, "batch norms need two images"
     if count >= 2 * processes:
-        assert torch.equal(torch.cat([part[0] for part in parts]), images), "each image once, in order"
+        assert torch.cat([rows for rows, _ in parts]).tolist() == list(range(count)), "each image once, in order"
 
 
 def test_two_processes_learn_what_one_does() -> None:

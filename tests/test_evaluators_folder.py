@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from evaluators import decode as decode_module
+from evaluators import progress as progress_module
 from evaluators.data import describe, load_data
 from evaluators.decode import square
 from evaluators.images import ImageData, Images
@@ -475,7 +476,7 @@ def test_progress_bar_goes_to_stderr_when_it_takes_long(
     fill(tmp_path)
     load_data(str(tmp_path), image_size=4, cache=False)
     assert capsys.readouterr() == ("", "")
-    monkeypatch.setattr(decode_module, "_BAR_DELAY", 0.0)
+    monkeypatch.setattr(progress_module, "DELAY", 0.0)
     load_data(str(tmp_path), image_size=4, cache=False)
     shown = capsys.readouterr()
     assert shown.out == ""

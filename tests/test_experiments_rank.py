@@ -22,6 +22,7 @@ import experiments.search as search_module
 import experiments.task as task_module
 from evaluators.failures import TrainingDiverged
 from evaluators.images import ImageData, ImageSet
+from evaluators.progress import progress_bar
 from evaluators.ranking import Ranking, rank_agreement
 from evaluators.recipes import Recipe
 from experiments.cli import main
@@ -168,7 +169,7 @@ def test_the_inherited_accuracy_is_the_one_the_search_gave(finished: RunFolder, 
     chosen = [space.sample(parse(text)) for text in scored]
     task = task_module.load_task(config)
     record = rank_module.ScoreTable(tmp_path / "scores.csv")
-    with rank_module.tqdm(disable=True) as bar:
+    with progress_bar(len(chosen), "rank", "result", shown=False) as bar:
         rank_module._score_inherited(finished, config, task, chosen, record, "cpu", bar)
     again = rank_module.ScoreTable(tmp_path / "scores.csv")  # as it is on disk
     for text, score in scored.items():
