@@ -36,7 +36,7 @@ def demo(out: Path, space: str = "quick", *, resume: bool, overwrite: bool) -> N
         runs.append(search(config, out / config.strategy.name, resume=resume, overwrite=overwrite))
     print("\n== retrain and compare")
     compare(runs, configs, list(DEFAULT_BASELINES), out / "report")
-    export(runs[0], out / "export", overwrite=True)
+    export(runs[0].path, out / "export", overwrite=True)
     print(f"\n{(out / 'report' / 'comparison.md').read_text(encoding='utf-8')}")
     print(f"report: {out / 'report'}; the {base.strategy.name} winner: {out / 'export'}")
     print(f"took {time.perf_counter() - start:.0f} s")

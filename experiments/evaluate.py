@@ -182,7 +182,7 @@ def _notes(trained: TrainedNetwork, data: DataConfig, split: Split, split_seed: 
     shares = ("validation", "test", "max_train_images", "on_corrupt")
     if trained.trained_on is None:
         return [
-            "an exported network does not say how its images were split; where the data bring no test split of their"
+            "this exported network does not say how its images were split; where the data bring no test split of their"
             " own, give the --split_seed, --data.validation and --data.test of its training, or its own training images"
             " may be among these"
         ]

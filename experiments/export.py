@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from experiments.files import write_text
-from experiments.retrain import DATA_FILE, RESULT_FILE
-from experiments.run_folder import RunFolder, check_writable
+from experiments.files import read_json, write_json, write_text
+from experiments.retrain import ABOUT_FILE, DATA_FILE, RESULT_FILE
+from experiments.run_folder import check_writable
+from experiments.trained import TRAINING_FILE, find_training
 from search_space.atomic import replacing
 from search_space.errors import InvalidRequest
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
@@ -70,25 +71,14 @@ if __name__ == "__main__":
 '''
 
 
-def export(run: RunFolder, to: Path, *, seed: int | None = None, overwrite: bool = False) -> Path:
-    """Write architecture, weights, preprocessing and a loader of the retrained winner to ``to``.
+def export(target: Path, to: Path, *, seed: int | None = None, overwrite: bool = False) -> Path:
+    """Write architecture, weights, preprocessing, training and a loader of a retrained network to ``to``.
 
-    ``seed`` picks the training; None the first of them (not the best: picking by test accuracy would bias it).
-    InvalidRequest if the winner is not retrained, or ``to`` is not empty (unless ``overwrite``, which replaces only
-    the exported files).
+    ``target`` is a run, whose winner is taken, or a folder of `sepnas retrain --out`. ``seed`` picks the training; None
+    the first of them (not the best: picking by test accuracy would bias it). InvalidRequest if it is not retrained, or
+    ``to`` is not empty (unless ``overwrite``, which replaces only the exported files).
     """
-    home = run.retrain / "winner"
-    done = sorted(
-        (path.parent for path in home.glob(f"seed*/{RESULT_FILE}")),
-        key=lambda path: int(path.name.removeprefix("seed")),
-    )
-    if not done:
-        raise InvalidRequest(f"run: the winner of {run.path} is not trained yet; run `sepnas retrain {run.path}` first")
-    source = done[0] if seed is None else home / f"seed{seed}"
-    if source not in done:
-        raise InvalidRequest(
-            f"seed: {seed} was not trained; trained are {', '.join(path.name.removeprefix('seed') for path in done)}"
-        )
+    home, source = find_training(target, seed)
     check_writable("to", to)
     if to.is_dir() and any(to.iterdir()) and not overwrite:
         raise InvalidRequest(f"to: {to} is not empty; give another folder or --overwrite")
@@ -96,5 +86,7 @@ def export(run: RunFolder, to: Path, *, seed: int | None = None, overwrite: bool
     for path in (home / ARCHITECTURE_FILE, source / WEIGHTS_FILE, source / DATA_FILE):
         with replacing(to / path.name) as temporary:
             shutil.copyfile(path, temporary)
+    result = {name: value for name, value in read_json(source / RESULT_FILE).items() if name != "provenance"}
+    write_json(to / TRAINING_FILE, {**result, **read_json(home / ABOUT_FILE)})
     write_text(to / "load.py", _LOADER)
     return to

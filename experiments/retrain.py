@@ -6,15 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from evaluators.images import ImageData
 from evaluators.processes import is_first, run_each
 from evaluators.retraining import retrain
 from evaluators.statistics import Summary, summarise
-from evaluators.trainer import CHECKPOINT_FILE, Accelerator
+from evaluators.trainer import CHECKPOINT_FILE, Accelerator, pick_accelerator
 from experiments.config import RetrainConfig
 from experiments.files import read_json, sweep, write_json
+from experiments.provenance import provenance
 from experiments.records import metrics_rows, metrics_writer
 from experiments.run_folder import check_writable, first_difference
 from search_space.architecture import Architecture
@@ -31,13 +30,18 @@ ABOUT_FILE = "about.json"
 
 @dataclass(frozen=True)
 class Result:
-    """Test accuracies of one network over seeds."""
+    """Test accuracies of one network over seeds.
+
+    ``made`` is the provenance of the first training; it and ``test_images`` are None where an older release trained.
+    """
 
     name: str
     architecture: Architecture
     seeds: list[int]
     accuracies: list[float]
     seconds: list[float]
+    test_images: int | None = None
+    made: dict[str, Any] | None = None
 
     @property
     def summary(self) -> Summary:
@@ -77,13 +81,35 @@ def retrain_all(
     missing = [seed for seed, home in homes.items() if not (home / RESULT_FILE).exists()]
     calls = [(name, architecture, data, config, seed, homes[seed], accelerator) for seed in missing]
     made = dict(zip(missing, run_each(_train_one, calls, config.parallel_seeds), strict=True))
-    results = [made[seed] if seed in made else read_json(home / RESULT_FILE) for seed, home in homes.items()]
+    results = {seed: made[seed] if seed in made else read_json(home / RESULT_FILE) for seed, home in homes.items()}
+    return _result(name, architecture, results)
+
+
+def read_result(folder: Path) -> Result:
+    """All seeds that are trained in ``folder``, one of `retrain_all`; InvalidRequest if there is none."""
+    homes = trained_seeds(folder)
+    if not homes:
+        raise InvalidRequest(f"run: no training in {folder} is finished; call `sepnas retrain` again as before")
+    results = {seed: read_json(home / RESULT_FILE) for seed, home in homes.items()}
+    return _result(folder.resolve().name, load_architecture(folder / ARCHITECTURE_FILE), results)
+
+
+def trained_seeds(folder: Path) -> dict[int, Path]:
+    """The folders of the trainings in ``folder`` that are finished, by seed, in their order."""
+    found = {int(path.parent.name.removeprefix("seed")): path.parent for path in folder.glob(f"seed*/{RESULT_FILE}")}
+    return dict(sorted(found.items()))
+
+
+def _result(name: str, architecture: Architecture, results: dict[int, dict[str, Any]]) -> Result:
+    first = next(iter(results.values()))
     return Result(
         name=name,
         architecture=architecture,
-        seeds=list(config.seeds),
-        accuracies=[result["test_accuracy"] for result in results],
-        seconds=[result["seconds"] for result in results],
+        seeds=list(results),
+        accuracies=[result["test_accuracy"] for result in results.values()],
+        seconds=[result["seconds"] for result in results.values()],
+        test_images=first.get("test_images"),
+        made=first.get("provenance"),
     )
 
 
@@ -97,7 +123,7 @@ def check_results(
     check_writable("out", folder)
     recorded, known = folder / ABOUT_FILE, folder / ARCHITECTURE_FILE
     if recorded.exists():
-        difference = first_difference(read_json(recorded), _about(config, data_config))
+        difference = first_difference(read_json(recorded), about(config, data_config))
         if difference is None and known.exists() and load_architecture(known) != architecture:
             difference = "the architecture is another one"
         if difference is not None and not overwrite:
@@ -120,11 +146,11 @@ def _claim(
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     # first: it marks the folder as ours
-    write_json(folder / ABOUT_FILE, _about(config, data_config))
+    write_json(folder / ABOUT_FILE, about(config, data_config))
     save_architecture(architecture, folder / ARCHITECTURE_FILE)
 
 
-def _about(config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
+def about(config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
     """What results depend on, besides the architecture and the seed."""
     return {"recipe": asdict(config.recipe), "train_on": config.train_on, "data": data_config}
 
@@ -156,15 +182,19 @@ def _train_one(
         devices=config.devices,
         num_nodes=config.num_nodes,
     )
-    own = cost(architecture)
+    own, made = cost(architecture), provenance(seed, pick_accelerator(accelerator))
     result = {
         "seed": seed,
         "test_accuracy": trained.accuracy,
         "test_loss": trained.loss,
+        "test_images": data.sizes["test"],
         "macs": own.macs,
         "params": own.params,
-        "device": "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else torch.cuda.get_device_name(),
+        "device": made["accelerator"],
+        "devices": config.devices,
+        "num_nodes": config.num_nodes,
         "seconds": round(trained.seconds, 2),
+        "provenance": made,
     }
     if trained.best is not None:
         result["best"] = {

@@ -10,10 +10,13 @@ from typing import Any
 
 from experiments.config import DataConfig
 from experiments.files import read_json
-from experiments.retrain import ABOUT_FILE, DATA_FILE, RESULT_FILE
+from experiments.retrain import ABOUT_FILE, DATA_FILE, trained_seeds
 from experiments.run_folder import find_run
 from search_space.errors import InvalidRequest
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
+
+#: in an exported folder: how the network was trained, and how well it does
+TRAINING_FILE = "training.json"
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,13 @@ class TrainedNetwork:
         channels: of the images, 1 or 3.
         mean: per channel, in units of the 0..1 pixel scale: what is subtracted from images.
         std: likewise: what they are divided by.
-        seed: of the training; None for an exported network, which does not say.
-        data: the data config of the training; of an exported network what is known of it.
-        split_seed: seed of the data's splits; None for an exported network.
-        trained_on: "train" or "train+validation"; None for an exported network.
+        seed: of the training.
+        data: the data config of the training.
+        split_seed: seed of the data's splits.
+        trained_on: "train" or "train+validation".
+
+    A network that an older release exported does not say the last four: seeds and ``trained_on`` are None, and ``data``
+    is what is known.
     """
 
     architecture: Path
@@ -64,57 +70,59 @@ def find_trained(target: Path, seed: int | None = None) -> TrainedNetwork:
         if seed is not None:
             raise InvalidRequest(f"seed: {seed}, but {target} is an exported network, of one training; leave it out")
         return _exported(target)
+    home, source = find_training(target, seed)
+    return TrainedNetwork(
+        architecture=home / ARCHITECTURE_FILE,
+        weights=source / WEIGHTS_FILE,
+        seed=int(source.name.removeprefix("seed")),
+        **_origin(home / ABOUT_FILE),
+        **_normalisation(source / DATA_FILE),
+    )
+
+
+def find_training(target: Path, seed: int | None = None) -> tuple[Path, Path]:
+    """The folder of all trainings of the network that ``target`` names, a run or a folder of `sepnas retrain --out`,
+    and in it that of one training, as `find_trained`.
+    """
     home = target if (target / ABOUT_FILE).is_file() else find_run(target).retrain / "winner"
-    source = _training(home, f"run: the winner of {target}", f"sepnas retrain {target}", seed)
-    about = _object(home / ABOUT_FILE)
+    return home, _training(home, f"run: the winner of {target}", f"sepnas retrain {target}", seed)
+
+
+def _training(home: Path, whose: str, remedy: str, seed: int | None) -> Path:
+    """The folder in ``home`` of the training by ``seed``, None for the first; InvalidRequest if it is not there."""
+    done = trained_seeds(home)
+    if not done:
+        raise InvalidRequest(f"{whose} is not trained yet; run `{remedy}` first")
+    if seed is None:
+        return next(iter(done.values()))
+    if seed not in done:
+        raise InvalidRequest(f"seed: {seed} was not trained; trained are {', '.join(map(str, done))}")
+    return done[seed]
+
+
+def _exported(folder: Path) -> TrainedNetwork:
+    told = _normalisation(folder / DATA_FILE)
+    training = folder / TRAINING_FILE
+    if training.is_file():
+        origin = {**_origin(training), "seed": _object(training).get("seed")}
+    else:
+        data = DataConfig(name=told["name"], image_size=told["image_size"], channels=told["channels"])
+        origin = {"data": data, "split_seed": None, "trained_on": None, "seed": None}
+    return TrainedNetwork(architecture=folder / ARCHITECTURE_FILE, weights=folder / WEIGHTS_FILE, **origin, **told)
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    """The images of a training and their splits, as ``about.json`` or ``training.json`` tells them."""
+    about = _object(path)
     try:
         data = dict(about["data"])
         split_seed = int(data.pop("seed"))
         # a field that this release does not know is no reason to refuse a measurement
         known = {field.name for field in fields(DataConfig)}
         config = DataConfig(**{name: value for name, value in data.items() if name in known})
-        trained_on = str(about["train_on"])
+        return {"data": config, "split_seed": split_seed, "trained_on": str(about["train_on"])}
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidRequest(f"target: {home / ABOUT_FILE} is damaged ({error!r}); retrain the network") from None
-    return TrainedNetwork(
-        architecture=home / ARCHITECTURE_FILE,
-        weights=source / WEIGHTS_FILE,
-        seed=int(source.name.removeprefix("seed")),
-        data=config,
-        split_seed=split_seed,
-        trained_on=trained_on,
-        **_normalisation(source / DATA_FILE),
-    )
-
-
-def _training(home: Path, whose: str, remedy: str, seed: int | None) -> Path:
-    """The folder in ``home`` of the training by ``seed``, None for the first; InvalidRequest if it is not there."""
-    done = sorted(
-        (path.parent for path in home.glob(f"seed*/{RESULT_FILE}")),
-        key=lambda path: int(path.name.removeprefix("seed")),
-    )
-    if not done:
-        raise InvalidRequest(f"{whose} is not trained yet; run `{remedy}` first")
-    if seed is None:
-        return done[0]
-    source = home / f"seed{seed}"
-    if source not in done:
-        trained = ", ".join(path.name.removeprefix("seed") for path in done)
-        raise InvalidRequest(f"seed: {seed} was not trained; trained are {trained}")
-    return source
-
-
-def _exported(folder: Path) -> TrainedNetwork:
-    told = _normalisation(folder / DATA_FILE)
-    return TrainedNetwork(
-        architecture=folder / ARCHITECTURE_FILE,
-        weights=folder / WEIGHTS_FILE,
-        seed=None,
-        data=DataConfig(name=told["name"], image_size=told["image_size"], channels=told["channels"]),
-        split_seed=None,
-        trained_on=None,
-        **told,
-    )
+        raise InvalidRequest(f"target: {path} is damaged ({error!r}); retrain or export the network again") from None
 
 
 def _normalisation(path: Path) -> dict[str, Any]:

@@ -130,12 +130,31 @@ def test_another_split_than_the_trainings_is_pointed_out(run: Path, said: Any) -
 
 
 def test_an_exported_network_gives_the_same_figures(run: Path, said: Any, tmp_path: Path) -> None:
-    said("export", run, "--to", tmp_path / "network", "--seed", "3")
-    options = ("--split_seed", 5, "--data.test", 0.1, "--data.max_train_images", 80, "--json")
-    told = json.loads(said("evaluate", tmp_path / "network", *options))
+    network = tmp_path / "network"
+    said("export", run, "--to", network, "--seed", "3")
+    told = json.loads(said("evaluate", network, "--json"))
     assert told["top1"] == pytest.approx(recorded(run, 3), abs=1e-6)
-    assert "does not say how its images were split" in told["notes"][0]
-    assert told["seed"] is None
+    assert (told["seed"], told["notes"]) == (3, [])
+    assert json.loads(said("evaluate", network, "--split", "train", "--json"))["notes"] == [
+        "the network was trained on these images"
+    ]
+    # as releases before training.json left it
+    (network / "training.json").unlink()
+    options = ("--split_seed", 5, "--data.test", 0.1, "--data.max_train_images", 80, "--json")
+    older = json.loads(said("evaluate", network, *options))
+    assert older["top1"] == told["top1"]
+    assert "does not say how its images were split" in older["notes"][0]
+    assert older["seed"] is None
+
+
+def test_a_folder_of_retrain_is_exported_as_a_run_is(run: Path, said: Any, refused: Any, tmp_path: Path) -> None:
+    said("export", run, "--to", tmp_path / "one", "--seed", "3")
+    said("export", run / "retrain" / "winner", "--to", tmp_path / "other", "--seed", "3")
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
+    assert "seed: 2 was not trained; trained are 1, 3" in refused(
+        "export", run / "retrain" / "winner", "--to", tmp_path / "third", "--seed", 2
+    )
 
 
 def test_images_are_normalised_as_in_training(run: Path, tmp_path: Path, said: Any) -> None:

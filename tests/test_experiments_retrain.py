@@ -90,6 +90,8 @@ def test_each_seed_leaves_weights_data_metrics_and_a_result(compared: tuple[Path
         made = result(home, seed)
         assert (made["seed"], made["macs"], made["params"], made["device"]) == (seed, own.macs, own.params, "cpu")
         assert 0 <= made["test_accuracy"] <= 1
+        assert (made["devices"], made["num_nodes"]) == (1, 1)
+        assert made["provenance"]["versions"]["torch"] == torch.__version__
         metrics = pd.read_csv(home / f"seed{seed}" / "metrics.csv")
         assert list(metrics["epoch"]) == [0, 1]
         assert set(metrics["phase"]) == {"retrain"}
@@ -105,6 +107,7 @@ def test_the_test_accuracy_is_that_of_the_saved_weights(compared: tuple[Path, Pa
         with torch.inference_mode():
             for images, labels in measuring_loader(data.test, data, config.retrain.recipe, device="cpu"):
                 right += int((network(images).argmax(1) == labels).sum())
+        assert result(home, seed)["test_images"] == len(data.test)
         assert right / len(data.test) == pytest.approx(result(home, seed)["test_accuracy"], abs=1e-6)
 
 
@@ -398,8 +401,8 @@ def exported(compared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
     return to
 
 
-def test_an_export_is_four_files(exported: Path, compared: tuple[Path, Path]) -> None:
-    assert files(exported) == {"architecture.json", "weights.safetensors", "data.json", "load.py"}
+def test_an_export_is_five_files(exported: Path, compared: tuple[Path, Path]) -> None:
+    assert files(exported) == {"architecture.json", "weights.safetensors", "data.json", "training.json", "load.py"}
     home = compared[0] / "retrain" / "winner"
     assert load_architecture(exported / "architecture.json") == load_architecture(compared[0] / "winner.json")
     # the first seed, not the best one
@@ -407,6 +410,12 @@ def test_an_export_is_four_files(exported: Path, compared: tuple[Path, Path]) ->
     described = json.loads((exported / "data.json").read_text())
     assert described["classes"] == [str(digit) for digit in range(10)]
     assert (described["image_size"], described["channels"]) == (8, 1)
+    training, own = json.loads((exported / "training.json").read_text()), result(home, 0)
+    assert {name: training[name] for name in ("seed", "test_accuracy", "macs", "params")} == {
+        name: own[name] for name in ("seed", "test_accuracy", "macs", "params")
+    }
+    assert training["recipe"] == json.loads((home / "about.json").read_text())["recipe"]
+    assert "provenance" not in training, "a user's command line and folders are nobody else's business"
 
 
 def test_an_exported_network_loads_without_anything_but_torch_and_the_space(

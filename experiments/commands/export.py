@@ -10,16 +10,15 @@ from experiments.option_parsing import new_parser, parse
 def main(arguments: list[str]) -> None:
     parser = new_parser(
         "export",
-        "Write the retrained winner of a run as architecture.json, weights.safetensors, data.json and load.py, which"
-        " needs only torch and search_space.",
+        "Write a retrained network as architecture.json, weights.safetensors, data.json (preprocessing), training.json"
+        " (how it was trained, and its accuracy) and load.py, which needs only torch and search_space.",
     )
-    parser.add_argument("run", type=str, help="folder of a run whose winner is retrained")
+    parser.add_argument("run", type=str, help="folder of a run (its retrained winner) or of `sepnas retrain --out`")
     parser.add_argument("--to", type=str, required=True, help="folder to write to")
     parser.add_argument("--seed", type=int, help="which of the trainings to take; the first by default")
     parser.add_argument("--overwrite", action="store_true", help="replace exported files in TO")
     options = parse(parser, arguments)
     from experiments.export import export
-    from experiments.run_folder import find_run
 
-    to = export(find_run(Path(options.run)), Path(options.to), seed=options.seed, overwrite=options.overwrite)
+    to = export(Path(options.run), Path(options.to), seed=options.seed, overwrite=options.overwrite)
     print(f"exported to {to}: try `python {to / 'load.py'}`")
