@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -34,3 +37,42 @@ def timed(action: Callable[[], Any]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
+
+
+def now(device: str) -> float:
+    """The time, in seconds, once all that ``device`` ("cpu" or "cuda") was given to do is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def free(device: str) -> None:
+    """Give back the memory of what nothing refers to any more, so that the next measurement finds all of it."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Medians over rounds.
+
+    Attributes:
+        ours: our speed.
+        theirs: that of the other.
+        ratio: ours / theirs; taken round by round, as what else the machine does hits both sides of a round.
+    """
+
+    ours: float
+    theirs: float
+    ratio: float
+
+
+def in_turn(ours: Callable[[], float], theirs: Callable[[], float], repeats: int) -> Comparison:
+    """Compare two speeds, each measured ``repeats`` times in turn with the other."""
+    pairs = [(ours(), theirs()) for _ in range(repeats)]
+    return Comparison(
+        ours=statistics.median(own for own, _ in pairs),
+        theirs=statistics.median(other for _, other in pairs),
+        ratio=statistics.median(own / other for own, other in pairs),
+    )

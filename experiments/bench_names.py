@@ -5,5 +5,5 @@ BENCHMARKS = {
     "budget": "uniform draws inside a tight budget, exact in-budget argmax",
     "step": "sampled-path and gdas steps, beside stand-alone training",
     "darts": "full-mixture DARTS, time and memory, beside NNI's",
-    "retrain": "training, time and memory, beside a bare PyTorch loop",
+    "retrain": "training, input pipeline, precision and memory, beside bare PyTorch; roofline",
 }

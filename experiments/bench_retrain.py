@@ -7,7 +7,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +17,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evaluators.images import ImageData, ImageSet, channel_statistics
+from evaluators.images import ImageData, ImageSet
 from evaluators.module import ClassificationModule
 from evaluators.recipes import Recipe
 from evaluators.retraining import training_loader
 from evaluators.schedule import learning_rate_scale
 from evaluators.trainer import Accelerator, fit, make_trainer, pick_accelerator
+from experiments.bench_clock import Row, free, now
+from experiments.bench_noise import noise
+from experiments.bench_pipeline import pipeline_rows
+from experiments.bench_precision import precision_rows, precision_speeds
+from experiments.bench_roofline import roofline_rows
 from search_space.hand_designed import baseline
 from search_space.network import build
-
-Row = dict[str, Any]
 
 BATCH = 128
 #: Steps an epoch. An epoch's own work is part of what is measured; CIFAR's have 390 steps, where it weighs less.
@@ -37,13 +39,26 @@ PADDING = 4
 
 
 def retrain_rows(repeats: int, accelerator: Accelerator) -> list[Row]:
+    """All rows of the group: the training step, the input pipeline, precision and layout, and the roofline."""
+    device = pick_accelerator(accelerator)
+    rows = step_rows(repeats, accelerator)
+    free(device)
+    rows += pipeline_rows(repeats, device)
+    free(device)
+    # On a CPU torch.compile alone takes more than a minute on this network, longer than all the rest of the bench, and
+    # few CPUs multiply bfloat16 in hardware: the comparison is one for GPUs.
+    speeds = precision_speeds(repeats, device) if device == "cuda" else []
+    return [*rows, *precision_rows(speeds), *roofline_rows(speeds)]
+
+
+def step_rows(repeats: int, accelerator: Accelerator) -> list[Row]:
     """Our training step and a bare loop's on MobileNetV3-Small at 32 x 32, step by step in turn, ``repeats`` epochs.
 
     Both augment by crops and flips, hold the data in memory, and train in the same layout by the same optimizer and
     schedule. Peak memory is that of a process each, above what it holds before the first step.
     """
     device = pick_accelerator(accelerator)
-    data = _images(STEPS * BATCH)
+    data = noise(STEPS * BATCH)
     recipe = Recipe(epochs=repeats + 1, batch_size=BATCH, warmup_epochs=0, crop_padding=PADDING, flip=True)
     turns = _Turns(_bare_steps(data, recipe, device), device)
     trainer = make_trainer(recipe.epochs, title="bench", accelerator=accelerator, extra_callbacks=[turns])
@@ -103,9 +118,7 @@ class _Turns(pl.Callback):
         self._start = self._now()
 
     def _now(self) -> float:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
+        return now(self.device)
 
 
 def _bare_steps(data: ImageData, recipe: Recipe, device: str) -> Iterator[None]:
@@ -150,21 +163,10 @@ def _augmented(images: Tensor) -> Tensor:
 def _pipeline_seconds(data: ImageData, recipe: Recipe, device: str) -> float:
     """Seconds to make a batch."""
     loader = training_loader(data.train, data, recipe, seed=0, device=device)
-    start = time.perf_counter()
+    start = now(device)
     for _ in loader:
         pass
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) / STEPS
-
-
-def _images(count: int) -> ImageData:
-    """Noise in colour."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    image_set = ImageSet(images, torch.arange(count) % 10)
-    mean, std = channel_statistics(images)
-    return ImageData("noise", tuple("0123456789"), image_set, image_set, image_set, mean, std)
+    return (now(device) - start) / STEPS
 
 
 def _peak_in_a_process(side: str, accelerator: Accelerator) -> float:
@@ -188,7 +190,7 @@ def print_peak(side: str, accelerator: Accelerator, num_threads: int) -> None:
     """Train for a few steps and print the bytes added at the peak, as JSON."""
     torch.set_num_threads(num_threads)
     device = pick_accelerator(accelerator)
-    data = _images(_MEMORY_STEPS * BATCH)
+    data = noise(_MEMORY_STEPS * BATCH)
     recipe = Recipe(epochs=1, batch_size=BATCH, warmup_epochs=0, crop_padding=PADDING, flip=True)
     network: nn.Module = build(baseline("mobilenetv3-small"))
     before = _peak(device)

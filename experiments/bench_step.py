@@ -6,17 +6,16 @@ import statistics
 from typing import Any
 
 import numpy as np
-import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
-from evaluators.images import ImageData, ImageSet, channel_statistics
 from evaluators.module import ClassificationModule
 from evaluators.recipes import Recipe
 from evaluators.retraining import training_loader
 from evaluators.supernet import supernet_evaluator
 from evaluators.trainer import Accelerator, make_trainer, pick_accelerator
 from experiments.bench_clock import Row, StepClock
+from experiments.bench_noise import noise
 from search_space.candidates import SearchSpace
 from search_space.network import build
 from search_space.space import SepConvSpace
@@ -77,17 +76,9 @@ class _FixedPaths:
         return self.samples[(self.drawn - 1) % len(self.samples)]
 
 
-def _images(count: int) -> ImageData:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    images_set = ImageSet(images, torch.arange(count) % 10)
-    mean, std = channel_statistics(images)
-    return ImageData("noise", tuple("0123456789"), images_set, images_set, images_set, mean, std)
-
-
 def _stand_alone(space: SearchSpace, samples: list[dict[str, str]], accelerator: Accelerator) -> float:
     """Mean step over ``samples``, each trained on its own for four steps of which the first does not count."""
-    data, recipe = _images(4 * BATCH), Recipe(epochs=1, batch_size=BATCH, warmup_epochs=0)
+    data, recipe = noise(4 * BATCH), Recipe(epochs=1, batch_size=BATCH, warmup_epochs=0)
     means = []
     for sample in samples:
         clock = StepClock()
@@ -109,7 +100,7 @@ def _gdas(accelerator: Accelerator) -> float:
 
 def _supernet_step(strategy: Any, accelerator: Accelerator, *, clips: bool) -> float:
     """Mean step after a first round over the paths, in which memory is first allocated."""
-    data, recipe = _images(2 * STEPS * BATCH), Recipe(epochs=1, batch_size=BATCH, warmup_epochs=0)
+    data, recipe = noise(2 * STEPS * BATCH), Recipe(epochs=1, batch_size=BATCH, warmup_epochs=0)
     clock = StepClock()
     evaluator = supernet_evaluator(
         data, recipe, accelerator=accelerator, title="bench", clips_gradients=clips, extra_callbacks=[clock]

@@ -2,41 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+import experiments.bench_pipeline as bench_pipeline
+import experiments.bench_precision as bench_precision
 import experiments.bench_retrain as bench
+import experiments.bench_roofline as bench_roofline
 from evaluators.recipes import Recipe
+from experiments.bench_noise import noise
 from search_space import baseline
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network and batches for which the bench takes a second; its process for memory is not told of them."""
-    monkeypatch.setattr(bench, "BATCH", 8)
     monkeypatch.setattr(bench, "STEPS", 3)
-    monkeypatch.setattr(bench, "baseline", lambda name: baseline(name, width=0.25))
+    for module in (bench, bench_pipeline, bench_roofline):
+        monkeypatch.setattr(module, "BATCH", 8)
+        monkeypatch.setattr(module, "baseline", lambda name: baseline(name, width=0.25))
+    for counts in ("FEED_BATCHES", "TRAINED_BATCHES"):
+        monkeypatch.setattr(bench_pipeline, counts, {"cpu": 3, "cuda": 3})
+    monkeypatch.setattr(bench_pipeline, "MOST_WORKERS", 1)
 
 
 def test_rows_are_named_ratios_of_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by a second when it is read, and by another at each step of the bare loop."""
     peaks = {"ours": 3 * 2**20, "bare": 2 * 2**20}
     monkeypatch.setattr(bench, "_peak_in_a_process", lambda side, accelerator: peaks[side])
-    rows = {row["name"]: row for row in bench.retrain_rows(2, "cpu")}
-    assert all(set(row) == {"name", "value", "unit"} for row in rows.values())
-    assert rows["retrain: peak memory ours / bare"] == {
-        "name": "retrain: peak memory ours / bare",
-        "value": 1.5,
-        "unit": "x",
+    time, bare_steps = 0.0, bench._bare_steps
+
+    def read(device: str) -> float:
+        nonlocal time
+        time += 1
+        return time
+
+    def slower(*args: Any) -> Iterator[None]:
+        nonlocal time
+        for _ in bare_steps(*args):
+            time += 1
+            yield
+
+    monkeypatch.setattr(bench, "now", read)
+    monkeypatch.setattr(bench, "_bare_steps", slower)
+    rows = bench.step_rows(2, "cpu")
+    assert all(set(row) == {"name", "value", "unit"} for row in rows)
+    assert {row["name"]: (row["value"], row["unit"]) for row in rows} == {
+        "retrain: images a second, bare PyTorch": (4, "/s"),
+        "retrain: images a second, ours": (8, "/s"),
+        "retrain: speed ours / bare, whole epochs": (2, "x"),
+        "retrain: speed ours / bare, median of steps": (2, "x"),
+        "retrain: input pipeline, share of a step": (pytest.approx(100 / 3), "%"),
+        "retrain: peak memory, bare PyTorch": (2, "MiB"),
+        "retrain: peak memory ours / bare": (1.5, "x"),
     }
-    assert rows["retrain: peak memory, bare PyTorch"]["value"] == 2
-    speeds = [rows[f"retrain: images a second, {side}"]["value"] for side in ("ours", "bare PyTorch")]
-    assert all(speed > 8 for speed in speeds)
-    ratio = rows["retrain: speed ours / bare, whole epochs"]["value"]
-    assert ratio == pytest.approx(speeds[0] / speeds[1], rel=0.7)
-    assert 0 < rows["retrain: input pipeline, share of a step"]["value"] < 100
+
+
+def test_the_group_has_the_rows_of_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "_peak_in_a_process", lambda side, accelerator: 1)
+    monkeypatch.setattr(bench, "precision_speeds", lambda *_: pytest.fail("compiles, which takes minutes on a CPU"))
+    rows = bench.retrain_rows(1, "cpu")
+    names = [row["name"] for row in rows]
+    assert len(set(names)) == len(names)
+    assert max(map(len, names)) <= 74  # the width of the printed column
+    assert all(name.startswith("retrain: ") for name in names)
+    assert all(row["value"] > 0 for row in rows)
+    for expected in (
+        "retrain: speed ours / bare, whole epochs",
+        "retrain: feed alone, ours / DataLoader of 1 workers",
+        "retrain: training, fed by ours / by DataLoader of 1 workers",
+        "retrain: roofline, intensity bf16",
+    ):
+        assert expected in names
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_compares_precisions_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_precision, "BATCHES", (8,))
+    monkeypatch.setattr(bench_precision, "STEPS", 3)
+    monkeypatch.setattr(bench_precision, "baseline", lambda name, classes: baseline(name, classes=classes, width=0.25))
+    rows = {row["name"]: row["value"] for row in bench.retrain_rows(1, "cuda")}
+    assert rows["retrain: speed of bf16, channels last, compiled / plain, batch 8"] > 0
+    assert rows["retrain: roofline, achieved by fp32, contiguous, eager"] > 0
 
 
 def test_the_bare_loop_learns() -> None:
@@ -52,7 +103,7 @@ def test_the_bare_loop_learns() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "build", keep)
-        data = bench._images(24)
+        data = noise(24)
         recipe = Recipe(epochs=1, batch_size=8, warmup_epochs=0, learning_rate=0.05)
         steps = bench._bare_steps(data, recipe, "cpu")
         next(steps)
