@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassConfusionMatrix
 
+from evaluators.recipes import Precision
 from search_space.errors import InvalidRequest
 
 #: Confidence bins of equal width, as in Guo et al. 2017, *On Calibration of Modern Neural Networks*.
@@ -20,6 +21,8 @@ BINS = 15
 NORM: Final = "l1"
 #: Rank of the second accuracy; it says nothing about networks of no more classes than this.
 TOP = 5
+
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,18 @@ class Measurement:
 
 @torch.inference_mode()
 def measure_accuracy(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], classes: int, *, device: str = "cpu"
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    classes: int,
+    *,
+    device: str = "cpu",
+    precision: Precision = "fp32",
 ) -> Measurement:
     """Measure ``network`` on ``batches`` of images (batch, channels, height, width) and labels int64 (batch,).
 
-    The network is moved to ``device``, where the batches must be or are brought, and set to evaluation mode. Raises
-    InvalidRequest if there is no image or an output is not a finite number.
+    The network is moved to ``device``, where the batches must be or are brought, and set to evaluation mode.
+    ``precision`` is that of its arithmetic, by autocast; weights and metrics keep theirs. Raises InvalidRequest if
+    there is no image or an output is not a finite number.
     """
     network = network.to(device).eval()
     one = MulticlassAccuracy(classes, average="micro", validate_args=False).to(device)
@@ -79,8 +88,10 @@ def measure_accuracy(
     for images, labels in batches:
         images = images.to(device).contiguous(memory_format=torch.channels_last)
         labels = labels.to(device)
+        with torch.autocast(device, _HALF.get(precision), enabled=precision in _HALF):
+            logits = network(images)
         # of doubles: a probability of 1 - 1e-9 is not 1
-        probabilities = network(images).double().softmax(1)
+        probabilities = logits.double().softmax(1)
         if not bool(probabilities.isfinite().all()):
             raise InvalidRequest("weights: the network's outputs are not finite numbers; train it again")
         confidence, best = probabilities.max(1)

@@ -40,8 +40,11 @@ class ClassificationModule(LightningModule):
     ) -> None:
         super().__init__()
         self.recipe = recipe
-        # Lightning refuses to clip what one kernel unscales and steps with
-        self.fused = fused and not (recipe.precision == "fp16" and recipe.gradient_clip is not None)
+        # Lightning refuses to clip what one kernel unscales and steps with; and where fp16's first steps overflow, as
+        # they do, torch's fused sgd leaves its momentum uninitialised
+        self.fused = fused and (
+            recipe.precision == "fp32" or (recipe.precision == "bf16" and recipe.gradient_clip is None)
+        )
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._used_bases: dict[int, nn.Conv2d] | None = None
         self._hooks: list[RemovableHandle] = []
@@ -56,9 +59,7 @@ class ClassificationModule(LightningModule):
         if self.recipe.dropout:
             self._hooks.append(last_linear(model).register_forward_pre_hook(self._drop))
         if self.recipe.compile:
-            # a function, not a compiled module: that would be a second child with the same weights. Static shapes: the
-            # last batch of an epoch is of another size, and compiling twice beats one network for all sizes.
-            self._compiled = torch.compile(lambda images: model(images), dynamic=False)
+            self._compiled = _compiled(model)
 
     def release(self) -> None:
         """Take off the network what training has hooked to it."""
@@ -109,7 +110,7 @@ class ClassificationModule(LightningModule):
         self._log(split, F.cross_entropy(logits, labels), logits, labels)
 
     def _log(self, split: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        several = self.trainer.world_size > 1
+        several = torch.distributed.is_available() and torch.distributed.is_initialized()
         for name, value in ((f"{split}_loss", loss), (f"{split}_accuracy", _accuracy(logits, labels))):
             # weighted by batch size, so the mean over batches is the mean over images
             self.log(name, value, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=several)
@@ -119,6 +120,22 @@ class ClassificationModule(LightningModule):
         scale = learning_rate_scale(self.recipe, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+#: layers of the network that was compiled last in this process
+_last_compiled: str | None = None
+
+
+def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    global _last_compiled
+    if str(model) != _last_compiled:
+        # of one function torch keeps eight graphs, and then silently compiles no more: those of other networks go,
+        # while another training of the same network finds its own
+        torch.compiler.reset()
+        _last_compiled = str(model)
+    # a function, not a compiled module: that would be a second child with the same weights. Static shapes: the last
+    # batch of an epoch is of another size, and compiling twice beats one network for all sizes.
+    return torch.compile(lambda images: model(images), dynamic=False)
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:

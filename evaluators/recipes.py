@@ -16,6 +16,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("fp32", "bf16", "fp16"),
 }
 
+Precision = Literal["fp32", "bf16", "fp16"]
+
+#: numbers that may be null
+_OPTIONAL = ("gradient_clip", "square_decay", "ema_decay")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -89,7 +94,7 @@ class Recipe:
     color_jitter: float = 0.0
     cutout: int = 0
     mixup: float = 0.0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     compile: bool = False
     channels_last: bool = True
 
@@ -101,13 +106,14 @@ class Recipe:
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
             _require(whole, name, value, f"must be a whole number of at least {least}")
         for name in ("learning_rate", "gradient_clip", "epsilon", "decay_factor", "decay_epochs"):
-            value = getattr(self, name)
+            value = self._number(name)
             _require(value is None or 0 < value < math.inf, name, value, "must be a positive number")
         for name in ("momentum", "label_smoothing", "dropout", "square_decay"):
-            value = getattr(self, name)
+            value = self._number(name)
             _require(value is None or 0 <= value < 1, name, value, "must be at least 0 and below 1")
         for name in ("weight_decay", "warmup_epochs", "orthonormal_weight", "color_jitter", "mixup"):
-            _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "must not be negative")
+            value = self._number(name)
+            _require(value is not None and 0 <= value < math.inf, name, value, "must not be negative")
         for name in (
             "flip",
             "nesterov",
@@ -117,9 +123,8 @@ class Recipe:
             "channels_last",
         ):
             _require(isinstance(getattr(self, name), bool), name, getattr(self, name), "must be true or false")
-        _require(
-            self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "must be between 0 and 1"
-        )
+        average = self._number("ema_decay")
+        _require(average is None or 0 < average < 1, "ema_decay", average, "must be between 0 and 1")
         _require(
             self.warmup_epochs == 0 or self.warmup_epochs < self.epochs,
             "warmup_epochs",
@@ -139,6 +144,14 @@ class Recipe:
                 self.crop_padding == 0, "crop_padding", self.crop_padding, "beside resized_crop_area; set one to 0"
             )
         _require(_is_range(self.aspect), "aspect", self.aspect, "must be [least, most], 0 < least <= most")
+
+    def _number(self, name: str) -> float | None:
+        """The field ``name``, a number, or null where that means none; InvalidRequest if it is neither."""
+        value = getattr(self, name)
+        if value is None and name in _OPTIONAL:
+            return None
+        _require(isinstance(value, (int, float)) and not isinstance(value, bool), name, value, "is not a number")
+        return float(value)
 
     def _check_milestones(self) -> None:
         given = list(self.milestones)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 OK, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 _INTERRUPTED = "interrupted; run the same command again to go on, search and demo with --resume"
 _DISK_FULL = "disk: no space left on device; free some and run the same command again, search and demo with --resume"
+_MEMORY_FULL = (
+    "memory: there is not enough of it; take a smaller batch, data.where stream or fewer parallel_seeds, and run the"
+    " command again, search and demo with --resume"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if _disk_full(error):
             return _complain(_DISK_FULL, BAD_REQUEST)
+        if _memory_full(error):
+            return _complain(_MEMORY_FULL, BAD_REQUEST)
         if os.environ.get("SEPNAS_TRACEBACK"):
             traceback.print_exc()
         reason = " ".join(str(error).split()) or "no reason given"
@@ -94,6 +100,12 @@ def _disk_full(error: BaseException) -> bool:
         (isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left on device" in str(e)
         for e in _chain(error)
     )
+
+
+def _memory_full(error: BaseException) -> bool:
+    # torch raises plain RuntimeErrors for the CPU's memory, and OutOfMemoryError for a GPU's; ONNX Runtime its own
+    signs = ("can't allocate memory", "not enough memory", "out of memory", "Failed to allocate memory")
+    return any(isinstance(e, MemoryError) or any(sign in str(e) for sign in signs) for e in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

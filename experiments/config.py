@@ -138,7 +138,7 @@ class RetrainConfig:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise InvalidRequest(f"retrain.seeds: {self.seeds} must be one or more different whole numbers")
         for seed in self.seeds:
-            _check_seed("retrain.seeds", seed)
+            check_seed("retrain.seeds", seed)
         for name in ("parallel_seeds", "devices", "num_nodes"):
             if getattr(self, name) < 1:
                 raise InvalidRequest(f"retrain.{name}: {getattr(self, name)} must be at least 1")
@@ -180,7 +180,7 @@ class SearchConfig:
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        _check_seed("seed", self.seed)
+        check_seed("seed", self.seed)
         options = self.strategy.typed_options()
         if self.supernet is not None and getattr(options, "scoring", None) != "supernet":
             raise InvalidRequest(
@@ -198,6 +198,7 @@ class SearchConfig:
         return asdict(self)
 
 
-def _check_seed(where: str, seed: int) -> None:
+def check_seed(where: str, seed: int) -> None:
+    """InvalidRequest if ``seed``, of the field ``where``, cannot be one."""
     if not 0 <= seed < 2**32:
         raise InvalidRequest(f"{where}: {seed} is no seed; give a whole number from 0 to {2**32 - 1}")

@@ -12,9 +12,10 @@ from typing import Any, Literal
 from evaluators.data import class_names
 from evaluators.loaders import make_loader
 from evaluators.measurement import BINS, NORM, TOP, Measurement, measure_accuracy
+from evaluators.recipes import Precision
 from evaluators.retraining import check_fit
 from evaluators.trainer import Accelerator, pick_accelerator
-from experiments.config import DataConfig
+from experiments.config import DataConfig, check_seed
 from experiments.evaluation_plot import plot_evaluation
 from experiments.files import write_json, write_text
 from experiments.run_folder import check_writable
@@ -123,6 +124,7 @@ def evaluate(
     other classes than the training's, or the same classes in another order.
     """
     device = pick_accelerator(accelerator)
+    check_seed("split_seed", split_seed)
     # before any image is decoded
     check_classes(trained.classes, class_names(data_config.name), data_config.name)
     architecture = load_architecture(trained.architecture)
@@ -134,10 +136,14 @@ def evaluate(
     like_training = copy.copy(data)
     like_training.mean, like_training.std = trained.mean, trained.std
     loader = make_loader(images, like_training, _BATCH, shuffle=False, device=device)
-    measured = measure_accuracy(network, loader, len(data.classes), device=device)
+    # as the training measured, where that can be
+    precision: Precision = "fp32" if trained.precision == "fp16" and device == "cpu" else trained.precision
+    measured = measure_accuracy(network, loader, len(data.classes), device=device, precision=precision)
     name = data_config.title or data.name
-    notes = tuple(_notes(trained, data_config, split, split_seed))
-    return Evaluation(target, name, split, data.classes, trained.seed, notes, measured)
+    notes = _notes(trained, data_config, split, split_seed)
+    if precision != trained.precision:
+        notes.append(f"measured in {precision}, but trained and tested in {trained.precision}, which needs a GPU")
+    return Evaluation(target, name, split, data.classes, trained.seed, tuple(notes), measured)
 
 
 def check_classes(trained: tuple[str, ...], found: tuple[str, ...], name: str) -> None:

@@ -44,10 +44,11 @@ def normalise(images):
 
 def read(path):
     """An 8-bit image file as uint8 (1, channels, size, size): over white if it is transparent, shorter side resized,
-    centre cropped."""
+    centre cropped as in the training's tests."""
     from PIL import Image, ImageOps
 
     size, channels = DATA["image_size"], DATA["channels"]
+    stored = DATA.get("stored_size", size)
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
         if "A" in image.getbands() or "transparency" in image.info:
@@ -56,7 +57,9 @@ def read(path):
         image = image.convert("L" if channels == 1 else "RGB")
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    image = image.resize((stored, stored), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    margin = (stored - size) // 2
+    image = image.crop((margin, margin, margin + size, margin + size))
     return torch.tensor(list(image.tobytes()), dtype=torch.uint8).view(1, size, size, channels).permute(0, 3, 1, 2)
 
 

@@ -36,9 +36,10 @@ def plot_results(results: list[Result], budgets: list[Budget], data_name: str, p
                 if bound is not None:
                     label = f"{text} {bound / 1e6:g}M"
                     axes.axvline(bound / 1e6, color="0.5", linestyle="--", linewidth=1, label=label)
-        seeds = len(results[0].seeds)
+        counts = sorted({len(result.seeds) for result in results})
+        seeds = " or ".join(map(str, counts))
         axes.set_xlabel("MACs a forward pass, millions")
-        axes.set_ylabel(f"test accuracy, % (mean ± std, n = {seeds})" if seeds > 1 else "test accuracy, % (n = 1)")
+        axes.set_ylabel(f"test accuracy, % (mean ± std, n = {seeds})" if counts != [1] else "test accuracy, % (n = 1)")
         axes.set_title(data_name)
         axes.grid(alpha=0.3)
         axes.margins(x=0.15, y=0.25)

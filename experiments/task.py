@@ -44,7 +44,7 @@ def check_request(config: SearchConfig) -> None:
     _check_recipe(config)
     classes = len(class_names(config.data.name))
     refused = None
-    for count in _possible_channels(config):
+    for count in possible_channels(config):
         try:
             table = cost_table(config, _space(config, count, classes))
             _check_strategy(config, table)
@@ -148,10 +148,10 @@ def _space(config: SearchConfig, channels: int, classes: int) -> SearchSpace:
 
 def light_space(config: SearchConfig) -> SearchSpace:
     """The space of a config without a look at its images: where ``data.channels`` is auto, colour is assumed."""
-    return _space(config, _possible_channels(config)[-1], len(class_names(config.data.name)))
+    return _space(config, possible_channels(config)[-1], len(class_names(config.data.name)))
 
 
-def _possible_channels(config: SearchConfig) -> tuple[int, ...]:
+def possible_channels(config: SearchConfig) -> tuple[int, ...]:
     """Input channels that the images can have, as far as that is known without decoding them."""
     if config.data.channels != "auto":
         return (config.data.channels,)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from evaluators.recipes import Precision
 from experiments.config import DataConfig
 from experiments.files import read_json
 from experiments.retrain import ABOUT_FILE, DATA_FILE, trained_seeds
 from experiments.run_folder import find_run
 from search_space.errors import InvalidRequest
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
+
+_REMEDY = "retrain or export the network again"
 
 #: in an exported folder: how the network was trained, and how well it does
 TRAINING_FILE = "training.json"
@@ -36,9 +40,10 @@ class TrainedNetwork:
         data: the data config of the training.
         split_seed: seed of the data's splits.
         trained_on: "train" or "train+validation".
+        precision: of the arithmetic in which it was trained and tested.
 
-    A network that an older release exported does not say the last four: seeds and ``trained_on`` are None, and ``data``
-    is what is known.
+    A network that an older release exported does not say the last five: seeds and ``trained_on`` are None, ``data`` is
+    what is known, and the precision fp32.
     """
 
     architecture: Path
@@ -53,6 +58,7 @@ class TrainedNetwork:
     data: DataConfig
     split_seed: int | None
     trained_on: str | None
+    precision: Precision
 
 
 def find_trained(target: Path, seed: int | None = None) -> TrainedNetwork:
@@ -106,8 +112,13 @@ def _exported(folder: Path) -> TrainedNetwork:
     if training.is_file():
         origin = {**_origin(training), "seed": _object(training).get("seed")}
     else:
-        data = DataConfig(name=told["name"], image_size=told["image_size"], channels=told["channels"])
-        origin = {"data": data, "split_seed": None, "trained_on": None, "seed": None}
+        data = DataConfig(
+            name=told["name"],
+            image_size=told["image_size"],
+            channels=told["channels"],
+            stored_size=_object(folder / DATA_FILE).get("stored_size"),
+        )
+        origin = {"data": data, "split_seed": None, "trained_on": None, "seed": None, "precision": "fp32"}
     return TrainedNetwork(architecture=folder / ARCHITECTURE_FILE, weights=folder / WEIGHTS_FILE, **origin, **told)
 
 
@@ -120,9 +131,12 @@ def _origin(path: Path) -> dict[str, Any]:
         # a field that this release does not know is no reason to refuse a measurement
         known = {field.name for field in fields(DataConfig)}
         config = DataConfig(**{name: value for name, value in data.items() if name in known})
-        return {"data": config, "split_seed": split_seed, "trained_on": str(about["train_on"])}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidRequest(f"target: {path} is damaged ({error!r}); retrain or export the network again") from None
+        precision = about["recipe"]["precision"]
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision {precision!r}")
+        return {"data": config, "split_seed": split_seed, "trained_on": str(about["train_on"]), "precision": precision}
+    except (KeyError, TypeError, ValueError, InvalidRequest) as error:
+        raise InvalidRequest(f"target: {path} is damaged ({error!r}); {_REMEDY}") from None
 
 
 def _normalisation(path: Path) -> dict[str, Any]:
@@ -137,8 +151,13 @@ def _normalisation(path: Path) -> dict[str, Any]:
             "mean": tuple(map(float, values["mean"])),
             "std": tuple(map(float, values["std"])),
         }
+        for name in ("mean", "std"):
+            if len(found[name]) != found["channels"] or not all(map(math.isfinite, found[name])):
+                raise ValueError(f"{name} is not one finite number a channel")
+        if min(found["std"]) <= 0:
+            raise ValueError("std is not above 0")
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidRequest(f"target: {path} is damaged ({error!r}); export or retrain the network again") from None
+        raise InvalidRequest(f"target: {path} is damaged ({error!r}); {_REMEDY}") from None
     return found
 
 
@@ -146,9 +165,9 @@ def _object(path: Path) -> Mapping[str, Any]:
     try:
         values = read_json(path)
     except OSError as error:
-        raise InvalidRequest(f"target: {path} cannot be read ({error.strerror})") from None
+        raise InvalidRequest(f"target: {path} cannot be read ({error.strerror}); {_REMEDY}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"target: {path} is damaged ({error})") from None
+        raise InvalidRequest(f"target: {path} is damaged ({error}); {_REMEDY}") from None
     if not isinstance(values, dict):
-        raise InvalidRequest(f"target: {path} is damaged (it holds no JSON object)")
+        raise InvalidRequest(f"target: {path} is damaged (it holds no JSON object); {_REMEDY}")
     return values

@@ -90,3 +90,40 @@ def test_gpus_learn_in_half_precision(precision: str, compile_: bool) -> None:
         gradient_clip=5.0,
     )
     assert retrain(small(), small_images(64), given, accelerator="cuda").accuracy > 0.9
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
+def test_bf16_clips_gradients(optimizer: str) -> None:
+    half = recipe(precision="bf16", gradient_clip=1e-4, optimizer=optimizer, learning_rate=0.01)
+    free = recipe(precision="bf16", optimizer=optimizer, learning_rate=0.01)
+    data = small_images(32)
+    losses = [retrain(small(), data, own, accelerator="cpu").loss for own in (half, free)]
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize(
+    ("precision", "clip", "fused"),
+    [("fp32", None, True), ("fp32", 1.0, True), ("bf16", None, True), ("bf16", 1.0, False), ("fp16", None, False)],
+)
+def test_the_one_kernel_optimizer_is_used_where_it_is_right(precision: str, clip: float | None, fused: bool) -> None:
+    own = recipe(precision=precision, gradient_clip=clip)
+    assert ClassificationModule(own, build(small()), fused=True).fused is fused
+    assert not ClassificationModule(own, build(small())).fused
+
+
+def test_every_network_is_compiled_however_many_there_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    own = recipe(compile=True)
+
+    def step(width: int) -> int:
+        before = counters["stats"]["unique_graphs"]
+        network = torch.nn.Sequential(torch.nn.Conv2d(1, width, 3), torch.nn.Flatten(), torch.nn.Linear(36 * width, 4))
+        ClassificationModule(own, network).train()(torch.randn(3, 1, 8, 8))
+        return counters["stats"]["unique_graphs"] - before
+
+    assert [step(width) for width in range(1, 13)] == [1] * 12
+    # another training of the same network takes the graph that is there
+    assert step(12) == 0
+    torch.compiler.reset()

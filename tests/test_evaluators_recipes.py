@@ -273,3 +273,10 @@ def test_one_training_has_no_spread() -> None:
     assert (figures.n, figures.mean, figures.std, figures.interval) == (1, 0.5, None, None)
     with pytest.raises(InvalidRequest, match="values: empty; summarise at least one"):
         summarise([])
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "epsilon", "decay_factor", "momentum", "dropout", "weight_decay"])
+@pytest.mark.parametrize("value", [None, "0.1", True])
+def test_what_is_no_number_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(InvalidRequest, match=rf"recipe\.{name}: {value!r} is not a number"):
+        Recipe(**{name: value})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from experiment_helpers import tiny_values
 from PIL import Image
@@ -612,6 +613,8 @@ def test_runs_on_other_data_are_not_compared(refused: Refused, tmp_path: Path) -
         (OSError(errno.ENOSPC, "No space left on device"), 2, "no space left on device; free some"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "no space left on device"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 2, "no space left on device"),
+        (MemoryError(), 2, "memory: there is not enough of it; take a smaller batch"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 2, "memory: there is not enough"),
         (KeyboardInterrupt(), 130, "interrupted; run the same command again"),
         (RuntimeError("first\nsecond"), 1, "failed: RuntimeError: first second (SEPNAS_TRACEBACK=1 shows where)"),
         (ZeroDivisionError(), 1, "failed: ZeroDivisionError: no reason given"),

@@ -15,6 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
+import experiments.evaluate as evaluate_module
 from evaluators.measurement import measure_accuracy
 from experiments.cli import main
 from experiments.config_file import read_config
@@ -298,3 +299,47 @@ def test_measuring_changes_nothing_in_the_run(run: Path) -> None:
     trained = find_trained(run)
     evaluate(trained, str(run), trained.data, split_seed=5, accelerator="cpu")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_training_in_bf16_is_measured_in_bf16(
+    run: Path, said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    measure = evaluate_module.measure_accuracy
+
+    def spy(*args: Any, precision: str, **options: Any) -> Any:
+        asked.append(precision)
+        return measure(*args, precision=precision, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluate_module, "measure_accuracy", spy)
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    about = copy / "retrain" / "winner" / "about.json"
+    values = json.loads(about.read_text())
+    notes = {}
+    for precision in ("fp32", "bf16", "fp16"):
+        about.write_text(json.dumps({**values, "recipe": {**values["recipe"], "precision": precision}}))
+        notes[precision] = json.loads(said("evaluate", copy, "--accelerator", "cpu", "--json"))["notes"]
+    assert asked == ["fp32", "bf16", "fp32"]
+    assert notes["fp32"] == notes["bf16"] == []
+    assert notes["fp16"] == ["measured in fp32, but trained and tested in fp16, which needs a GPU"]
+
+
+def test_a_negative_split_seed_is_refused(run: Path, refused: Any) -> None:
+    assert "split_seed: -1 is no seed" in refused("evaluate", run, "--split_seed=-1")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [("mean", [0.5, 0.5], "mean is not one finite number a channel"), ("std", [0.0], "std is not above 0")],
+)
+def test_a_normalisation_that_cannot_be_is_named(
+    field: str, value: list[float], told: str, run: Path, refused: Any, tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    path = copy / "retrain" / "winner" / "seed1" / "data.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    error = refused("evaluate", copy)
+    assert told in error
+    assert "retrain or export the network again" in error

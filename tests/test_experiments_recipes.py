@@ -12,7 +12,7 @@ import pytest
 import yaml
 from experiment_helpers import complaint, tiny_values
 
-import experiments.compare as compare_module
+import experiments.retrain_targets as targets_module
 import experiments.search as search_module
 from evaluators.recipe_presets import RECIPES, recipe
 from evaluators.recipes import Recipe
@@ -47,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SearchConfig]:
         search(config)
 
     monkeypatch.setattr(search_module, "search", search)
-    monkeypatch.setattr(compare_module, "retrain_winner", retrain)
+    monkeypatch.setattr(targets_module, "retrain_winner", retrain)
 
     def ask(*arguments: str) -> SearchConfig:
         assert main(list(arguments)) == 2

@@ -25,6 +25,7 @@ from evaluators import trainer as trainer_module
 from evaluators.augment import normalise
 from evaluators.decode import square
 from evaluators.retraining import measuring_loader
+from evaluators.windows import centre
 from experiments import export as export_module
 from experiments.cli import main
 from experiments.compare import compare
@@ -458,8 +459,13 @@ torch.save(names["load"]()(torch.linspace(-1, 1, 64).view(1, 1, 8, 8)), "logits.
 
 @pytest.mark.parametrize("size", [(9, 11), (8, 8), (40, 13), (7, 300)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_loader_prepares_images_as_training_does(tmp_path: Path, size: tuple[int, int], channels: int) -> None:
+@pytest.mark.parametrize("stored", [None, 8, 11, 12])
+def test_the_loader_prepares_images_as_training_does(
+    tmp_path: Path, size: tuple[int, int], channels: int, stored: int | None
+) -> None:
     described = {"image_size": 8, "channels": channels, "mean": [0.3] * channels, "std": [0.2] * channels}
+    if stored is not None:  # exports of older releases do not say
+        described["stored_size"] = stored
     (tmp_path / "data.json").write_text(json.dumps(described))
     (tmp_path / "load.py").write_text(export_module._LOADER)
     names: dict[str, Any] = {"__file__": str(tmp_path / "load.py"), "__name__": "loader"}
@@ -468,7 +474,7 @@ def test_the_loader_prepares_images_as_training_does(tmp_path: Path, size: tuple
     path = tmp_path / "image.png"
     Image.fromarray(pixels).save(path)
     with Image.open(path) as image:
-        wanted = torch.from_numpy(square(image, 8, channels).copy())[None]
+        wanted = centre(torch.from_numpy(square(image, stored or 8, channels).copy())[None], (8, 8))
     assert torch.equal(names["read"](path), wanted)
     torch.testing.assert_close(
         names["normalise"](wanted), normalise(wanted, described["mean"], described["std"])  # type: ignore[arg-type]
@@ -500,7 +506,7 @@ def test_an_export_never_touches_files_that_are_not_its_own(
     assert files(to) == {"notes.txt"}
     assert main(["export", str(compared[0]), "--to", str(to), "--overwrite"]) == 0
     assert (to / "notes.txt").read_text() == "mine"
-    assert len(files(to)) == 5
+    assert len(files(to)) == 6
     (tmp_path / "file").touch()
     capsys.readouterr()
     assert main(["export", str(compared[0]), "--to", str(tmp_path / "file")]) == 2

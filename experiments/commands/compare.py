@@ -14,28 +14,51 @@ def main(arguments: list[str]) -> None:
     parser = new_parser(
         "compare",
         "Train winners and hand-designed baselines by the same recipe and seeds (what is not done yet), and write"
-        " comparison.csv, comparison.md and accuracy_macs.png.",
+        " comparison.csv, comparison.md and accuracy_macs.png. Networks that `sepnas retrain --out` trained the same"
+        " way join the table; without a search there are only they.",
     )
-    parser.add_argument("runs", type=str, nargs="+", help="folders of finished searches on the same data")
+    parser.add_argument(
+        "runs", type=str, nargs="+", help="folders of finished searches on the same data, or of `sepnas retrain --out`"
+    )
     parser.add_argument(
         "--baselines",
         type=str,
-        default=",".join(DEFAULT_BASELINES),
-        help="names, separated by commas; see `sepnas list baselines` (default: %(default)s)",
+        help="names, separated by commas; see `sepnas list baselines` (default, beside a search: "
+        + ",".join(DEFAULT_BASELINES)
+        + ")",
     )
-    parser.add_argument("--out", type=str, help="folder for the report (default: RUN/report of the first run)")
+    parser.add_argument(
+        "--out", type=str, help="folder for the report (default: RUN/report of the first search; required without one)"
+    )
+    parser.add_argument("--title", type=str, help="what table and plot call the data (default: as the config does)")
     parser.add_argument("--overwrite", action="store_true", help="delete training results that were made another way")
     options = parse(parser, arguments)
     quiet()
+    from evaluators.processes import check_alone
+
+    check_alone("compare")
     paths = [Path(run).resolve() for run in options.runs]
     if len(set(paths)) != len(paths):
         raise InvalidRequest(f"runs: a folder stands twice in {', '.join(options.runs)}; name each run once")
     from experiments.compare import compare
+    from experiments.retrain import ABOUT_FILE
     from experiments.run_folder import find_run
 
-    runs = [find_run(Path(run)) for run in options.runs]
+    folders = [Path(run) for run in options.runs]
+    trained = [folder for folder in folders if (folder / ABOUT_FILE).is_file()]
+    runs = [find_run(folder) for folder in folders if folder not in trained]
+    if options.out is None and not runs:
+        raise InvalidRequest("--out: missing; without a search's folder name one for the report")
     out = Path(options.out) if options.out is not None else runs[0].report
-    names = [name.strip() for name in options.baselines.split(",") if name.strip()]
-    compare(runs, [read_config(run.config) for run in runs], names, out, overwrite=options.overwrite)
+    asked = (",".join(DEFAULT_BASELINES) if runs else "") if options.baselines is None else options.baselines
+    compare(
+        runs,
+        [read_config(run.config) for run in runs],
+        [name.strip() for name in asked.split(",") if name.strip()],
+        out,
+        trained=trained,
+        title=options.title,
+        overwrite=options.overwrite,
+    )
     print((out / "comparison.md").read_text(encoding="utf-8"))
     print(f"report: {out}")

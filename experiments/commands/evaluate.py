@@ -55,9 +55,11 @@ def main(arguments: list[str]) -> None:
 
     first = as_given(parser({}), arguments)
     quiet()
+    from evaluators.processes import check_alone
     from experiments.evaluate import check_out_folder, evaluate, write_evaluation
     from experiments.trained import find_trained
 
+    check_alone("evaluate")
     trained = find_trained(Path(first.target), first.seed)
     values = {**flat(trained.data, "data."), "split_seed": trained.split_seed or 0}
     options = parse(parser(values), arguments)

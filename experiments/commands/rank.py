@@ -45,8 +45,10 @@ def main(arguments: list[str]) -> None:
     values = {**flat(base.retrain.recipe, "recipe."), "accelerator": base.accelerator}
     options = parse(parser(values), arguments)
     quiet()
+    from evaluators.processes import check_alone
     from experiments.rank import rank
 
+    check_alone("rank")
     folder = Path(options.out) if options.out is not None else run.rank
     rank(
         run,

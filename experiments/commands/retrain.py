@@ -1,4 +1,4 @@
-"""The command ``sepnas retrain``: of a run, by its config, or of an architecture file."""
+"""The command ``sepnas retrain``: of a run, by its config, of an architecture file or of a baseline."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ def main(arguments: list[str]) -> None:
     def parser(values: dict[str, Any]) -> ArgumentParser:
         made = new_parser(
             "retrain",
-            "Train the winner of a run, or the architecture of a file, from scratch and test it. For a run the defaults"
-            " are those of its config, and results go to RUN/retrain. `--recipe.preset NAME` sets a whole recipe of"
-            " `sepnas list recipes`; options behind it override it.",
+            "Train the winner of a run, the architecture of a file or a hand-designed network from scratch and test it."
+            " For a run the defaults are those of its config, and results go to RUN/retrain. `--recipe.preset NAME`"
+            " sets a whole recipe of `sepnas list recipes`; options behind it override it.",
         )
-        made.add_argument("target", type=str, help="folder of a run, or architecture file (JSON)")
-        made.add_argument("--out", type=str, help="folder for the results (required for an architecture file)")
+        made.add_argument(
+            "target",
+            type=str,
+            help="folder of a run, architecture file (JSON), or name of a baseline (`sepnas list baselines`)",
+        )
+        made.add_argument("--out", type=str, help="folder for the results (required unless TARGET is a run)")
+        made.add_argument("--width", type=float, help="channel multiplier of a baseline (default: 1.0)")
         made.add_argument("--overwrite", action="store_true", help="delete results made another way")
         made.add_class_arguments(DataConfig, "data")
         made.add_class_arguments(RetrainConfig)
@@ -34,10 +39,18 @@ def main(arguments: list[str]) -> None:
         return made
 
     arguments = list(spelled_out(arguments, ("recipe",)))
-    target = Path(as_given(parser({}), arguments).target)
-    if not target.exists():
-        raise InvalidRequest(f"target: {target} does not exist; give the folder of a run or an architecture file")
+    given = as_given(parser({}), arguments)
+    target = Path(given.target)
     from experiments.run_folder import find_run
+    from search_space.hand_designed import baselines
+
+    if not target.exists() and given.target not in baselines():
+        raise InvalidRequest(
+            f"target: {target} does not exist; give the folder of a run, an architecture file, or the name of a"
+            " baseline (`sepnas list baselines`)"
+        )
+    if given.width is not None and target.exists():
+        raise InvalidRequest("--width: an architecture has its channels fixed; leave it out")
 
     values: dict[str, Any] = {}
     run = None
@@ -64,8 +77,8 @@ def main(arguments: list[str]) -> None:
     )
     quiet()
     from evaluators.processes import is_first
-    from experiments.compare import retrain_file, retrain_winner
     from experiments.retrain import told
+    from experiments.retrain_targets import retrain_baseline, retrain_file, retrain_winner
 
     if run is not None:
         folder = Path(options.out) if options.out is not None else None
@@ -73,6 +86,11 @@ def main(arguments: list[str]) -> None:
     else:
         if options.out is None:
             raise InvalidRequest("--out: missing; name the folder for the results")
-        result = retrain_file(target, config, Path(options.out), overwrite=options.overwrite)
+        out = Path(options.out)
+        if target.exists():
+            result = retrain_file(target, config, out, overwrite=options.overwrite)
+        else:
+            width = {} if options.width is None else {"width": options.width}
+            result = retrain_baseline(options.target, config, out, overwrite=options.overwrite, **width)
     if is_first():
         print(f"{result.name}: test accuracy {told(result.summary)}")

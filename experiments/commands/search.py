@@ -20,6 +20,8 @@ def main(arguments: list[str]) -> None:
     if options.out is None:
         raise InvalidRequest("--out: missing; name the folder that the run shall be written to")
     quiet()
+    from evaluators.processes import check_alone
     from experiments.search import search
 
+    check_alone("search")
     search(config, Path(options.out), resume=options.resume, overwrite=options.overwrite)
