@@ -12,6 +12,7 @@ import torch
 from evaluators.checks import check_whole
 from evaluators.color import draw_jitter, jitter
 from evaluators.mixup import Pairs, draw_pairs
+from evaluators.transfer import to_device
 from evaluators.windows import centre, check_within, cut, draw_boxes, mirror, pad, resize_boxes
 from search_space.errors import InvalidRequest
 
@@ -136,19 +137,25 @@ class Augmentation:
         check_within(wanted, (padded.shape[2], padded.shape[3]))
         tops = torch.randint(padded.shape[2] - wanted[0] + 1, (drawn.batch,), generator=generator)[drawn.rows]
         lefts = torch.randint(padded.shape[3] - wanted[1] + 1, (drawn.batch,), generator=generator)[drawn.rows]
-        return cut(padded, tops.to(images.device), lefts.to(images.device), wanted)
+        places = to_device(torch.stack([tops, lefts]), images.device)
+        return cut(padded, places[0], places[1], wanted)
 
     def _cut_out(
         self, images: torch.Tensor, fill: torch.Tensor | float, generator: torch.Generator, drawn: Part
     ) -> torch.Tensor:
-        height, width = images.shape[2:]
+        lengths = images.shape[2:]
+        centres = [torch.randint(length, (drawn.batch, 1), generator=generator)[drawn.rows] for length in lengths]
         hidden = []
-        for length in (height, width):
-            start = torch.randint(length, (drawn.batch, 1), generator=generator)[drawn.rows] - self.cutout // 2
-            position = torch.arange(length)
+        # the few starts travel to the device, not the mask
+        starts = to_device(torch.stack(centres), images.device) - self.cutout // 2
+        for length, start in zip(lengths, starts, strict=True):
+            position = torch.arange(length, device=images.device)
             hidden.append((position >= start) & (position < start + self.cutout))
-        mask = (hidden[0][:, None, :, None] & hidden[1][:, None, None, :]).to(images.device)
-        blank = torch.as_tensor(fill, dtype=torch.float32, device=images.device).view(-1, 1, 1)
+        mask = hidden[0][:, None, :, None] & hidden[1][:, None, None, :]
+        if isinstance(fill, torch.Tensor):
+            blank = to_device(fill.to(torch.float32), images.device).view(-1, 1, 1)
+        else:
+            blank = torch.full((1, 1, 1), fill, dtype=torch.float32, device=images.device)
         if not images.dtype.is_floating_point:
             blank = blank.round()
         return torch.where(mask, blank.to(images.dtype), images)

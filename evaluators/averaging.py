@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+
+#: What a checkpoint calls the averaged tensors and the count of updates: as torch's AveragedModel does.
+_PREFIX, _COUNT = "module.", "n_averaged"
 
 
 class AveragedWeights(pl.Callback):
@@ -17,22 +18,41 @@ class AveragedWeights(pl.Callback):
     After t updates the decay is ``min(decay, (1 + t) / (10 + t))``, so that a short training is not dominated by its
     initial weights. The statistics are averaged by the same weights as the parameters they belong to, so nothing is
     measured anew. The state travels in Lightning's checkpoints.
+
+    Unlike torch's AveragedModel it counts in Python: a step must not wait for a GPU to tell the count.
     """
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self._average: AveragedModel | None = None
+        self._average: dict[str, Tensor] | None = None
+        # (averaged, current) tensors side by side, those with and those without a fraction
+        self._floating: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._counting: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit" and self._average is None:
-            self._average = AveragedModel(_network(pl_module), multi_avg_fn=self._update, use_buffers=True)
+            self._average = {name: tensor.clone() for name, tensor in _tensors(_network(pl_module)).items()}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._averaged.module.to(pl_module.device)  # the counter stays on the CPU: reading it must not wait for a GPU
+        # only now does the network stay where it is: moving it to a device replaces its buffers
+        current = _tensors(_network(pl_module))
+        self._average = {name: self._averaged[name].to(tensor.device) for name, tensor in current.items()}
+        self._floating, self._counting = ([], []), ([], [])
+        for name, tensor in current.items():
+            kind = self._floating if tensor.is_floating_point() else self._counting
+            kind[0].append(self._average[name])
+            kind[1].append(tensor)
 
+    @torch.no_grad()
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        self._averaged.update_parameters(_network(pl_module))
+        if self.updates == 0:
+            torch._foreach_copy_(*self._floating)
+        else:
+            decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+            torch._foreach_lerp_(*self._floating, 1 - decay)
+        if self._counting[0]:
+            torch._foreach_copy_(*self._counting)  # how many batches a batch norm has seen
         self.updates += 1
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -42,38 +62,33 @@ class AveragedWeights(pl.Callback):
         self._swap(_network(pl_module))
 
     def state_dict(self) -> dict[str, Any]:
-        return self._averaged.state_dict()
+        averaged = {f"{_PREFIX}{name}": tensor for name, tensor in self._averaged.items()}
+        return {_COUNT: torch.tensor(self.updates), **averaged}
 
+    @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._averaged.load_state_dict(state_dict)
-        self.updates = int(self._averaged.n_averaged)
+        for name, tensor in self._averaged.items():
+            tensor.copy_(state_dict[f"{_PREFIX}{name}"])
+        self.updates = int(state_dict[_COUNT])
 
     @torch.no_grad()
     def copy_to(self, network: nn.Module) -> None:
         """Give ``network`` the average."""
-        for own, other in _pairs(self._averaged.module, network):
-            other.copy_(own)
+        for name, tensor in _tensors(network).items():
+            tensor.copy_(self._averaged[name])
 
     @property
-    def _averaged(self) -> AveragedModel:
+    def _averaged(self) -> dict[str, Tensor]:
         if self._average is None:
             raise RuntimeError("the average exists from the start of a fit on")
         return self._average
 
     @torch.no_grad()
-    def _update(self, averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-        if not averaged[0].is_floating_point():
-            torch._foreach_copy_(list(averaged), list(current))  # how many batches a batch norm has seen
-            return
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
-
-    @torch.no_grad()
     def _swap(self, network: nn.Module) -> None:
-        for own, other in _pairs(self._averaged.module, network):
-            kept = own.clone()
-            own.copy_(other)
-            other.copy_(kept)
+        for name, tensor in _tensors(network).items():
+            kept = self._averaged[name].clone()
+            self._averaged[name].copy_(tensor)
+            tensor.copy_(kept)
 
 
 def _network(module: pl.LightningModule) -> nn.Module:
@@ -83,9 +98,6 @@ def _network(module: pl.LightningModule) -> nn.Module:
     return network
 
 
-def _pairs(first: nn.Module, second: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Parameters and buffers of both, side by side."""
-    return [
-        *zip(first.parameters(), second.parameters(), strict=True),
-        *zip(first.buffers(), second.buffers(), strict=True),
-    ]
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name; they share the memory of the network's."""
+    return {name: tensor.detach() for name, tensor in (*network.named_parameters(), *network.named_buffers())}

@@ -3,7 +3,11 @@
 One safetensors file holds the pixels of one split, uint8, and a SHA-256 of them. Its name is a digest of all that
 decides the pixels: which images (`evaluators.sources.Listing.fingerprint`: files with their sizes and times of change),
 size, channels, and the version of the decoder. So nothing is ever out of date, only unused; the whole folder can be
-removed at any time. Any number of processes may write one file: each writes its own and renames it, and what they wrote
+removed at any time.
+
+Of processes that want the same images at the same time, such as those that train together, one decodes them and the
+others wait for its file: it holds an advisory lock, which the system lifts when it ends, however it ends. Where the
+file system knows no such locks each decodes for itself; each writes its own file and renames it, and what they wrote
 is the same.
 """
 
@@ -13,8 +17,8 @@ import hashlib
 import json
 import logging
 import os
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +29,20 @@ from safetensors.torch import save_file
 
 from evaluators.decode import DECODER_VERSION, Failure, decode
 from evaluators.sources import Listing
-from search_space.atomic import is_temporary, replacing
+from search_space.atomic import is_old, is_temporary, replacing
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where each process decodes for itself
+    fcntl = None  # type: ignore[assignment]
 
 _log = logging.getLogger(__name__)
 
 #: Environment variable with the folder of the cache.
 VARIABLE = "SEPNAS_CACHE"
 
-# Seconds after which a file that is still being written belongs to a process that was killed.
-_ABANDONED = 24 * 3600.0
+# Ends the names of files that say by their lock who is making the file beside them.
+_LOCK = ".sepnas-lock"
 
 
 def cache_folder() -> Path:
@@ -53,15 +62,26 @@ def decode_cached(
     A damaged file is made again, with a warning in the log. Where the cache cannot be written, a warning is all.
     """
     files = [_file(listing, image_size, channels) for listing in listings]
+    before = [_version(file) for file in files]
     found = [None if file is None else _load(file, len(listing)) for file, listing in zip(files, listings, strict=True)]
     missing = [index for index, entry in enumerate(found) if entry is None]
-    pixels, failures = decode([listings[index] for index in missing], image_size, channels) if missing else ([], [])
-    for position, index in enumerate(missing):
-        failed = [failure for failure in failures if failure.split == position]
-        found[index] = torch.from_numpy(pixels[position]), failed
-        file = files[index]
-        if file is not None:
-            _save(file, pixels[position], failed)
+    with ExitStack() as locks:
+        # in one order, so that no two processes wait for each other
+        for file in sorted({file for index in missing if (file := files[index]) is not None}):
+            locks.enter_context(_locked(file))
+        for index in missing:
+            file = files[index]
+            # meanwhile another process may have written it; one that is damaged is not read, and complained of, twice
+            if file is not None and _version(file) != before[index]:
+                found[index] = _load(file, len(listings[index]))
+        missing = [index for index in missing if found[index] is None]
+        pixels, failures = decode([listings[index] for index in missing], image_size, channels) if missing else ([], [])
+        for position, index in enumerate(missing):
+            failed = [failure for failure in failures if failure.split == position]
+            found[index] = torch.from_numpy(pixels[position]), failed
+            file = files[index]
+            if file is not None:
+                _save(file, pixels[position], failed)
     complete = [entry for entry in found if entry is not None]
     return (
         [images for images, _ in complete],
@@ -80,6 +100,76 @@ def _file(listing: Listing, image_size: int, channels: int) -> Path | None:
     key = json.dumps([DECODER_VERSION, PIL.__version__, fingerprint, len(listing), image_size, channels])
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
     return cache_folder() / f"{name}-{channels}x{image_size}x{image_size}.safetensors"
+
+
+def _version(file: Path | None) -> tuple[int, int, int] | None:
+    """Return what tells one file of that name from another; None if there is none."""
+    try:
+        stat = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if stat is None else (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Keep other processes out that want to make ``file``; nothing where there are no locks."""
+    path = file.with_name(f".{file.stem}{_LOCK}")
+    descriptor = _lock(path)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            # while it is held: who waits for it finds it gone and takes a new one
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            # said outright: a process that was forked meanwhile has the descriptor, too
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+
+def _lock(path: Path) -> int | None:
+    """Wait until no other process has ``path`` locked, and lock it; None where that cannot be done."""
+    if fcntl is None:
+        return None
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None  # `_save` will say it
+        try:
+            _wait_for(descriptor)
+            if _is_at(path, descriptor):
+                return descriptor
+            os.close(descriptor)  # who held it has removed it: another may hold the one that is there now
+        except OSError:
+            os.close(descriptor)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Return whether the open file is the one at ``path``."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _wait_for(descriptor: int) -> None:
+    """Lock an open file, as soon as no other process has it locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _log.info("another process is decoding the same images: waiting for it")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.utime(descriptor)  # what a killed process left is in use again, and not to be removed as abandoned
 
 
 def _load(file: Path, count: int) -> tuple[torch.Tensor, list[Failure]] | None:
@@ -121,7 +211,8 @@ def _save(file: Path, pixels: np.ndarray, failures: Sequence[Failure]) -> None:
 def _remove_abandoned(folder: Path) -> None:
     """Remove what processes that were killed had begun to write."""
     for path in folder.iterdir():
-        if is_temporary(path) and time.time() - path.stat().st_mtime > _ABANDONED:
+        # by age alone: writers on other hosts and in other containers cannot be asked
+        if (is_temporary(path) or path.name.endswith(_LOCK)) and is_old(path):
             path.unlink(missing_ok=True)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from evaluators.transfer import to_device
+
 # ITU-R 601, as Pillow's conversion to grey
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -43,8 +45,8 @@ def jitter(images: torch.Tensor, factors: torch.Tensor, order: torch.Tensor) -> 
     """
     pixels = images.to(torch.float32)
     batch, channels = pixels.shape[:2]
-    factors, order = factors.to(pixels.device), order.to(pixels.device)
-    luma = torch.tensor(_LUMA if channels == 3 else (1.0,), device=pixels.device).view(1, channels, 1, 1)
+    factors, order = to_device(factors, pixels.device), to_device(order, pixels.device)
+    luma = to_device(torch.tensor(_LUMA if channels == 3 else (1.0,)), pixels.device).view(1, channels, 1, 1)
     for turn in range(3):
         which = order[:, turn].view(batch, 1, 1, 1)
         factor = factors.gather(1, order[:, turn : turn + 1]).view(batch, 1, 1, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
@@ -19,9 +18,6 @@ from evaluators.source_finding import find_source
 from evaluators.sources import Listing, Source
 from evaluators.splits import stratified_split, stratified_subset
 from search_space.errors import InvalidRequest
-
-# Worker processes of streamed data unless told otherwise: more seldom pay, and each holds two batches.
-_MOST_WORKERS = 8
 
 
 def load_data(
@@ -66,7 +62,8 @@ def load_data(
             leaves them on disk and decodes them for each batch in worker processes. "auto" streams what takes more
             than `memory_limit`, and holds the rest on the device if they take at most half of its free memory.
         memory_limit: in GiB of decoded pixels, all splits together, for `where="auto"`.
-        workers: processes that decode streamed images; one per core, at most 8, if None; 0 for this process.
+        workers: processes that decode streamed images for one loader; if None, one per core, shared with processes
+            that train together on this machine, at most 8; 0 for this process.
         cache: keep decoded pixels of images held in memory in `evaluators.cache.cache_folder`, for the next time.
 
     Raises:
@@ -75,7 +72,7 @@ def load_data(
     image_size, seed = check_whole("image_size", image_size, 1), check_seed(seed)
     validation, test = check_fraction("validation", validation), check_fraction("test", test)
     stored_size = image_size if stored_size is None else check_whole("stored_size", stored_size, image_size)
-    workers = _default_workers() if workers is None else check_whole("workers", workers, 0)
+    workers = None if workers is None else check_whole("workers", workers, 0)
     if max_train_images is not None:
         max_train_images = check_whole("max_train_images", max_train_images, 1)
     if isinstance(channels, bool) or channels not in ("auto", 1, 3):
@@ -158,11 +155,6 @@ class _Parts:
     @property
     def count(self) -> int:
         return sum(map(len, self.listings)) + len(self.test)
-
-
-def _default_workers() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_WORKERS)
 
 
 def _depth(source: Source) -> int:

@@ -26,20 +26,22 @@ class HubEntry:
         config: configuration to take unless one is named.
         image: image column.
         label: label column.
+        extra: splits whose images are trained on beside those of train, where the repository has them.
     """
 
     config: str | None = None
     image: str | None = None
     label: str | None = None
+    extra: tuple[str, ...] = ()
 
 
 #: Data sets of the hub that the papers use, and their like. Their splits: cifar and fashion_mnist train, test; svhn
-#: train, test, extra (not used); tiny-imagenet train, valid (serves as test); imagenet-1k train, validation (serves as
-#: test), test (without labels, not used).
+#: train, test, extra (joins train, as in XSepConv section 4.1); tiny-imagenet train, valid (serves as test);
+#: imagenet-1k train, validation (serves as test), test (without labels, not used).
 HUB: dict[str, HubEntry] = {
     "uoft-cs/cifar10": HubEntry(image="img", label="label"),
     "uoft-cs/cifar100": HubEntry(image="img", label="fine_label"),
-    "ufldl-stanford/svhn": HubEntry(config="cropped_digits", image="image", label="label"),
+    "ufldl-stanford/svhn": HubEntry(config="cropped_digits", image="image", label="label", extra=("extra",)),
     "zh-plus/tiny-imagenet": HubEntry(image="image", label="label"),
     "zalando-datasets/fashion_mnist": HubEntry(image="image", label="label"),
     "ylecun/mnist": HubEntry(image="image", label="label"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from evaluators.failures import TrainingDiverged
@@ -38,7 +39,10 @@ class DivergenceGuard(pl.Callback):
             return
         loss = loss.detach()
         if trainer.world_size > 1:
-            loss = trainer.strategy.reduce(loss.clone(), reduce_op="mean")  # not finite if one process's is not
+            # not finite if one process's is not; Lightning's reduce would wait for the GPU at a barrier in each step
+            loss = loss.clone()
+            torch.distributed.all_reduce(loss)
+            loss /= trainer.world_size
         step = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 1
         if loss.device.type != "cuda":
             self._check(step, loss.item())

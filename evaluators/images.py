@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from evaluators.transfer import to_device
 from search_space.errors import InvalidRequest
 
 # Below this, in units of the 0..1 pixel scale, a channel counts as constant; dividing by it would only blow up noise.
@@ -112,7 +113,7 @@ class ImageSet(Images):
     def gather(self, indices: torch.Tensor) -> torch.Tensor:
         """Return copies of the images at `indices`, on the device of the images."""
         # index_select copies whole images; plain indexing goes byte by byte and takes ten times as long
-        return self.images.index_select(0, indices.to(self.images.device))
+        return self.images.index_select(0, to_device(indices, self.images.device))
 
     def subset(self, indices: torch.Tensor | np.ndarray | Sequence[int]) -> ImageSet:
         """Return a copy of the images at `indices`."""
@@ -153,7 +154,8 @@ class ImageData:
         skipped: unreadable images that were left out, by name; reading `test` adds those of the test split.
         image_size: side in pixels of what networks see; a random or central window of the images. None for all of it.
         where: how `evaluators.loaders.make_loader` keeps the images.
-        workers: processes that decode images which are streamed; 0 for this process.
+        workers: processes that decode images which are streamed, for one loader; 0 for this process. None for
+            `evaluators.loaders.default_workers`, asked where the loader is made.
 
     Raises:
         InvalidRequest: a split is empty, images are not square or differ between splits or are smaller than
@@ -173,7 +175,7 @@ class ImageData:
         *,
         image_size: int | None = None,
         where: Where = "auto",
-        workers: int = 0,
+        workers: int | None = 0,
     ) -> None:
         self.name = name
         self.classes = classes

@@ -8,12 +8,17 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from evaluators.images import ImageData
+from evaluators.images import ImageData, ImageSet
 from evaluators.loaders import make_loader
+from evaluators.transfer import to_device
 from search_space.network import Network
 from search_space.shared_block import pad_as_in_supernet
 
 Batch = tuple[Tensor, Tensor]
+
+# Bytes of validation batches, float32, that are kept to spare making them for each network. Beyond, and where images
+# are streamed because they do not fit in memory, they are made anew.
+_HELD = 2**30
 
 
 class InheritedAccuracy:
@@ -22,6 +27,9 @@ class InheritedAccuracy:
     The supernet's batch-norm statistics mix all paths that were trained, so they are measured anew for each network,
     on ``calibration_images`` training images, before it is judged. The batches are drawn once, by ``seed``: all
     networks are measured on the same ones.
+
+    Attributes:
+        validation: what accuracy is measured on; a list of up to 1 GiB, or a loader that makes the batches each time.
     """
 
     def __init__(
@@ -36,13 +44,12 @@ class InheritedAccuracy:
         count = min(calibration_images, len(data.train))
         chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:count]
         calibration = data.train.subset(chosen)
-        self.device = device
+        self.device = torch.device(device)
         # batches of nearly one size: each counts the same in the statistics
         even = math.ceil(count / math.ceil(count / batch_size))
         self.calibration: list[Batch] = list(make_loader(calibration, data, even, shuffle=False, device=device))
-        self.validation: list[Batch] = list(
-            make_loader(data.validation, data, batch_size, shuffle=False, device=device)
-        )
+        validation: Iterable[Batch] = make_loader(data.validation, data, batch_size, shuffle=False, device=device)
+        self.validation = list(validation) if _fits(data) else validation
 
     def __call__(self, network: Network) -> float:
         """Accuracy in [0, 1]. Changes the network's batch-norm statistics and the padding of its even-sized layers
@@ -50,9 +57,17 @@ class InheritedAccuracy:
         pad_as_in_supernet(network)
         network = network.to(self.device)
         # streamed batches come on the CPU
-        reestimate_batch_norm(network, (images.to(self.device) for images, _ in self.calibration))
-        on_device = ((images.to(self.device), labels.to(self.device)) for images, labels in self.validation)
+        reestimate_batch_norm(network, (to_device(images, self.device) for images, _ in self.calibration))
+        on_device = (
+            (to_device(images, self.device), to_device(labels, self.device)) for images, labels in self.validation
+        )
         return accuracy(network, on_device)
+
+
+def _fits(data: ImageData) -> bool:
+    """Whether all validation batches may be kept."""
+    size = len(data.validation) * data.channels * data.image_size**2 * torch.float32.itemsize
+    return isinstance(data.validation, ImageSet) and size <= _HELD
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +14,15 @@ from evaluators.batches import BatchDraw, OrderedBatches, ShuffledBatches, mixed
 from evaluators.images import ImageData, Images, ImageSet, Where
 from evaluators.mixup import Pairs, mixup
 from evaluators.sharing import SharedBatch, own_images, own_rows
+from evaluators.transfer import to_device
 from evaluators.windows import centre
 from search_space.errors import InvalidRequest
 
 # Share of the free memory of a device that images may take without being told to: networks need the rest.
 _DEVICE_SHARE = 0.5
+
+# Worker processes of a loader of streamed data unless told otherwise: more seldom pay, and each holds two batches.
+_MOST_WORKERS = 8
 
 
 Batch = tuple[torch.Tensor, torch.Tensor] | SharedBatch
@@ -121,8 +126,10 @@ class ImageBatches(Dataset[Batch]):
         return mixup(images, labels, self.classes, pairs, None if len(own) == count else places[: len(own)])
 
     def _gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        labels = self.images.labels[indices.to(self.images.labels.device)]
-        return self.images.gather(indices).to(self.device), labels.to(self.device)
+        # once for images and labels, which lie together
+        indices = to_device(indices, self.images.labels.device)
+        images, labels = self.images.gather(indices), self.images.labels.index_select(0, indices)
+        return to_device(images, self.device), to_device(labels, self.device)
 
     def _plain(self, images: torch.Tensor) -> torch.Tensor:
         size = (self.image_size, self.image_size)
@@ -145,8 +152,8 @@ def make_loader(
     """Return a loader of [images, labels] batches as `ImageBatches` makes them; its `len` is the number of batches.
 
     Images in memory are cut, changed and normalised on `device` by this process. Streamed ones are so by
-    ``data.workers`` processes on the CPU, two batches ahead each, and their batches arrive there (pinned, if there is
-    a CUDA device); both give the same batches, however many workers there are.
+    ``data.workers`` processes (`default_workers` if None) on the CPU, two batches ahead each, and their batches arrive
+    there (pinned, if there is a CUDA device); both give the same batches, however many workers there are.
 
     Args:
         image_set: the images, usually a split of `data`.
@@ -199,19 +206,32 @@ def make_loader(
         rank=rank,
         world_size=world_size,
     )
-    workers = data.workers if streamed else 0
+    workers = (default_workers() if data.workers is None else data.workers) if streamed else 0
     return loader_class(
         batches,
         sampler=sampler,
         batch_size=None,
         num_workers=workers,
-        # starting them anew for each epoch would take seconds
+        # Training and validation images are both run through in every epoch, and starting processes anew would take
+        # seconds each time. Those of the loader that waits cost no time (they fetch ahead only within a pass) and, as
+        # forks of this process, little memory.
         persistent_workers=workers > 0,
         pin_memory=streamed and torch.cuda.is_available(),
         # A DataLoader draws a number at each pass even without workers; from its own generator, it leaves the global
         # stream, which initialises weights and drives dropout, alone.
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def default_workers() -> int:
+    """Return how many processes decode for a loader of streamed images: one per core of this process, at most 8.
+
+    Processes that train together on this machine (what starts them sets ``LOCAL_WORLD_SIZE``) share its cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    said = os.environ.get("LOCAL_WORLD_SIZE", "")
+    together = max(1, int(said)) if said.isdecimal() else 1
+    return max(1, min(cores // together, _MOST_WORKERS))
 
 
 def _belongs_on(device: torch.device, images: ImageSet, where: Where) -> bool:
@@ -223,5 +243,12 @@ def _belongs_on(device: torch.device, images: ImageSet, where: Where) -> bool:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the free bytes of a CUDA device; None for others, which share the memory of the computer."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    """Return the free bytes of a CUDA device; None for others, which share the memory of the computer.
+
+    What torch has taken and keeps for itself counts as free: it is handed out before more is taken. It may be most of
+    the device once a training has ended.
+    """
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept

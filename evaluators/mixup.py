@@ -8,6 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
+from evaluators.transfer import to_device
+
 
 class Pairs(NamedTuple):
     """Which images of a batch are blended.
@@ -52,11 +54,11 @@ def mixup(
     Returns:
         (images, probabilities): of k images; float32 (k, classes), rows adding up to 1, as `cross_entropy` takes them.
     """
-    shares, partners = pairs.shares.to(images.device), pairs.partners.to(images.device)
+    shares, partners = to_device(pairs.shares, images.device), to_device(pairs.partners, images.device)
     probabilities = functional.one_hot(labels, classes).to(torch.float32)
     others = images.index_select(0, partners), probabilities.index_select(0, partners)
     if own is not None:
-        own = own.to(images.device)
+        own = to_device(own, images.device)
         images, probabilities = images.index_select(0, own), probabilities.index_select(0, own)
     share = shares.view(-1, 1, 1, 1).to(images.dtype)
     return (

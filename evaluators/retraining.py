@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from evaluators.best_weights import BestWeights
 from evaluators.images import ImageData, Images, joined
 from evaluators.loaders import make_loader
 from evaluators.module import ClassificationModule
-from evaluators.processes import is_launched, run_each, run_together
+from evaluators.processes import decided, is_launched, run_each, run_together, world_size
 from evaluators.recipes import Recipe
 from evaluators.trainer import (
     Accelerator,
@@ -40,6 +41,8 @@ __all__ = [
     "Best",
     "Trained",
     "check_fit",
+    "check_input",
+    "check_processes",
     "joined",
     "measuring_loader",
     "retrain",
@@ -124,7 +127,8 @@ def retrain(
     step, if the loss stops being finite: the resume point in ``folder`` is then the last good one.
     """
     check_fit(architecture, data)
-    _check_options(train_on, measure_on, folder, keep_best, devices, num_nodes)
+    _check_options(train_on, measure_on, folder, keep_best)
+    check_processes(devices, num_nodes, accelerator)
     check_precision(recipe.precision, pick_accelerator(accelerator))
     if measure_on == "test":
         _ = data.test  # decoded on first use: a damaged image must not show up only when the training is over
@@ -144,7 +148,12 @@ def retrain(
         packed = run_together(_packed, (architecture, data, recipe, options), devices, on_epoch)
         return _unpacked(packed, seconds=time.perf_counter() - start)
     with torch.random.fork_rng(devices=_cuda_devices(accelerator)):
-        return _train(architecture, data, recipe, on_epoch=on_epoch, **options)
+        trained = _train(architecture, data, recipe, on_epoch=on_epoch, **options)
+    if pick_accelerator(accelerator) == "cuda":
+        # trainer and module refer to each other, and would keep their memory while the next seed asks for as much
+        gc.collect()
+        torch.cuda.empty_cache()
+    return trained
 
 
 def retrain_seeds(
@@ -160,25 +169,30 @@ def retrain_seeds(
     """`retrain` once for each seed, ``parallel_seeds`` at a time, each in a process of its own on the same device.
 
     ``folders`` gives each seed its folder; other options are those of `retrain`. A small network leaves most of a GPU
-    idle, so several trainings take little longer than one; results are those of one after the other.
+    idle, so several trainings take little longer than one; results are those of one after the other. All seeds are
+    trained, then the first error is raised.
     """
     if parallel_seeds < 1:
         raise InvalidRequest(f"parallel_seeds: {parallel_seeds} is no number of processes; give 1 or more")
     if parallel_seeds > 1 and options.get("on_epoch") is not None:
         raise InvalidRequest("on_epoch: cannot be called from other processes; leave it out or set parallel_seeds to 1")
+    processes = (options.get("devices", 1), options.get("num_nodes", 1), options.get("accelerator", "auto"))
+    check_processes(*processes, parallel_seeds)
     homes = [None] * len(seeds) if folders is None else list(folders)
     calls = [
         (architecture, data, recipe, {**options, "seed": seed, "folder": folder})
         for seed, folder in zip(seeds, homes, strict=True)
     ]
     if parallel_seeds == 1:
-        return [retrain(*call[:3], **call[3]) for call in calls]
+        return run_each(_retrained, calls, 1)
     return [_unpacked(packed) for packed in run_each(_packed, calls, parallel_seeds)]
 
 
-def _check_options(
-    train_on: TrainOn, measure_on: MeasureOn, folder: Path | None, keep_best: bool, devices: int, num_nodes: int
-) -> None:
+def _retrained(architecture: Architecture, data: ImageData, recipe: Recipe, options: dict[str, Any]) -> Trained:
+    return retrain(architecture, data, recipe, **options)
+
+
+def _check_options(train_on: TrainOn, measure_on: MeasureOn, folder: Path | None, keep_best: bool) -> None:
     if measure_on == "validation" and train_on != "train":
         raise InvalidRequest("train_on: train+validation cannot be measured on validation images; train on 'train'")
     if keep_best and train_on != "train":
@@ -188,6 +202,10 @@ def _check_options(
         )
     if keep_best and folder is None:
         raise InvalidRequest("keep_best: needs a folder for the weights; give one")
+
+
+def check_processes(devices: int, num_nodes: int, accelerator: Accelerator, parallel_seeds: int = 1) -> None:
+    """InvalidRequest if trainings cannot be shared out to so many processes here, or not to those that were started."""
     for name, value in (("devices", devices), ("num_nodes", num_nodes)):
         if value < 1:
             raise InvalidRequest(f"{name}: {value} must be at least 1")
@@ -195,6 +213,19 @@ def _check_options(
         raise InvalidRequest(
             f"num_nodes: {num_nodes}, but neither torchrun nor SLURM started this process; start it by one of them"
         )
+    world = world_size()
+    if parallel_seeds > 1 and world > 1:
+        raise InvalidRequest(
+            f"parallel_seeds: {parallel_seeds}, but torchrun or SLURM started {world} processes that train each seed"
+            " together; set it to 1, or start one process"
+        )
+    if is_launched() and world != devices * num_nodes:
+        raise InvalidRequest(
+            f"devices: {devices} on {num_nodes} node(s) are {devices * num_nodes} process(es), but torchrun or SLURM"
+            f" started {world}, which would train apart; set devices and num_nodes to what was started"
+        )
+    if pick_accelerator(accelerator) == "cuda" and devices > (there := torch.cuda.device_count()):
+        raise InvalidRequest(f"devices: {devices}, but torch sees {there} GPU(s) here; give at most {there}")
 
 
 def _train(
@@ -248,7 +279,7 @@ def _train(
         module,
         training_loader(images, data, recipe, seed=seed, **place),
         measuring_loader(data.validation, data, recipe, **place) if best is not None else None,
-        checkpoint=resume_point(folder) if folder is not None else None,
+        checkpoint=decided(lambda: resume_point(folder)) if folder is not None else None,
     )
     module.release()
     if average is not None:
@@ -354,10 +385,17 @@ def measuring_loader(
 
 def check_fit(architecture: Architecture, data: ImageData) -> None:
     """InvalidRequest if the network's input or classes are not those of the data."""
-    wanted = {"image_size": data.image_size, "in_channels": data.channels, "classes": len(data.classes)}
-    for field, value in wanted.items():
-        if getattr(architecture, field) != value:
+    check_input(architecture, data.name, data.image_size, (data.channels,), len(data.classes))
+
+
+def check_input(
+    architecture: Architecture, name: str, image_size: int, channels: tuple[int, ...], classes: int
+) -> None:
+    """`check_fit` before the images of the data ``name`` are decoded, with the channels that they may have."""
+    wanted = {"image_size": (image_size,), "in_channels": channels, "classes": (classes,)}
+    for field, values in wanted.items():
+        if getattr(architecture, field) not in values:
             raise InvalidRequest(
-                f"architecture.{field}: {getattr(architecture, field)}, but the data {data.name!r} has {value};"
-                " make the architecture for these data, or load the data to fit it"
+                f"architecture.{field}: {getattr(architecture, field)}, but the data {name!r} has"
+                f" {' or '.join(map(str, values))}; make the architecture for these data, or load the data to fit it"
             )

@@ -40,6 +40,7 @@ def hub_source(name: str) -> Source:
         remedy=f"choose another configuration ({PREFIX}name:config) or data set",
         image=known.image,
         label=known.label,
+        extra=known.extra,
     )
 
 

@@ -11,14 +11,15 @@ on such data are reported, and validation is split off train.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from evaluators.sources import FORMATS, Listing, Pictures, Source
+from evaluators.sources import FORMATS, ChosenPictures, Listing, Pictures, Source
 from search_space.errors import InvalidRequest
 
 VALIDATION_NAMES = ("validation", "valid", "val")
@@ -83,6 +84,7 @@ def table_source(
     remedy: str,
     image: str | None = None,
     label: str | None = None,
+    extra: Sequence[str] = (),
 ) -> Source:
     """List the images of `splits`, each a `datasets.Dataset`, without decoding them.
 
@@ -93,6 +95,7 @@ def table_source(
         remedy: what to do if there is no train split.
         image: the image column, if it is known.
         label: the label column, if it is known.
+        extra: splits that join train, if they are there and have labels.
 
     Raises:
         InvalidRequest: there is no image or label column, no train split, or unlabelled training images.
@@ -105,7 +108,7 @@ def table_source(
     listings = {
         split: _listing(name, split, rows, image, label, classes, origins[split])
         for split, rows in splits.items()
-        if split in ("train", "test", *VALIDATION_NAMES)
+        if split in ("train", "test", *VALIDATION_NAMES, *extra)
     }
     train = listings["train"]
     validation = next((listings[split] for split in VALIDATION_NAMES if listings.get(split) is not None), None)
@@ -114,7 +117,22 @@ def table_source(
         raise InvalidRequest(f"data={name!r}: train has no labels in column {label!r}: choose another data set")
     if test is None:
         test, validation = validation, None
-    return Source(name, classes, train, validation, test)
+    more = [listing for split in extra if (listing := listings.get(split)) is not None]
+    return Source(name, classes, _joined([train, *more]) if more else train, validation, test)
+
+
+def _joined(listings: Sequence[Listing]) -> Listing:
+    """Return the images of all, one split after the other."""
+    origins = [listing.origin for listing in listings if listing.origin is not None]
+    return Listing(
+        ChosenPictures([listing.pictures for listing in listings]),
+        np.concatenate([listing.labels for listing in listings]),
+        partial(_joined_origin, origins) if len(origins) == len(listings) else None,
+    )
+
+
+def _joined_origin(origins: Sequence[Callable[[], str]]) -> str:
+    return "\0joined\0".join(origin() for origin in origins)
 
 
 def _image_column(name: str, features: Any, known: str | None) -> str:

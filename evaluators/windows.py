@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as functional
 
+from evaluators.transfer import to_device
 from search_space.errors import InvalidRequest
 
 #: Draws per image before `draw_boxes` gives up and takes the largest central box, as in Inception's preprocessing.
@@ -53,7 +54,7 @@ def mirror(images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
     """Return `images` with those left and right exchanged for which `mirrored`, bool (batch,), is true."""
     both = torch.cat([images, images.flip(3)])
     batch = len(images)
-    return both.index_select(0, torch.arange(batch, device=images.device) + batch * mirrored.to(images.device))
+    return both.index_select(0, torch.arange(batch, device=images.device) + batch * to_device(mirrored, images.device))
 
 
 def draw_boxes(
@@ -113,7 +114,7 @@ def resize_boxes(images: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int
         size: height and width to resize to.
     """
     batch, channels, height, width = images.shape
-    boxes = boxes.to(images.device)
+    boxes = to_device(boxes, images.device)
     across = _filter(boxes[:, 1], boxes[:, 3], width, size[1])
     down = _filter(boxes[:, 0], boxes[:, 2], height, size[0])
     pixels = images.to(torch.float32).reshape(batch, channels * height, width)

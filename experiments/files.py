@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from search_space.atomic import is_temporary, replacing
+from search_space.atomic import is_abandoned, replacing
 
 
 def write_text(path: Path, text: str) -> None:
@@ -37,9 +37,9 @@ def copy_file(source: Path, path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the temporary files that a killed process left in ``folder``."""
+    """Delete the temporary files that killed processes left in ``folder``; not those of live ones."""
     for entry in folder.iterdir():
-        if is_temporary(entry):
+        if is_abandoned(entry):
             entry.unlink(missing_ok=True)
 
 

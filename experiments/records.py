@@ -18,6 +18,8 @@ _METRICS = (
     "seconds",
     "train_loss",
     "train_accuracy",
+    "val_loss",
+    "val_accuracy",
     "architecture_entropy",
     "expected_macs",
     "expected_params",
@@ -25,14 +27,22 @@ _METRICS = (
 
 
 def metrics_writer(path: Path, phase: str) -> Callable[[dict[str, float]], None]:
-    """A callback that adds the figures of an epoch of ``phase``; epochs that a resumed run repeats replace old rows."""
+    """A callback that adds the figures of an epoch of ``phase``; epochs that a resumed run repeats replace old rows.
+
+    A figure without a column is a mistake of ours (ValueError), but in a search: strategies, NNI's among them, log more
+    than belongs in a table of epochs.
+    """
     table = Table(path, _METRICS)
 
     def write(figures: dict[str, float]) -> None:
+        unknown = sorted(set(figures) - set(_METRICS))
+        if unknown and phase != "search":
+            raise ValueError(f"{path.name} has no column for {', '.join(unknown)}")
         epoch = int(figures["epoch"])
         kept = [row for row in table.rows if row["phase"] != phase or int(row["epoch"]) < epoch]
-        if len(kept) != len(table.rows):
-            table.keep(kept)
+        # an older release knew fewer columns
+        if len(kept) != len(table.rows) or any(set(row) != set(_METRICS) for row in kept):
+            table.keep([{column: row.get(column, "") for column in _METRICS} for row in kept])
         rounded = {key: f"{value:.6g}" for key, value in figures.items()}
         table.append({**rounded, "phase": phase, "epoch": epoch})
 

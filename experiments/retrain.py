@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluators.failures import TrainingDiverged
 from evaluators.images import ImageData
-from evaluators.processes import is_first, run_each
-from evaluators.retraining import retrain
+from evaluators.processes import decided, is_first, run_each
+from evaluators.retraining import check_processes, retrain
 from evaluators.statistics import Summary, summarise
 from evaluators.trainer import CHECKPOINT_FILE, Accelerator, pick_accelerator
 from experiments.config import RetrainConfig
@@ -26,6 +27,7 @@ from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, save_weights
 RESULT_FILE = "result.json"
 DATA_FILE = "data.json"
 ABOUT_FILE = "about.json"
+FAILED_FILE = "failed.json"
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,26 @@ def retrain_all(
     A seed whose result is there is not trained again; one that was killed goes on from its last whole epoch. Of several
     processes that torchrun or SLURM started, the first one writes; all need to see the same ``folder``.
     InvalidRequest if the folder holds results of another architecture, recipe or data (unless ``overwrite``).
+    TrainingDiverged if a seed diverges, when all of them have been tried: it leaves ``failed.json`` and no result.
     """
-    if is_first():
-        _claim(folder, architecture, config, data_config, overwrite=overwrite)
+    check_processes(config.devices, config.num_nodes, accelerator, config.parallel_seeds)
     homes = {seed: folder / f"seed{seed}" for seed in config.seeds}
-    # every process finds the same: a result is written when all of them have trained it
-    missing = [seed for seed, home in homes.items() if not (home / RESULT_FILE).exists()]
+
+    def claim() -> dict[int, dict[str, Any]]:
+        _claim(folder, architecture, config, data_config, overwrite=overwrite)
+        return {seed: read_json(home / RESULT_FILE) for seed, home in homes.items() if (home / RESULT_FILE).exists()}
+
+    done = decided(claim)
+    missing = [seed for seed in homes if seed not in done]
     calls = [(name, architecture, data, config, seed, homes[seed], accelerator) for seed in missing]
     made = dict(zip(missing, run_each(_train_one, calls, config.parallel_seeds), strict=True))
-    results = {seed: made[seed] if seed in made else read_json(home / RESULT_FILE) for seed, home in homes.items()}
-    return _result(name, architecture, results)
+    failed = {seed: result["error"] for seed, result in made.items() if "error" in result}
+    if failed:
+        raise TrainingDiverged(
+            f"{next(iter(failed.values()))}; in all, seed {', '.join(map(str, failed))} diverged and"
+            f" {len(homes) - len(failed)} of {len(homes)} seeds succeeded ({folder})"
+        )
+    return _result(name, architecture, {seed: made[seed] if seed in made else done[seed] for seed in homes})
 
 
 def read_result(folder: Path) -> Result:
@@ -118,28 +130,36 @@ def check_results(
 ) -> bool:
     """Whether what ``folder`` holds was made the same way, or is nothing; changes nothing.
 
-    InvalidRequest if it was made another way (unless ``overwrite``), or if ``folder`` holds other files.
+    InvalidRequest if it holds results or resume points that were made another way (unless ``overwrite``), or if
+    ``folder`` holds other files.
     """
     check_writable("out", folder)
-    recorded, known = folder / ABOUT_FILE, folder / ARCHITECTURE_FILE
-    if recorded.exists():
-        difference = first_difference(read_json(recorded), about(config, data_config))
-        if difference is None and known.exists() and load_architecture(known) != architecture:
-            difference = "the architecture is another one"
-        if difference is not None and not overwrite:
+    # one look: another process may be claiming the folder meanwhile
+    entries = sorted(entry.name for entry in folder.iterdir() if not is_temporary(entry)) if folder.is_dir() else []
+    if ABOUT_FILE in entries:
+        difference = first_difference(read_json(folder / ABOUT_FILE), about(config, data_config))
+        if difference is None and ARCHITECTURE_FILE in entries:
+            known = load_architecture(folder / ARCHITECTURE_FILE)
+            difference = None if known == architecture else "the architecture is another one"
+        if difference is not None and not overwrite and _anything_to_lose(folder):
             raise InvalidRequest(
                 f"out: {folder} holds results made another way: {difference}; --overwrite deletes them"
             )
         return difference is None
-    if folder.is_dir() and (foreign := sorted(entry.name for entry in folder.iterdir() if not is_temporary(entry))):
-        raise InvalidRequest(f"out: {folder} holds {foreign[0]}, which is no result of retraining; give another folder")
+    if entries:
+        raise InvalidRequest(f"out: {folder} holds {entries[0]}, which is no result of retraining; give another folder")
     return True
+
+
+def _anything_to_lose(folder: Path) -> bool:
+    """Whether a seed has its result, or would go on from a resume point."""
+    return any(any(folder.glob(f"seed*/{name}")) for name in (RESULT_FILE, CHECKPOINT_FILE))
 
 
 def _claim(
     folder: Path, architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
 ) -> None:
-    """Make sure that what ``folder`` holds was made the same way, or clear it if ``overwrite``."""
+    """Make sure that what ``folder`` holds was made the same way, or clear it if ``overwrite`` or nothing is lost."""
     if not check_results(folder, architecture, config, data_config, overwrite=overwrite):
         for old in folder.glob("seed*/*"):
             old.unlink()
@@ -164,10 +184,29 @@ def _train_one(
     home: Path,
     accelerator: Accelerator,
 ) -> dict[str, Any]:
-    """Train one seed into ``home`` and return what its result file says."""
+    """Train one seed into ``home`` and return what its result file says, or its file of failure if it diverges."""
     if is_first():
         home.mkdir(exist_ok=True)
         sweep(home)
+        (home / FAILED_FILE).unlink(missing_ok=True)
+    try:
+        return _trained_one(name, architecture, data, config, seed, home, accelerator)
+    except TrainingDiverged as error:
+        failure = {"seed": seed, "error": str(error)}
+        if is_first():
+            write_json(home / FAILED_FILE, failure)
+        return failure
+
+
+def _trained_one(
+    name: str,
+    architecture: Architecture,
+    data: ImageData,
+    config: RetrainConfig,
+    seed: int,
+    home: Path,
+    accelerator: Accelerator,
+) -> dict[str, Any]:
     trained = retrain(
         architecture,
         data,
@@ -211,6 +250,7 @@ def _train_one(
             "name": data.name,
             "classes": list(data.classes),
             "image_size": data.image_size,
+            "stored_size": data.stored_size,
             "channels": data.channels,
             "mean": list(data.mean),
             "std": list(data.std),

@@ -143,7 +143,7 @@ def _normalisation(path: Path) -> dict[str, Any]:
     """What ``data.json`` says."""
     values = _object(path)
     try:
-        found = {
+        found: dict[str, Any] = {
             "name": str(values["name"]),
             "classes": tuple(map(str, values["classes"])),
             "image_size": int(values["image_size"]),

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_TEMPORARY = re.compile(r"\..+\.sepnas-tmp-[0-9]+(\.[A-Za-z0-9]+)?")
+# A number alone stood there in earlier versions; what those left is still to be known.
+_WRITER = r"(?P<host>[A-Za-z0-9-]+)-(?P<process>[0-9]+)-[0-9a-f]{8}"
+_TEMPORARY = re.compile(rf"\..+\.sepnas-tmp-(?:{_WRITER}|[0-9]+)(?:\.[A-Za-z0-9]+)?")
+
+# Seconds without a change after which a file belongs to a writer that was killed, whoever that was.
+_ABANDONED = 24 * 3600.0
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; it takes the place of ``path`` when the block ends without an error."""
+    """A temporary path to write to; it takes the place of ``path`` when the block ends without an error.
+
+    No two writers get the same one, even in containers that share a folder and count their processes alike.
+    """
     # the suffix stays last: some writers choose the format by it
-    temporary = path.with_name(f".{path.stem}.sepnas-tmp-{os.getpid()}{path.suffix}")
+    writer = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem}.sepnas-tmp-{writer}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -26,3 +38,40 @@ def replacing(path: Path) -> Iterator[Path]:
 def is_temporary(path: Path) -> bool:
     """Whether ``path`` is a file that `replacing` is still writing, or was when its process was killed."""
     return _TEMPORARY.fullmatch(path.name) is not None and path.is_file()
+
+
+def is_old(path: Path) -> bool:
+    """Whether ``path`` was last changed more than a day ago; no if it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime > _ABANDONED
+    except FileNotFoundError:
+        return False
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether ``path`` is what `replacing` wrote in a process that was killed.
+
+    Processes of other hosts cannot be asked; what they write counts as abandoned when it is a day old.
+    """
+    found = _TEMPORARY.fullmatch(path.name)
+    if found is None or not path.is_file():
+        return False
+    return is_old(path) or (found["host"] == _host() and not _is_alive(int(found["process"])))
+
+
+def _host() -> str:
+    """The name of this computer or container, as it may stand in a file name."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:32] or "host"
+
+
+def _is_alive(process: int) -> bool:
+    """Whether this host has a process of that number; yes where it cannot be found out."""
+    if os.name != "posix":
+        return True  # asking would end it there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from evaluators.failures import TrainingDiverged
+from search_space.errors import InvalidRequest
 
 
 def diverge_or_touch(path: Path | None) -> None:
@@ -24,3 +26,52 @@ def fail_together(kind: str, report: Any) -> None:
     report({"epoch": 0.0})
     while True:
         pass
+
+
+def decide_together(folder: Path, report: Any) -> None:
+    """Each process leaves a file with what it was told, and what was refused; the decisions differ."""
+    from evaluators.processes import decided, world_size
+
+    rank = os.environ["RANK"]
+
+    def refuse() -> None:
+        raise InvalidRequest(f"out: refused by {rank}")
+
+    def fail() -> None:
+        raise OSError(f"no space for {rank}")
+
+    told = [f"world {world_size()}", decided(lambda: f"first {rank}"), decided(lambda: f"second {rank}")]
+    for failing in (refuse, fail):
+        try:
+            decided(failing)
+        except Exception as error:
+            told.append(f"{type(error).__name__}: {error}")
+    (folder / rank).write_text("\n".join(told))
+
+
+def retrain_as_seen(folders: list[Path], report: Any) -> dict[str, Any]:
+    """`retrain_all` of seeds 0 and 1, each process in the folder that it sees, and again by another recipe.
+
+    Each process leaves beside its folder what was then refused.
+    """
+    rank = int(os.environ["RANK"])
+    result = retrain_small(folders[rank], [0, 1], epochs=1, devices=len(folders))
+    try:
+        retrain_small(folders[rank], [0, 1], epochs=2, devices=len(folders))
+    except InvalidRequest as error:
+        (folders[rank].parent / f"refused{rank}").write_text(str(error))
+    return {"seeds": result.seeds, "accuracies": result.accuracies}
+
+
+def retrain_small(folder: Path, seeds: list[int], *, epochs: int, devices: int) -> Any:
+    from experiment_helpers import tiny_config
+
+    from experiments.retrain import retrain_all
+    from experiments.task import load_images
+    from search_space.hand_designed import baseline
+
+    recipe = {"epochs": epochs, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 0}
+    config = tiny_config(retrain={"recipe": recipe, "seeds": seeds, "devices": devices})
+    network = baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.25)
+    data = load_images(config.data, config.seed)
+    return retrain_all("net", network, data, config.retrain, folder, data_config={}, accelerator="cpu")

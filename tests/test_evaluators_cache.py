@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,18 +217,27 @@ def test_files_are_small_and_plain(tmp_path: Path) -> None:
 
 def test_left_overs_of_killed_runs_are_removed(tmp_path: Path) -> None:
     cache_folder().mkdir()
-    old, new = (cache_folder() / f".x.sepnas-tmp-{number}.safetensors" for number in (1, 2))
-    for path in (old, new):
+    # of an earlier version, of another host, and a lock
+    names = (".x.sepnas-tmp-{}.safetensors", ".x.sepnas-tmp-node-{}-0123abcd.safetensors", ".{}.sepnas-lock")
+    old, new = ([cache_folder() / name.format(number) for name in names] for number in (1, 2))
+    for path in (*old, *new):
         path.write_text("half")
-    os.utime(old, (0, 0))
+    for path in old:
+        os.utime(path, (0, 0))
     load(fill(tmp_path / "toy"))
-    assert not old.exists()
-    assert new.exists()
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in new)
 
 
 def test_digits_are_not_worth_it() -> None:
     _ = load_data("digits", image_size=8).test
     assert files() == []
+
+
+def forking(test: Any) -> Any:
+    """Mark a test that forks."""
+    test = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")(test)
+    return pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")(test)
 
 
 def load_beside_another(root: Path, barrier: Any, results: Any) -> None:
@@ -238,12 +249,14 @@ def load_beside_another(root: Path, barrier: Any, results: Any) -> None:
         save(*arguments)
 
     cache_module._save = save_together  # in this process alone
+    cache_module.fcntl = None  # type: ignore[assignment]
     results.put(hashlib.sha256(load(root).train.gather(torch.arange(20)).numpy().tobytes()).hexdigest())
 
 
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
-def test_two_processes_at_once(tmp_path: Path, opened: list[str], caplog: pytest.LogCaptureFixture) -> None:
+@forking
+def test_two_processes_at_once_where_there_are_no_locks(
+    tmp_path: Path, opened: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     root = fill(tmp_path / "toy" / "train", 200).parent
     fill(root / "test", 3, seed=1)
     context = multiprocessing.get_context("fork")
@@ -261,3 +274,66 @@ def test_two_processes_at_once(tmp_path: Path, opened: list[str], caplog: pytest
     data = load(root)
     assert (opened, caplog.records) == ([], [])
     assert_same(data, load(root, cache=False))
+
+
+def load_slowly(root: Path, begun: Any, seconds: float, results: Any) -> None:
+    """Load the images, and say when decoding begins, which takes so long that nobody can miss it."""
+    decode = cache_module.decode
+
+    def decode_slowly(*arguments: Any) -> Any:
+        begun.put(os.getpid())
+        time.sleep(seconds)
+        return decode(*arguments)
+
+    cache_module.decode = decode_slowly  # in this process alone
+    results.put(hashlib.sha256(load(root).train.gather(torch.arange(20)).numpy().tobytes()).hexdigest())
+
+
+@forking
+def test_of_processes_at_once_one_decodes(tmp_path: Path) -> None:
+    root = fill(tmp_path / "toy" / "train").parent
+    fill(root / "test", 3, seed=1)
+    context = multiprocessing.get_context("fork")
+    begun, results = context.Queue(), context.Queue()
+    processes = [context.Process(target=load_slowly, args=(root, begun, 2.0, results)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    found = {results.get(timeout=120) for _ in processes}
+    for process in processes:
+        process.join(60)
+    assert len(found) == 1
+    assert begun.get(timeout=10) in [process.pid for process in processes]
+    assert begun.empty()
+    # no lock is left
+    assert [file.suffix for file in files()] == [".safetensors"]
+
+
+@forking
+def test_who_waits_goes_on_when_the_other_is_killed(tmp_path: Path) -> None:
+    root = fill(tmp_path / "toy" / "train").parent
+    fill(root / "test", 3, seed=1)
+    context = multiprocessing.get_context("fork")
+    begun, results = context.Queue(), context.Queue()
+    first, second = (context.Process(target=load_slowly, args=(root, begun, seconds, results)) for seconds in (600, 0))
+    first.start()
+    assert begun.get(timeout=60) == first.pid
+    second.start()
+    second.join(3)
+    assert second.is_alive()
+    first.kill()
+    assert begun.get(timeout=60) == second.pid
+    results.get(timeout=60)
+    second.join(60)
+    assert second.exitcode == 0
+    assert [file.suffix for file in files()] == [".safetensors"]
+
+
+def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    assert cache_module.fcntl is not None
+    monkeypatch.setattr(cache_module.fcntl, "flock", unsupported)
+    root = fill(tmp_path / "toy")
+    assert_same(load(root), load(root, cache=False))
+    assert [file.suffix for file in files()] == [".safetensors"] * 2

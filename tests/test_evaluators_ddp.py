@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from process_tasks import diverge_or_touch, fail_together
+from process_tasks import decide_together, diverge_or_touch, fail_together
 from strategy_spaces import small_images
 from torch import nn
 
 from evaluators import Recipe, retrain
 from evaluators.module import ClassificationModule
 from evaluators.processes import run_each, run_together
-from evaluators.retraining import retrain_seeds, training_loader
+from evaluators.retraining import check_processes, retrain_seeds, training_loader
 from evaluators.sharing import own_rows
 from evaluators.trainer import CHECKPOINT_FILE, TrainingDiverged, fit, make_trainer
 from search_space import Architecture, InvalidRequest, baseline
@@ -99,6 +99,21 @@ def test_two_processes_learn_what_one_does() -> None:
     assert not torch.allclose(torch.tensor(start[0]), torch.tensor(alone["weights"][0]), atol=1e-2), "nothing learnt"
 
 
+def test_a_job_of_one_task_does_not_keep_processes_from_training_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = {"NTASKS": "1", "JOB_ID": "4711", "JOB_NAME": "train", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert run_together(learn, (2,), 2, None)["processes"] == 2
+
+
+def test_the_first_process_decides_for_all(tmp_path: Path) -> None:
+    run_together(decide_together, (tmp_path,), 2, None)
+    told = {rank: (tmp_path / str(rank)).read_text().splitlines() for rank in (0, 1)}
+    same = ["world 2", "first 0", "second 0", "InvalidRequest: out: refused by 0"]
+    assert told[0] == [*same, "OSError: no space for 0"]
+    assert told[1] == [*same, "RuntimeError: the first process failed: OSError: no space for 0"]
+
+
 def test_a_network_with_batch_norms_trains_on_two_devices_and_resumes(tmp_path: Path) -> None:
     data = small_images(48)
     recipe = Recipe(epochs=2, batch_size=16, warmup_epochs=0, learning_rate=0.05, ema_decay=0.5)
@@ -146,10 +161,66 @@ def test_seeds_side_by_side_give_what_they_give_one_after_the_other(tmp_path: Pa
     assert in_turn[0].loss != in_turn[1].loss
 
 
-def test_one_failure_side_by_side_does_not_stop_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_one_failure_does_not_stop_the_others(tmp_path: Path, processes: int) -> None:
     with pytest.raises(TrainingDiverged, match="the loss is nan at step 3"):
-        run_each(diverge_or_touch, [(None,), (tmp_path / "second",)], 2)
+        run_each(diverge_or_touch, [(None,), (tmp_path / "second",)], processes)
     assert (tmp_path / "second").exists()
+
+
+def launched(monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """As the first of two processes that ``by`` started."""
+    variables = {"torchrun": {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 2}, "SLURM": {"PROCID": 0, "NTASKS": 2}}
+    for name, value in variables[by].items():
+        monkeypatch.setenv(f"SLURM_{name}" if by == "SLURM" else name, str(value))
+
+
+def test_what_fails_in_one_of_several_processes_does_not_let_it_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched(monkeypatch, "torchrun")
+
+    def fail(path: Path | None) -> None:
+        if path is None:
+            raise OSError("no space left")
+        path.touch()
+
+    with pytest.raises(OSError, match="no space left"):
+        run_each(fail, [(None,), (tmp_path / "second",)], 1)
+    assert not (tmp_path / "second").exists()
+    with pytest.raises(TrainingDiverged):
+        run_each(diverge_or_touch, [(None,), (tmp_path / "second",)], 1)
+    assert (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize("by", ["torchrun", "SLURM"])
+def test_processes_that_would_train_apart_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    launched(monkeypatch, by)
+    message = r"devices: 1 on 1 node\(s\) are 1 process\(es\), but torchrun or SLURM started 2, which would train apart"
+    with pytest.raises(InvalidRequest, match=message):
+        retrain(small(), small_images(), RECIPE, accelerator="cpu", folder=tmp_path)
+    with pytest.raises(InvalidRequest, match="devices: 2 on 2"):
+        check_processes(2, 2, "cpu")
+    for devices, num_nodes in ((2, 1), (1, 2)):
+        check_processes(devices, num_nodes, "cpu")
+    with pytest.raises(InvalidRequest, match="parallel_seeds: 2, but torchrun or SLURM started 2 processes"):
+        retrain_seeds(small(), small_images(), RECIPE, [0, 1], accelerator="cpu", parallel_seeds=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_process_that_torchrun_started_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched(monkeypatch, "torchrun")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    check_processes(1, 1, "cpu", parallel_seeds=2)
+
+
+def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_processes(3, 1, "cpu")
+    check_processes(2, 1, "auto")
+    with pytest.raises(InvalidRequest, match=r"devices: 3, but torch sees 2 GPU\(s\) here; give at most 2"):
+        check_processes(3, 1, "auto")
 
 
 @pytest.mark.parametrize(

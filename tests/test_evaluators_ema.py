@@ -9,13 +9,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from strategy_spaces import small_images
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from evaluators import Recipe, accuracy, retrain
 from evaluators.averaging import AveragedWeights
 from evaluators.best_weights import BEST_FILE
 from evaluators.module import ClassificationModule
 from evaluators.retraining import measuring_loader, training_loader
-from evaluators.trainer import make_trainer
+from evaluators.trainer import fit, make_trainer
 from search_space import Architecture, InvalidRequest, baseline, build
 from search_space.weights import load_weights
 
@@ -67,6 +68,37 @@ def test_the_average_is_the_weighted_sum_of_all_steps() -> None:
         else:  # running means and variances are averaged like weights
             expected = torch.einsum("t,t...->...", torch.tensor(shares, dtype=torch.double), history)
             assert torch.allclose(tensor.double(), expected, rtol=1e-4, atol=1e-6), name
+
+
+def test_the_average_is_torchs_and_so_are_its_checkpoints() -> None:
+    """Resume points of older releases, which kept torch's average, are taken up."""
+    data = small_images(48)
+    torch.manual_seed(0)
+    # so high a decay that the ramp is below it in all steps
+    network, average = build(small()), AveragedWeights(0.9999)
+
+    class Torch(pl.Callback):
+        def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+            self.model = AveragedModel(pl_module.model, use_buffers=True)
+
+        def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+            step = int(self.model.n_averaged)
+            self.model.multi_avg_fn = get_ema_multi_avg_fn((1 + step) / (10 + step))
+            self.model.update_parameters(pl_module.model)
+
+    torchs = Torch()
+    trainer = make_trainer(3, title="t", accelerator="cpu", extra_callbacks=[torchs, average])
+    fit(trainer, ClassificationModule(RECIPE, network), training_loader(data.train, data, RECIPE, seed=0, device="cpu"))
+    own, theirs = average.state_dict(), torchs.model.state_dict()
+    assert own.keys() == theirs.keys()
+    floating = [name for name in own if own[name].is_floating_point()]
+    assert all(torch.equal(own[name], theirs[name]) for name in floating)
+    assert own["n_averaged"] == theirs["n_averaged"] == 9
+    again = AveragedWeights(0.9999)
+    again.setup(trainer, ClassificationModule(RECIPE, build(small())), "fit")
+    again.load_state_dict(theirs)
+    assert again.updates == 9
+    assert all(torch.equal(again.state_dict()[name], theirs[name]) for name in theirs)
 
 
 def test_the_averaged_network_is_the_one_that_is_measured_and_returned() -> None:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from evaluators.data import describe, load_data
+from evaluators.dataset_names import HUB, HubEntry
 from evaluators.images import Images
 from evaluators.source_table import TableImage
 from search_space.errors import InvalidRequest
@@ -87,6 +88,32 @@ def test_given_splits_are_kept(tmp_path: Path) -> None:
     assert data.channels == 3
     assert [values(part) for part in data.splits.values()] == [[0, 1, 2, 3], [50, 51], [100, 101, 102]]
     assert data.test.labels.tolist() == [1, 1, 0]
+
+
+def test_extra_images_join_those_of_train_where_they_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEPNAS_CACHE", str(tmp_path / "decoded"))
+    parts = {"train": rows([0, 1] * 10), "extra": rows([1, 0] * 5, 50), "test": rows([0, 1], 100)}
+    name = repository(tmp_path / "toy", **parts)
+    data = load_data(name, image_size=4)
+    assert sorted(values(data.train) + values(data.validation)) == list(range(20))
+    monkeypatch.setitem(HUB, str(tmp_path / "toy"), HubEntry(extra=("extra", "more")))
+    for _ in range(2):  # decoded, and from the cache
+        data = load_data(name, image_size=4)
+        assert sorted(values(data.train) + values(data.validation)) == [*range(20), *range(50, 60)]
+        assert values(data.test) == [100, 101]
+    for part in (data.train, data.validation):
+        assert part.labels.tolist() == [value % 2 if value < 50 else 1 - value % 2 for value in values(part)]
+    # what changes in one of them is decoded anew
+    repository(tmp_path / "toy", extra=rows([1, 0] * 5, 70))
+    data = load_data(name, image_size=4)
+    assert sorted(values(data.train) + values(data.validation)) == [*range(20), *range(70, 80)]
+
+
+def test_known_extra_images_that_are_not_there_are_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, more in (("bare", {}), ("unlabelled", {"extra": rows([-1] * 4, 50)})):
+        monkeypatch.setitem(HUB, str(tmp_path / name), HubEntry(extra=("extra",)))
+        data = load_data(repository(tmp_path / name, train=rows([0, 1] * 10), **more), image_size=4)
+        assert sorted(value for part in data.splits.values() for value in values(part)) == list(range(20))
 
 
 def test_validation_serves_as_the_missing_test(tmp_path: Path) -> None:

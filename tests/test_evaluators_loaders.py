@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from torch.utils.data import DataLoader
 from evaluators.augment import Augmentation, normalise
 from evaluators.batches import OrderedBatches, ShuffledBatches
 from evaluators.images import ImageData, ImageSet, channel_statistics
-from evaluators.loaders import make_loader
+from evaluators.loaders import default_workers, free_memory, make_loader
+from evaluators.streaming import StreamedImages
 from search_space.errors import InvalidRequest
 
 # Lightning advises workers for a loader without any, though images in memory need none; and it still calls a torch
@@ -174,6 +176,36 @@ def test_cuda_gives_the_same_batches() -> None:
         assert cuda_images.is_cuda
         assert torch.equal(cuda_labels.cpu(), labels)
         torch.testing.assert_close(cuda_images.cpu(), images)
+
+
+def test_memory_that_torch_keeps_for_itself_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = torch.device("cuda:1")
+    for name, value in (("mem_get_info", (100, 1000)), ("memory_reserved", 70), ("memory_allocated", 30)):
+        monkeypatch.setattr(torch.cuda, name, lambda asked, value=value: value if asked == device else None)
+    assert free_memory(device) == 140
+    assert free_memory(torch.device("cpu")) is None
+
+
+# no worker is ever started here
+@pytest.mark.filterwarnings("ignore:This DataLoader will create .* worker processes:UserWarning")
+@pytest.mark.parametrize(
+    ("cores", "together", "expected"),
+    [(6, None, 6), (64, None, 8), (6, "1", 6), (6, "4", 1), (16, "4", 4), (64, "2", 8), (2, "8", 1), (6, "?", 6)],
+)
+def test_processes_that_train_together_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, together: str | None, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if together is not None:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", together)
+    assert default_workers() == expected
+    data = make_data()
+    part = StreamedImages([], torch.arange(21), 1, 4)
+    streamed = ImageData("toy", data.classes, part, part, part, data.mean, data.std, workers=None)
+    assert make_loader(part, streamed, 4, shuffle=True).num_workers == expected
+    streamed.workers = 3
+    assert make_loader(part, streamed, 4, shuffle=True).num_workers == 3
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,20 @@ def test_a_failed_write_changes_nothing_and_leaves_nothing(tmp_path: Path, error
     assert os.listdir(tmp_path) == ["config.yaml"]
 
 
+def test_two_writers_of_equal_numbers_do_not_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 7)  # as in containers, each of which counts from 1
+    path = tmp_path / "result.json"
+    with replacing(path) as first:
+        first.write_text("of the fir")
+        with replacing(path) as second:
+            second.write_text("of the second")
+        assert path.read_text() == "of the second"
+        with first.open("a") as stream:
+            stream.write("st")
+    assert path.read_text() == "of the first"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
 def test_json_goes_there_and_back(tmp_path: Path) -> None:
     value = {"name": "Grüße", "list": [1, 2.5, None]}
     write_json(tmp_path / "data.json", value)
@@ -95,8 +109,11 @@ else:
     for kind, name in kinds:
         done = subprocess.run([sys.executable, "-c", script, str(tmp_path), kind, name], cwd=ROOT, check=False)
         assert done.returncode == 9
-    (tmp_path / ".last.sepnas-tmp-4711.ckpt").touch()
-    assert len(os.listdir(tmp_path)) == len(kinds) + 1
+    assert len(os.listdir(tmp_path)) == len(kinds)
+    # of an earlier version, and of another host: as old as they are, nobody is still writing them
+    for left in (".last.sepnas-tmp-4711.ckpt", ".last.sepnas-tmp-elsewhere-1-0123abcd.ckpt"):
+        (tmp_path / left).touch()
+        os.utime(tmp_path / left, (0, 0))
     for mine in (".gitignore", ".DS_Store", ".config.json", "notes.txt", ".config", "last.ckpt"):
         (tmp_path / mine).touch()
     sweep(tmp_path)
@@ -108,6 +125,32 @@ else:
         "last.ckpt",
         "notes.txt",
     ]
+
+
+def test_sweeping_leaves_live_writers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        monkeypatch.setattr("socket.gethostname", lambda: "node_1.cluster")
+        own = [f".x.sepnas-tmp-node-1-cluster-{number}-12345678.json" for number in (alive.pid, os.getpid())]
+        # numbers of another host say nothing here, nor does one without a host
+        others = [".x.sepnas-tmp-node-2-999999999-12345678.json", ".x.sepnas-tmp-999999999.json"]
+        for name in (*own, *others):
+            (tmp_path / name).touch()
+        sweep(tmp_path)
+        assert sorted(os.listdir(tmp_path)) == sorted([*own, *others])
+    finally:
+        alive.communicate(b"\n")
+    sweep(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted([own[1], *others])
+
+
+def test_a_file_that_goes_while_it_is_swept_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = tmp_path / ".x.sepnas-tmp-elsewhere-1-12345678.json"
+    written.touch()
+    # its writer ends between the two questions to the file system
+    monkeypatch.setattr(Path, "is_file", lambda _: written.unlink() is None)
+    sweep(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 # --- tables ---
@@ -228,7 +271,9 @@ def test_what_lies_beside_a_run_keeps_it_from_being_overwritten(tmp_path: Path) 
 
 
 def test_what_a_killed_writer_left_keeps_nobody_from_starting_again(tmp_path: Path) -> None:
-    (tmp_path / ".config.sepnas-tmp-4711.yaml").touch()
+    left = tmp_path / ".config.sepnas-tmp-4711.yaml"
+    left.touch()
+    os.utime(left, (0, 0))
     (tmp_path / "provenance.json").write_text("{}")
     check_out(tmp_path, CONFIG, resume=False, overwrite=False)
     run = open_run(tmp_path, CONFIG, {"made": 1}, overwrite=False)

@@ -513,4 +513,5 @@ def test_a_demo_does_the_whole_job_and_goes_on_where_it_was_stopped(
         "weights.safetensors",
         "data.json",
         "load.py",
+        "training.json",
     }

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 import experiments.compare as compare_module
 import experiments.retrain as retrain_module
+import experiments.retrain_targets as targets_module
 from evaluators import trainer as trainer_module
 from evaluators.retraining import measuring_loader
 from experiments.cli import main
@@ -55,7 +56,7 @@ def without_seconds(folder: Path) -> dict[str, Any]:
     files: dict[str, Any] = dict(contents(folder))
     for path in files:
         if path.endswith("result.json"):
-            files[path] = {k: v for k, v in json.loads(files[path]).items() if k != "seconds"}
+            files[path] = {k: v for k, v in json.loads(files[path]).items() if k not in ("seconds", "provenance")}
         elif path.endswith("metrics.csv"):
             files[path] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder / path)]
     return files
@@ -197,6 +198,12 @@ def test_table_gives_students_confidence_interval(tmp_path: Path, monkeypatch: p
 # --- what cannot work is found before images are decoded, and before anything is trained ---
 
 
+def begin(home: Path) -> None:
+    """Leave a resume point, which must not be lost."""
+    (home / "seed0").mkdir()
+    (home / "seed0" / "last.ckpt").touch()
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A finished search whose images must not be looked at."""
@@ -204,7 +211,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     def decode(*args: Any) -> None:
         raise AssertionError("images were decoded")
 
-    monkeypatch.setattr(compare_module, "load_images", decode)
+    for module in (targets_module, compare_module):
+        monkeypatch.setattr(module, "load_images", decode)
     made = open_run(tmp_path / "run", config().as_dict(), provenance(0, "cpu"), overwrite=False)
     save_architecture(architecture(), made.winner)
     return made
@@ -216,6 +224,7 @@ def test_results_made_another_way_are_found_before_the_images(
     home = run.retrain / "winner"
     home.mkdir(parents=True)
     (home / "about.json").write_text(json.dumps({"recipe": {"epochs": 7}}))
+    begin(home)
     before = contents(run.path)
     assert main(["retrain", str(run.path)]) == 2
     assert "recipe.epochs was 7 and is now 2; --overwrite deletes them" in complaint(capsys)
@@ -249,8 +258,9 @@ def test_checking_results_says_whether_they_can_stay(tmp_path: Path) -> None:
     assert not home.exists()
     home.mkdir()
     (home / "about.json").write_text(json.dumps({"train_on": "train"}))
+    begin(home)
     assert not check_results(home, architecture(), own, {"seed": 0}, overwrite=True)
-    assert set(contents(home)) == {"about.json"}
+    assert set(contents(home)) == {"about.json", "seed0/last.ckpt"}
     with pytest.raises(InvalidRequest, match="made another way"):
         check_results(home, architecture(), own, {"seed": 0}, overwrite=False)
 
@@ -259,6 +269,7 @@ def test_how_many_seeds_run_at_once_does_not_make_other_results(tmp_path: Path) 
     own = config().retrain
     home = tmp_path / "winner"
     retrain_module._claim(home, architecture(), own, {"seed": 0}, overwrite=False)
+    begin(home)
     for changed in (replace(own, parallel_seeds=2), replace(own, seeds=[8])):
         assert check_results(home, architecture(), changed, {"seed": 0}, overwrite=False)
     other = replace(own, recipe=replace(own.recipe, mixup=0.1))

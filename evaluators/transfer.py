@@ -1,0 +1,18 @@
+"""Moving tensors to the device that batches are made on."""
+
+from __future__ import annotations
+
+import torch
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return ``tensor`` on ``device``; itself if it is there.
+
+    A copy from ordinary memory to a CUDA device makes the process wait until the device has caught up. So the tensor
+    goes through pinned memory, and the copy waits in the queue of the device instead. That memory may be dropped at
+    once: torch gives it to nobody else before the copy is done. The caller must not change a tensor that it has pinned
+    itself until then.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
