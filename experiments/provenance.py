@@ -16,6 +16,9 @@ def provenance(seed: int, accelerator: str) -> dict[str, Any]:
     """A JSON value for ``provenance.json``; ``accelerator`` is the device that is really used."""
     import torch
 
+    versions = {name: package_version(name) for name in ("sepnas", "torch", "nni", "pytorch_lightning", "numpy")}
+    # the wheels on PyPI do not say in their metadata which CUDA they were built for
+    versions["torch"] = torch.__version__
     return {
         "command": sys.argv,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -26,7 +29,7 @@ def provenance(seed: int, accelerator: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "versions": {name: package_version(name) for name in ("sepnas", "torch", "nni", "pytorch_lightning", "numpy")},
+        "versions": versions,
         "revision": _revision(),
     }
 

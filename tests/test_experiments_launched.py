@@ -20,6 +20,7 @@ from experiments.cli import main
         ["compare", "runs/one"],
         ["evaluate", "runs/one", "--out", "out"],
         ["rank", "runs/one"],
+        ["demo", "--out", "out"],
     ],
 )
 def test_what_runs_in_one_process_is_refused_in_several(

@@ -26,6 +26,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="delete the demo in OUT first")
     options = parse(parser, arguments)
     quiet()
+    from evaluators.processes import check_alone
     from experiments.demo import demo
 
+    check_alone("demo")
     demo(Path(options.out), options.space, resume=options.resume, overwrite=options.overwrite)
