@@ -190,37 +190,25 @@ def _train_one(
         sweep(home)
         (home / FAILED_FILE).unlink(missing_ok=True)
     try:
-        return _trained_one(name, architecture, data, config, seed, home, accelerator)
+        trained = retrain(
+            architecture,
+            data,
+            config.recipe,
+            seed=seed,
+            train_on=config.train_on,
+            accelerator=accelerator,
+            folder=home,
+            title=f"{name}, seed {seed}",
+            on_epoch=metrics_writer(home / "metrics.csv", "retrain") if is_first() else None,
+            keep_best=config.train_on == "train" and len(data.validation) > 0,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+        )
     except TrainingDiverged as error:
         failure = {"seed": seed, "error": str(error)}
         if is_first():
             write_json(home / FAILED_FILE, failure)
         return failure
-
-
-def _trained_one(
-    name: str,
-    architecture: Architecture,
-    data: ImageData,
-    config: RetrainConfig,
-    seed: int,
-    home: Path,
-    accelerator: Accelerator,
-) -> dict[str, Any]:
-    trained = retrain(
-        architecture,
-        data,
-        config.recipe,
-        seed=seed,
-        train_on=config.train_on,
-        accelerator=accelerator,
-        folder=home,
-        title=f"{name}, seed {seed}",
-        on_epoch=metrics_writer(home / "metrics.csv", "retrain") if is_first() else None,
-        keep_best=config.train_on == "train" and len(data.validation) > 0,
-        devices=config.devices,
-        num_nodes=config.num_nodes,
-    )
     own, made = cost(architecture), provenance(seed, pick_accelerator(accelerator))
     result = {
         "seed": seed,
