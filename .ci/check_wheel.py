@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 
 import evaluators
-import experiments.config_file
+import experiments.options.files
 import search_space
 import strategies
 
 for package in (search_space, strategies, evaluators, experiments):
     location = Path(package.__file__ or "").resolve()
     assert Path(sys.prefix).resolve() in location.parents, f"{package.__name__} comes from {location}"
-assert experiments.config_file.bundled_names(), "the bundled configs are missing"
+assert experiments.options.files.bundled_names(), "the bundled configs are missing"
 network = search_space.build(search_space.baseline("mobilenetv3-small-xsep"))
 cost = search_space.cost(network.architecture)
 assert (cost.macs, cost.params) == (16_707_072, 1_506_314), cost

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(shadow, BAD_REQUEST)
     # not at the top: a package that is shadowed would fail to be imported before it could be named
     from experiments import commands
-    from search_space.errors import InvalidRequest
+    from search_space.base.errors import InvalidRequest
 
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(_overview(commands.COMMANDS))
             return OK
         if arguments[0] == "--version":
-            from experiments.provenance import package_version
+            from experiments.runs.provenance import package_version
 
             print(f"sepnas {package_version('sepnas') or '(from a checkout that is not installed)'}")
             return OK

@@ -6,12 +6,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.compare import compare
-from experiments.config import DEFAULT_BASELINES, SpaceConfig, StrategyConfig
-from experiments.config_file import find_config, read_config
-from experiments.export import export
-from experiments.run_folder import check_out
-from experiments.search import search
+from experiments.comparison.compare import compare
+from experiments.options.config import DEFAULT_BASELINES, SpaceConfig, StrategyConfig
+from experiments.options.files import find_config, read_config
+from experiments.runs.folder import check_out
+from experiments.search.search import search
+from experiments.training.export import export
 
 #: What is searched a second time, beside the strategy of the bundled config.
 EVOLUTION = StrategyConfig("evolution", {"trials": 100})

@@ -10,7 +10,7 @@ from search_space.architecture import Architecture, Block
 from search_space.conventions import nni_flops
 from search_space.layer_cost import Cost
 from search_space.network_cost import block_cost, cost, head_cost, stem_cost
-from strategies.budget import format_count
+from strategies.budget.budget import format_count
 
 
 def rows(architecture: Architecture) -> list[dict[str, Any]]:

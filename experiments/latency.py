@@ -12,21 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.latency import WARMUP, measure_latency
-from evaluators.latency_backends import Backend
-from evaluators.latency_parts import network_part, space_parts
-from evaluators.latency_rounds import Rounds, time_in_rounds
-from evaluators.latency_table import Agreement, FittedTable, fit_table, latency_table
-from experiments.config import SearchConfig
-from experiments.files import read_json, write_json
-from experiments.provenance import processor
-from experiments.seeds import stream_seed
-from experiments.task import light_space
+from evaluators.latency.backends import Backend
+from evaluators.latency.parts import network_part, space_parts
+from evaluators.latency.rounds import Rounds, time_in_rounds
+from evaluators.latency.table import Agreement, FittedTable, fit_table, latency_table
+from evaluators.latency.timing import WARMUP, measure_latency
+from experiments.options.config import SearchConfig
+from experiments.runs.files import read_json, write_json
+from experiments.runs.provenance import processor
+from experiments.runs.seeds import stream_seed
+from experiments.runs.task import light_space
 from search_space.architecture import Architecture
-from search_space.atomic import is_temporary
+from search_space.base.atomic import is_temporary
+from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_file import FORMAT, VERSION
-from search_space.errors import InvalidRequest
 
 UNIT = "ms"
 _TIMINGS = "timings.json"

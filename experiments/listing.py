@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields
 
-from evaluators.dataset_names import DATASETS
-from evaluators.recipe_presets import RECIPES
-from evaluators.recipes import Recipe
+from evaluators.sources.names import DATASETS
+from evaluators.training.presets import RECIPES
+from evaluators.training.recipes import Recipe
 from search_space.defaults import PRESETS
 from strategies.names import STRATEGIES
 
@@ -48,7 +48,7 @@ def _presets() -> str:
 def _macros() -> str:
     from search_space import cost, macro
     from search_space.macros import MACROS
-    from strategies.budget import format_count
+    from strategies.budget.budget import format_count
 
     rows = {}
     for name in MACROS:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
-from strategies.budget import Budget, format_count
-from strategies.feasible import FeasibleSet
+from strategies.budget.budget import Budget, format_count
+from strategies.budget.feasible import FeasibleSet
 
 
 def space_report(space: SearchSpace, table: CostTable, budget: Budget) -> str:

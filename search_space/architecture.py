@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from search_space import ops  # noqa: F401 -- registers the operators that `operators` looks up
-from search_space.errors import InvalidRequest
-from search_space.field_checks import require_activation, require_int, require_stride
+from search_space.base.checks import check_choice, check_int
+from search_space.base.errors import InvalidRequest
 from search_space.layer_cost import downsampled
-from search_space.registry import Operator, Slot, operators
+from search_space.layers import ACTIVATIONS
+from search_space.ops import operators
+from search_space.registry import Operator, Slot
 
 SKIP = "skip"
 
@@ -76,12 +77,12 @@ class Block:
     def check(self, where: str, height: int = 1, width: int = 1) -> None:
         """Raise InvalidRequest, beginning with ``where``, if the block is impossible."""
         for name in ("in_channels", "out_channels"):
-            require_int(f"{where}.{name}", getattr(self, name), 1)
+            check_int(f"{where}.{name}", getattr(self, name), 1)
         for name in ("expanded_channels", "se_channels"):
-            require_int(f"{where}.{name}", getattr(self, name), 0)
-        require_stride(f"{where}.stride", self.stride)
-        require_activation(f"{where}.activation", self.activation)
-        require_activation(f"{where}.project_activation", self.project_activation)
+            check_int(f"{where}.{name}", getattr(self, name), 0)
+        check_choice(f"{where}.stride", self.stride, (1, 2))
+        check_choice(f"{where}.activation", self.activation, ACTIVATIONS)
+        check_choice(f"{where}.project_activation", self.project_activation, ACTIVATIONS)
         keeps_shape = self.stride == 1 and self.in_channels == self.out_channels
         if self.residual and not keeps_shape:
             raise InvalidRequest(
@@ -166,15 +167,15 @@ class Architecture:
     def __post_init__(self) -> None:
         if not self.macro or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in self.macro):
             raise InvalidRequest(f"macro: {self.macro!r} must be a name of letters, digits, '-', '_' and '.'")
-        require_int("image_size", self.image_size, 1)
-        require_int("in_channels", self.in_channels, 1)
-        require_int("classes", self.classes, 2)
-        require_int("stem.channels", self.stem.channels, 1)
-        require_stride("stem.stride", self.stem.stride)
-        require_activation("stem.activation", self.stem.activation)
-        require_int("head.channels", self.head.channels, 0)
-        require_int("head.features", self.head.features, 0)
-        require_activation("head.activation", self.head.activation)
+        check_int("image_size", self.image_size, 1)
+        check_int("in_channels", self.in_channels, 1)
+        check_int("classes", self.classes, 2)
+        check_int("stem.channels", self.stem.channels, 1)
+        check_choice("stem.stride", self.stem.stride, (1, 2))
+        check_choice("stem.activation", self.stem.activation, ACTIVATIONS)
+        check_int("head.channels", self.head.channels, 0)
+        check_int("head.features", self.head.features, 0)
+        check_choice("head.activation", self.head.activation, ACTIVATIONS)
         if not isinstance(self.blocks, tuple):  # a list would make the value mutable and unhashable
             raise InvalidRequest(f"blocks: {type(self.blocks).__name__} must be a tuple")
         if not self.blocks:

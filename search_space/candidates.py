@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from search_space.architecture import SKIP, Architecture, Block
+from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
 from search_space.defaults import DEFAULT_OPERATORS, DEFAULT_WIDTHS, StageCandidates
-from search_space.errors import InvalidRequest
 from search_space.macro_definition import MacroDefinition, divisible
 from search_space.macros import built_in_macro, macro
 from search_space.network_cost import block_cost, fixed_cost

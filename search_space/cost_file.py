@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search_space.atomic import replacing
+from search_space.base.atomic import replacing
+from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
-from search_space.errors import InvalidRequest
 
 FORMAT = "sepnas-costs"
 VERSION = 1

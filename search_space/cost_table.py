@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_space.errors import InvalidRequest
+from search_space.base.errors import InvalidRequest
 
 Costs = NDArray[Any]
 

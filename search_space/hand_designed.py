@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from search_space.architecture import Architecture, Block
-from search_space.errors import InvalidRequest
+from search_space.base.errors import InvalidRequest
 from search_space.macros import macro
 
 Change = Callable[[Architecture], Architecture]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from search_space.architecture import Architecture, Block, Head, Stem
-from search_space.errors import InvalidRequest
-from search_space.field_checks import require_activation, require_int, require_stride
+from search_space.base.checks import check_bool, check_choice, check_int, check_number
+from search_space.base.errors import InvalidRequest
 from search_space.layer_cost import downsampled
+from search_space.layers import ACTIVATIONS
 from search_space.registry import operators
 
 #: Inputs below this side (pixels) get the low-resolution strides, as in the papers' networks for 32 and 56 pixels.
@@ -39,9 +40,9 @@ class MacroStem:
 
     def check(self) -> None:
         """Raise InvalidRequest naming the field if the stem is impossible."""
-        require_int("stem.channels", self.channels, 1)
+        check_int("stem.channels", self.channels, 1)
         _require_strides("stem", self.stride, self.low_resolution_stride)
-        require_activation("stem.activation", self.activation)
+        check_choice("stem.activation", self.activation, ACTIVATIONS)
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,14 @@ class Stage:
         """Raise InvalidRequest, beginning with ``where``, if the stage is impossible at any width."""
         if not isinstance(self.operator, str) or self.operator not in operators:
             raise InvalidRequest(f"{where}.operator: {self.operator!r} is unknown; known are {', '.join(operators)}")
-        require_int(f"{where}.out_channels", self.out_channels, 1)
-        require_int(f"{where}.repeats", self.repeats, 1)
+        check_int(f"{where}.out_channels", self.out_channels, 1)
+        check_int(f"{where}.repeats", self.repeats, 1)
         _require_strides(where, self.stride, self.low_resolution_stride)
-        require_activation(f"{where}.activation", self.activation)
-        require_activation(f"{where}.project_activation", self.project_activation)
-        _require_number(f"{where}.se_ratio", self.se_ratio, 0, 1)
+        check_choice(f"{where}.activation", self.activation, ACTIVATIONS)
+        check_choice(f"{where}.project_activation", self.project_activation, ACTIVATIONS)
+        check_number(f"{where}.se_ratio", self.se_ratio, least=0, most=1)
         for name in ("se_bias", "residual"):
-            _require_bool(f"{where}.{name}", getattr(self, name))
+            check_bool(f"{where}.{name}", getattr(self, name))
         if operators[self.operator].scope == "block":
             self._check_whole_block(where)
         else:
@@ -112,7 +113,7 @@ class Stage:
                 f" {self.operator} need one of the two"
             )
         if self.expansion is not None:
-            _require_number(f"{where}.expansion", self.expansion, 0, _MOST_EXPANSION)
+            check_number(f"{where}.expansion", self.expansion, least=0, most=_MOST_EXPANSION)
             if self.expansion == 0:
                 raise InvalidRequest(f"{where}.expansion: {self.expansion!r} must be above 0; 1 leaves it out")
         if self.expanded_channels is not None:
@@ -122,7 +123,7 @@ class Stage:
                     " one a block"
                 )
             for index, channels in enumerate(self.expanded_channels):
-                require_int(f"{where}.expanded_channels[{index}]", channels, 1)
+                check_int(f"{where}.expanded_channels[{index}]", channels, 1)
             if len(self.expanded_channels) != self.repeats:
                 raise InvalidRequest(
                     f"{where}.expanded_channels: {len(self.expanded_channels)} numbers for {self.repeats} block(s);"
@@ -178,19 +179,19 @@ class MacroHead:
     def check(self) -> None:
         """Raise InvalidRequest naming the field if the head is impossible."""
         for name in ("channels", "expansion", "features"):
-            require_int(f"head.{name}", getattr(self, name), 0)
+            check_int(f"head.{name}", getattr(self, name), 0)
         if self.channels and self.expansion:
             raise InvalidRequest(
                 f"head.expansion: {self.expansion} beside channels {self.channels}; both say how wide the 1x1"
                 " convolution is, give one of the two"
             )
         for name in ("features_bias", "shrinks"):
-            _require_bool(f"head.{name}", getattr(self, name))
+            check_bool(f"head.{name}", getattr(self, name))
         if self.features_bias and not self.features:
             raise InvalidRequest("head.features_bias: True without a hidden layer; give features")
         if not self.shrinks and not (self.channels or self.features):
             raise InvalidRequest("head.shrinks: False, but there are no channels and features to keep; leave it out")
-        require_activation("head.activation", self.activation)
+        check_choice("head.activation", self.activation, ACTIVATIONS)
 
     def head(self, in_channels: int, *, width: float) -> Head:
         """The head behind ``in_channels`` (already scaled) channels."""
@@ -266,19 +267,9 @@ def _stride(part: MacroStem | Stage, low_resolution: bool) -> int:
 
 
 def _require_strides(where: str, stride: object, low_resolution_stride: object) -> None:
-    require_stride(f"{where}.stride", stride)
+    check_choice(f"{where}.stride", stride, (1, 2))
     if low_resolution_stride is not None:
-        require_stride(f"{where}.low_resolution_stride", low_resolution_stride)
-
-
-def _require_bool(where: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise InvalidRequest(f"{where}: {value!r} must be true or false")
-
-
-def _require_number(where: str, value: object, least: float, most: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise InvalidRequest(f"{where}: {value!r} must be a number from {least} to {most}")
+        check_choice(f"{where}.low_resolution_stride", low_resolution_stride, (1, 2))
 
 
 def _plain(value: object) -> object:

@@ -36,7 +36,7 @@ from typing import Any
 
 import yaml
 
-from search_space.errors import InvalidRequest
+from search_space.base.errors import InvalidRequest
 from search_space.macro_definition import MacroDefinition, MacroHead, MacroStem, Stage
 from search_space.macros import MACROS, built_in_macro
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from search_space.architecture import Architecture
-from search_space.errors import InvalidRequest
+from search_space.base.errors import InvalidRequest
 from search_space.macro_definition import (
     MacroDefinition,
     MacroHead,

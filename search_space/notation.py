@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 
 from search_space.architecture import SKIP, Architecture, Block, Head, Stem
-from search_space.errors import InvalidRequest
+from search_space.base.errors import InvalidRequest
 from search_space.layers import ACTIVATIONS
 
 #: in front of the activation behind a block's projection

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from search_space import ops  # noqa: F401 -- registers the operators that `operators` looks up
 from search_space.architecture import SKIP
+from search_space.base.errors import InvalidRequest
 from search_space.defaults import PRESETS
-from search_space.errors import InvalidRequest
-from search_space.registry import operators
+from search_space.ops import operators
 
 #: What the five papers propose, at the kernel sizes they use, beside the depthwise convolutions they start from.
 _PAPER = (

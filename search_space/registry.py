@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, TypeVar
 
 from torch import nn
 
-from search_space.errors import InvalidRequest
+from search_space.base.errors import InvalidRequest
 from search_space.layer_cost import Cost, downsampled
 from search_space.padding import Direction
 

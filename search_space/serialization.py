@@ -9,8 +9,8 @@ from types import UnionType
 from typing import Any, get_origin, get_type_hints
 
 from search_space.architecture import Architecture, Block, Head, Stem
-from search_space.atomic import replacing
-from search_space.errors import InvalidRequest
+from search_space.base.atomic import replacing
+from search_space.base.errors import InvalidRequest
 
 FORMAT = "sepnas-architecture"
 VERSION = 1

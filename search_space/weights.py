@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from search_space.atomic import replacing
-from search_space.errors import InvalidRequest
+from search_space.base.atomic import replacing
+from search_space.base.errors import InvalidRequest
 from search_space.network import Network, build
 from search_space.serialization import load_architecture
 

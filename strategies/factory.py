@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
-from search_space.errors import InvalidRequest
-from strategies.budget import Budget
+from strategies.budget.budget import Budget
 from strategies.names import STRATEGIES, OneShotOptions, StrategyName
 from strategies.options import MultiTrialOptions
 
 if TYPE_CHECKING:
-    from strategies.multi_trial import MultiTrial
+    from strategies.multi_trial.base import MultiTrial
 
 
 class OneShotSearch(Protocol):
@@ -74,5 +74,5 @@ def _find(name: str, kind: str, options: object) -> StrategyName:
 
 
 def _load(strategy: StrategyName) -> Any:
-    module, _, cls = strategy.home.partition(".")
+    module, _, cls = strategy.home.rpartition(".")
     return getattr(import_module(f"strategies.{module}"), cls)

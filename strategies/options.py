@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from search_space.errors import InvalidRequest
+from search_space.base.errors import InvalidRequest
 
 
 @dataclass(frozen=True)

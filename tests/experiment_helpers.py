@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from experiments.config import SearchConfig
-from experiments.config_file import make_config
+from experiments.options.config import SearchConfig
+from experiments.options.files import make_config
 
 
 class Killed(BaseException):

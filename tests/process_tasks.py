@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from evaluators.failures import TrainingDiverged
-from search_space.errors import InvalidRequest
+from evaluators.training.failures import TrainingDiverged
+from search_space.base.errors import InvalidRequest
 
 
 def diverge_or_touch(path: Path | None) -> None:
@@ -30,7 +30,7 @@ def fail_together(kind: str, report: Any) -> None:
 
 def decide_together(folder: Path, report: Any) -> None:
     """Each process leaves a file with what it was told, and what was refused; the decisions differ."""
-    from evaluators.processes import decided, world_size
+    from evaluators.training.processes import decided, world_size
 
     rank = os.environ["RANK"]
 
@@ -66,8 +66,8 @@ def retrain_as_seen(folders: list[Path], report: Any) -> dict[str, Any]:
 def retrain_small(folder: Path, seeds: list[int], *, epochs: int, devices: int) -> Any:
     from experiment_helpers import tiny_config
 
-    from experiments.retrain import retrain_all
-    from experiments.task import load_images
+    from experiments.runs.task import load_images
+    from experiments.training.retrain import retrain_all
     from search_space.hand_designed import baseline
 
     recipe = {"epochs": epochs, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 0}

@@ -15,9 +15,9 @@ from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from nni.nas.space import RawFormatModelSpace
 from torch import Tensor, nn
 
-from evaluators.images import ImageData, ImageSet, channel_statistics
-from evaluators.recipes import Recipe
-from evaluators.supernet import supernet_evaluator
+from evaluators.data.images import ImageData, ImageSet, channel_statistics
+from evaluators.training.recipes import Recipe
+from evaluators.training.supernet import supernet_evaluator
 from search_space.cost_table import CostTable
 from search_space.space import SepConvSpace
 from strategies import Budget

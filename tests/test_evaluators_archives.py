@@ -14,9 +14,9 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from evaluators.data import class_names, load_data
-from evaluators.images import ImageData, Images
-from search_space.errors import InvalidRequest
+from evaluators.data.images import ImageData, Images
+from evaluators.data.load import class_names, load_data
+from search_space.base.errors import InvalidRequest
 
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HUNDRED = tuple(f"fine_{number:02d}" for number in range(100))

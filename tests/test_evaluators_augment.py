@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from torch.nn import functional
 
-from evaluators.augment import Augmentation, normalise
-from evaluators.color import draw_jitter, jitter
-from evaluators.mixup import draw_pairs, mixup
-from evaluators.windows import draw_boxes, resize_boxes
-from search_space.errors import InvalidRequest
+from evaluators.augment.augmentation import Augmentation, normalise
+from evaluators.augment.color import draw_jitter, jitter
+from evaluators.augment.crops import draw_boxes, resize_boxes
+from evaluators.augment.mixup import draw_pairs, mixup
+from search_space.base.errors import InvalidRequest
 
 
 def random_images(batch: int, channels: int = 3, height: int = 6, width: int = 5, seed: int = 0) -> torch.Tensor:

@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from evaluators import cache as cache_module
-from evaluators.cache import cache_folder
-from evaluators.data import load_data
-from evaluators.images import ImageData
-from evaluators.source_folder import ImageFile
+from evaluators.data import cache as cache_module
+from evaluators.data.cache import cache_folder
+from evaluators.data.images import ImageData
+from evaluators.data.load import load_data
+from evaluators.sources.folder import ImageFile
 
 
 @pytest.fixture(autouse=True)

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 import evaluators
-from evaluators.data import describe, load_data
-from evaluators.dataset_names import DATASETS
-from evaluators.images import STD_FLOOR, ImageData, ImageSet, channel_statistics
-from evaluators.splits import limit_images, stratified_split, stratified_subset
-from search_space.errors import InvalidRequest
+from evaluators.data.images import STD_FLOOR, ImageData, ImageSet, channel_statistics
+from evaluators.data.load import describe, load_data
+from evaluators.data.splits import limit_images, stratified_split, stratified_subset
+from evaluators.sources.names import DATASETS
+from search_space.base.errors import InvalidRequest
 
 
 def make_set(n: int = 6, channels: int = 1, size: int = 4, classes: int = 2) -> ImageSet:
@@ -330,7 +330,7 @@ def test_images_that_cannot_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> No
     def no_memory(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("evaluators.decode.np", SimpleNamespace(zeros=no_memory, uint8=np.uint8))
+    monkeypatch.setattr("evaluators.data.decode.np", SimpleNamespace(zeros=no_memory, uint8=np.uint8))
     with pytest.raises(InvalidRequest, match=r"image_size=1024: 1437 images with 1 channels take 1\.4 GiB"):
         load_data("digits", image_size=1024)
 
@@ -340,7 +340,7 @@ def test_images_that_cannot_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_import_is_light() -> None:
     code = (
-        "import sys, evaluators, evaluators.dataset_names; "
+        "import sys, evaluators, evaluators.sources.names; "
         "assert not {'torch', 'numpy', 'PIL', 'sklearn', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

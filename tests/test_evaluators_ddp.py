@@ -12,11 +12,11 @@ from strategy_spaces import small_images
 from torch import nn
 
 from evaluators import Recipe, retrain
-from evaluators.module import ClassificationModule
-from evaluators.processes import run_each, run_together
-from evaluators.retraining import check_processes, retrain_seeds, training_loader
-from evaluators.sharing import own_rows
-from evaluators.trainer import CHECKPOINT_FILE, TrainingDiverged, fit, make_trainer
+from evaluators.data.shares import own_rows
+from evaluators.training.module import ClassificationModule
+from evaluators.training.processes import run_each, run_together
+from evaluators.training.retrain import check_processes, retrain_seeds, training_loader
+from evaluators.training.trainer import CHECKPOINT_FILE, TrainingDiverged, fit, make_trainer
 from search_space import Architecture, InvalidRequest, baseline
 
 RECIPE = Recipe(

@@ -12,11 +12,11 @@ from strategy_spaces import small_images
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from evaluators import Recipe, accuracy, retrain
-from evaluators.averaging import AveragedWeights
-from evaluators.best_weights import BEST_FILE
-from evaluators.module import ClassificationModule
-from evaluators.retraining import measuring_loader, training_loader
-from evaluators.trainer import fit, make_trainer
+from evaluators.training.averaging import AveragedWeights
+from evaluators.training.best_weights import BEST_FILE
+from evaluators.training.module import ClassificationModule
+from evaluators.training.retrain import measuring_loader, training_loader
+from evaluators.training.trainer import fit, make_trainer
 from search_space import Architecture, InvalidRequest, baseline, build
 from search_space.weights import load_weights
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluators import decode as decode_module
-from evaluators import progress as progress_module
-from evaluators.data import describe, load_data
-from evaluators.decode import square
-from evaluators.images import ImageData, Images
-from evaluators.loaders import make_loader
-from evaluators.source_folder import ImageFile, folder_source
-from search_space.errors import InvalidRequest
+from evaluators.base import progress as progress_module
+from evaluators.data import decode as decode_module
+from evaluators.data.decode import square
+from evaluators.data.images import ImageData, Images
+from evaluators.data.load import describe, load_data
+from evaluators.data.loaders import make_loader
+from evaluators.sources.folder import ImageFile, folder_source
+from search_space.base.errors import InvalidRequest
 
 
 def save(

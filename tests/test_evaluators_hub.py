@@ -13,11 +13,11 @@ import requests
 import torch
 from PIL import Image
 
-from evaluators.data import describe, load_data
-from evaluators.dataset_names import HUB, HubEntry
-from evaluators.images import Images
-from evaluators.source_table import TableImage
-from search_space.errors import InvalidRequest
+from evaluators.data.images import Images
+from evaluators.data.load import describe, load_data
+from evaluators.sources.names import HUB, HubEntry
+from evaluators.sources.table import TableImage
+from search_space.base.errors import InvalidRequest
 
 
 @pytest.fixture(autouse=True)
@@ -230,8 +230,8 @@ def test_configuration_is_chosen(tmp_path: Path) -> None:
 
 
 def test_threads_read_rows_correctly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluators.decode._WORTH_THREADS", 0.0)
-    monkeypatch.setattr("evaluators.decode._CHUNK", 2)
+    monkeypatch.setattr("evaluators.data.decode._WORTH_THREADS", 0.0)
+    monkeypatch.setattr("evaluators.data.decode._CHUNK", 2)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     labels = np.random.default_rng(0).integers(0, 2, 200).tolist()
     data = load_data(repository(tmp_path / "toy", train=rows(labels)), image_size=4)

@@ -11,8 +11,8 @@ from strategy_spaces import small_images
 from torch.utils.data import DataLoader
 
 from evaluators import InheritedAccuracy
-from evaluators import inherited as inherited_module
-from evaluators.data import load_data
+from evaluators.data.load import load_data
+from evaluators.measuring import inherited as inherited_module
 from search_space import baseline, build
 
 

@@ -14,15 +14,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluators import latency_backends
-from evaluators.latency import Latency, measure_latency, prepared
-from evaluators.latency_backends import Backend, Timer, check_outputs, make_backend, timed
-from evaluators.latency_parts import EMPTY, HEAD, STEM, Part, network_part, space_parts
-from evaluators.latency_rounds import time_in_rounds
-from evaluators.latency_table import Agreement, LatencyTable, fit_table, latency_table
+from evaluators.latency import backends as latency_backends
+from evaluators.latency.backends import Backend, Timer, check_outputs, make_backend, timed
+from evaluators.latency.parts import EMPTY, HEAD, STEM, Part, network_part, space_parts
+from evaluators.latency.rounds import time_in_rounds
+from evaluators.latency.table import Agreement, LatencyTable, fit_table, latency_table
+from evaluators.latency.timing import Latency, measure_latency, prepared
 from search_space.architecture import Architecture, Block, Head, Stem
+from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
-from search_space.errors import InvalidRequest
 
 SPACE = SearchSpace.create(
     image_size=16, in_channels=1, width=0.25, operators=["dw_k3", "xsep_k3", "sep_k3", "skip"], widths=[1.0]
@@ -164,7 +164,7 @@ def test_an_exported_model_is_kept_and_taken_again(tmp_path: Path, monkeypatch: 
         def export(*arguments: Any) -> bytes:
             raise AssertionError("exported again")
 
-        monkeypatch.setattr("evaluators.latency_backends.to_onnx", export)
+        monkeypatch.setattr("evaluators.latency.backends.to_onnx", export)
         assert len(prepared(backend, nn.Conv2d(2, 2, 1), (2, 4, 4), 1, kept)(3)) == 3
 
 

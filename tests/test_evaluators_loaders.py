@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader
 
-from evaluators.augment import Augmentation, normalise
-from evaluators.batches import OrderedBatches, ShuffledBatches
-from evaluators.images import ImageData, ImageSet, channel_statistics
-from evaluators.loaders import default_workers, free_memory, make_loader
-from evaluators.streaming import StreamedImages
-from search_space.errors import InvalidRequest
+from evaluators.augment.augmentation import Augmentation, normalise
+from evaluators.data.batches import OrderedBatches, ShuffledBatches
+from evaluators.data.images import ImageData, ImageSet, channel_statistics
+from evaluators.data.loaders import default_workers, free_memory, make_loader
+from evaluators.data.streaming import StreamedImages
+from search_space.base.errors import InvalidRequest
 
 # Lightning advises workers for a loader without any, though images in memory need none; and it still calls a torch
 # function that newer versions of torch have renamed.

@@ -10,8 +10,8 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, top_k_accuracy_score
 from torch import Tensor, nn
 
-from evaluators.measurement import BINS, Measurement, measure_accuracy
-from search_space.errors import InvalidRequest
+from evaluators.measuring.measurement import BINS, Measurement, measure_accuracy
+from search_space.base.errors import InvalidRequest
 
 
 class Given(nn.Module):

@@ -17,11 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluators.data import load_data
-from evaluators.dataset_names import HUB
-from evaluators.images import Images
-from evaluators.loaders import make_loader
-from search_space.errors import InvalidRequest
+from evaluators.data.images import Images
+from evaluators.data.load import load_data
+from evaluators.data.loaders import make_loader
+from evaluators.sources.names import HUB
+from search_space.base.errors import InvalidRequest
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import torch
 from strategy_spaces import small_images
 
 from evaluators import Recipe, retrain
-from evaluators.module import ClassificationModule
+from evaluators.training.module import ClassificationModule
 from search_space import Architecture, InvalidRequest, baseline, build
 
 

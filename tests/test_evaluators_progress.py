@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from evaluators import progress
-from evaluators.progress import hide_bars, progress_bar
+from evaluators.base import progress
+from evaluators.base.progress import hide_bars, progress_bar
 
 
 class Terminal(io.StringIO):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from evaluators.ranking import LEAST, kendall, rank_agreement, tau_estimate, top_share
-from search_space.errors import InvalidRequest
+from evaluators.measuring.ranking import LEAST, kendall, rank_agreement, tau_estimate, top_share
+from search_space.base.errors import InvalidRequest
 
 Floats = np.ndarray
 

@@ -16,13 +16,13 @@ from strategy_spaces import small_images
 from torch import nn
 from torch.nn import functional as F
 
-from evaluators.module import ClassificationModule
-from evaluators.optimizers import make_optimizer
-from evaluators.recipe_presets import RECIPES, recipe, resolve
-from evaluators.recipes import Recipe
-from evaluators.schedule import learning_rate_scale
-from evaluators.statistics import summarise
-from evaluators.supernet import supernet_evaluator
+from evaluators.measuring.statistics import summarise
+from evaluators.training.module import ClassificationModule
+from evaluators.training.optimizers import make_optimizer
+from evaluators.training.presets import RECIPES, recipe, resolve
+from evaluators.training.recipes import Recipe
+from evaluators.training.schedule import learning_rate_scale
+from evaluators.training.supernet import supernet_evaluator
 from search_space import InvalidRequest, baseline, build
 
 STEPS = 10  # an epoch
@@ -123,7 +123,7 @@ def test_impossible_options_name_field_value_and_reason(fields: dict[str, Any], 
 
 
 def test_reading_presets_needs_no_torch() -> None:
-    code = "import sys, evaluators.recipe_presets; assert not {'torch', 'numpy'} & set(sys.modules)"
+    code = "import sys, evaluators.training.presets; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parent.parent)
 
 

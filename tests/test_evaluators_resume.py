@@ -15,9 +15,9 @@ from strategy_spaces import small_images
 from torch import nn
 
 from evaluators import Recipe, retrain
-from evaluators.divergence import all_finite
-from evaluators.module import ClassificationModule
-from evaluators.trainer import CHECKPOINT_FILE, TrainingDiverged
+from evaluators.training.divergence import all_finite
+from evaluators.training.module import ClassificationModule
+from evaluators.training.trainer import CHECKPOINT_FILE, TrainingDiverged
 from search_space import Architecture, baseline
 
 TESTS = Path(__file__).resolve().parent
@@ -49,7 +49,7 @@ torch.set_num_threads(1)
 from strategy_spaces import small_images
 from test_evaluators_resume import RECIPE, small
 from evaluators import retrain
-from evaluators.module import ClassificationModule
+from evaluators.training.module import ClassificationModule
 
 steps = 0
 train = ClassificationModule.training_step

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from strategy_spaces import small_images
 
-from evaluators.augment import Augmentation
-from evaluators.data import load_data
-from evaluators.images import ImageData
-from evaluators.loaders import make_loader
-from evaluators.sharing import SharedBatch, own_images, own_rows
-from evaluators.streaming import StreamedImages
+from evaluators.augment.augmentation import Augmentation
+from evaluators.data.images import ImageData
+from evaluators.data.load import load_data
+from evaluators.data.loaders import make_loader
+from evaluators.data.shares import SharedBatch, own_images, own_rows
+from evaluators.data.streaming import StreamedImages
 
 AUGMENTATIONS = {
     "none": None,

@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from evaluators import loaders as loaders_module
-from evaluators.augment import Augmentation
-from evaluators.data import describe, load_data
-from evaluators.images import ImageData, Images, ImageSet, joined
-from evaluators.loaders import ImageBatches, make_loader
-from evaluators.source_folder import folder_source
-from evaluators.streaming import StreamedImages
-from search_space.errors import InvalidRequest
+from evaluators.augment.augmentation import Augmentation
+from evaluators.data import loaders as loaders_module
+from evaluators.data.images import ImageData, Images, ImageSet, joined
+from evaluators.data.load import describe, load_data
+from evaluators.data.loaders import ImageBatches, make_loader
+from evaluators.data.streaming import StreamedImages
+from evaluators.sources.folder import folder_source
+from search_space.base.errors import InvalidRequest
 
 pytestmark = pytest.mark.filterwarnings(
     # these tests count workers, not cores
@@ -133,7 +133,7 @@ def _pixels(images: Images) -> torch.Tensor:
 
 
 def test_statistics_of_a_sample(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluators.reading._SAMPLE", 12)
+    monkeypatch.setattr("evaluators.data.reader._SAMPLE", 12)
     whole, first, again = (load(root, where=where) for where in ("memory", "stream", "stream"))
     other = load(root, where="stream", seed=1)
     assert first.mean == again.mean != whole.mean

@@ -13,8 +13,8 @@ from strategy_spaces import small_images
 from torch import nn
 
 from evaluators import ClassificationModule, InheritedAccuracy, Recipe, accuracy, reestimate_batch_norm, retrain
-from evaluators.retraining import joined, training_loader
-from evaluators.trainer import CHECKPOINT_FILE, TrainingDiverged, make_trainer, pick_accelerator
+from evaluators.training.retrain import joined, training_loader
+from evaluators.training.trainer import CHECKPOINT_FILE, TrainingDiverged, make_trainer, pick_accelerator
 from search_space import Architecture, InvalidRequest, baseline, build
 from search_space.orthonormal import orthonormal_bases, orthonormal_loss
 from search_space.space import SepConvSpace

@@ -11,11 +11,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from evaluators import augment, color, images, loaders, mixup, windows
-from evaluators.augment import Augmentation
-from evaluators.images import ImageData, ImageSet, Where, channel_statistics
-from evaluators.loaders import make_loader
-from evaluators.transfer import to_device
+from evaluators.augment import augmentation as augment
+from evaluators.augment import color, mixup
+from evaluators.augment import crops as windows
+from evaluators.augment.augmentation import Augmentation
+from evaluators.base.transfer import to_device
+from evaluators.data import images, loaders
+from evaluators.data.images import ImageData, ImageSet, Where, channel_statistics
+from evaluators.data.loaders import make_loader
 
 AUGMENTATIONS = [
     None,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-import experiments.bench_budget as bench_budget
-import experiments.bench_cost as bench_cost
-import experiments.bench_mixture as bench_mixture
+import experiments.bench.budget as bench_budget
+import experiments.bench.cost as bench_cost
+import experiments.bench.mixture as bench_mixture
 from experiments.cli import main
 from search_space.space import SepConvSpace
 

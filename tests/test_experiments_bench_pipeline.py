@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import experiments.bench_pipeline as bench
-from evaluators.images import ImageData, ImageSet
-from experiments.bench_clock import Comparison, in_turn
-from experiments.bench_noise import noise
+import experiments.bench.pipeline as bench
+from evaluators.data.images import ImageData, ImageSet
+from experiments.bench.clock import Comparison, in_turn
+from experiments.bench.noise import noise
 from search_space import baseline
 
 

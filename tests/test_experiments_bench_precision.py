@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import experiments.bench_clock as bench_clock
-import experiments.bench_precision as bench
-import experiments.bench_roofline as roofline
-from experiments.bench_clock import Comparison
-from experiments.bench_precision import PrecisionSpeeds
+import experiments.bench.clock as bench_clock
+import experiments.bench.precision as bench
+import experiments.bench.roofline as roofline
+from experiments.bench.clock import Comparison
+from experiments.bench.precision import PrecisionSpeeds
 from search_space import baseline, build, cost
 
 

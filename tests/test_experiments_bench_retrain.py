@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-import experiments.bench_pipeline as bench_pipeline
-import experiments.bench_precision as bench_precision
-import experiments.bench_retrain as bench
-import experiments.bench_roofline as bench_roofline
-from evaluators.recipes import Recipe
-from experiments.bench_noise import noise
+import experiments.bench.pipeline as bench_pipeline
+import experiments.bench.precision as bench_precision
+import experiments.bench.retrain as bench
+import experiments.bench.roofline as bench_roofline
+from evaluators.training.recipes import Recipe
+from experiments.bench.noise import noise
 from search_space import baseline
 
 

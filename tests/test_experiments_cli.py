@@ -18,22 +18,22 @@ import yaml
 from experiment_helpers import tiny_values
 from PIL import Image
 
-import experiments.task as task_module
-from evaluators.recipe_presets import RECIPES
+import experiments.runs.task as task_module
+from evaluators.training.presets import RECIPES
 from experiments import commands
 from experiments.cli import main
-from experiments.config import SearchConfig
-from experiments.config_file import BUNDLED, bundled_names, find_config, read_config
-from experiments.option_parsing import with_brackets
-from experiments.run_folder import RunFolder, open_run
+from experiments.options.config import SearchConfig
+from experiments.options.files import BUNDLED, bundled_names, find_config, read_config
+from experiments.options.parsing import with_brackets
+from experiments.runs.folder import RunFolder, open_run
 from search_space.architecture import Architecture
+from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
-from search_space.errors import InvalidRequest
 from search_space.hand_designed import baseline, baselines
 from search_space.network_cost import cost
 from search_space.registry import operators
 from search_space.serialization import save_architecture, to_json
-from strategies.feasible import format_ranges
+from strategies.budget.feasible import format_ranges
 from strategies.names import STRATEGIES
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,15 +15,15 @@ import torch
 import yaml
 from PIL import Image
 
-import experiments.evaluate as evaluate_module
-from evaluators.measurement import measure_accuracy
+import experiments.training.evaluate as evaluate_module
+from evaluators.measuring.measurement import measure_accuracy
 from experiments.cli import main
-from experiments.config_file import read_config
-from experiments.evaluate import evaluate
-from experiments.evaluation_plot import plot_evaluation
-from experiments.provenance import provenance
-from experiments.run_folder import open_run
-from experiments.trained import find_trained
+from experiments.options.files import read_config
+from experiments.runs.folder import open_run
+from experiments.runs.provenance import provenance
+from experiments.training.evaluate import evaluate
+from experiments.training.evaluation_plot import plot_evaluation
+from experiments.training.trained import find_trained
 from search_space.hand_designed import baseline
 from search_space.serialization import save_architecture
 from search_space.weights import load_network
@@ -170,7 +170,7 @@ def test_images_are_normalised_as_in_training(run: Path, tmp_path: Path, said: A
     values = json.loads((home / "seed1" / "data.json").read_text())
     trained = find_trained(run)
     config = replace(trained.data, name=str(data), max_train_images=None, test=0.5)
-    from experiments.task import load_images
+    from experiments.runs.task import load_images
 
     test = load_images(config, 5).test
     pixels = test.gather(torch.arange(len(test))).float() / 255

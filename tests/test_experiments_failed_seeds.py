@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from experiment_helpers import contents, tiny_config
 
-import experiments.retrain as retrain_module
-from evaluators.failures import TrainingDiverged
-from experiments.records import metrics_rows, metrics_writer
-from experiments.retrain import check_results, read_result, retrain_all
-from experiments.task import load_images
+import experiments.training.retrain as retrain_module
+from evaluators.training.failures import TrainingDiverged
+from experiments.runs.records import metrics_rows, metrics_writer
+from experiments.runs.task import load_images
+from experiments.training.retrain import check_results, read_result, retrain_all
 from search_space.architecture import Architecture
-from search_space.errors import InvalidRequest
+from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
 from search_space.serialization import save_architecture
 

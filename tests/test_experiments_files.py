@@ -18,16 +18,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.recipes import Recipe
-from experiments import provenance as provenance_module
-from experiments.config import SearchConfig, StrategyConfig
-from experiments.files import Table, read_json, sweep, write_json, write_text
-from experiments.provenance import provenance
-from experiments.records import ScoreRecord, metrics_writer
-from experiments.run_folder import RunFolder, check_out, first_difference, open_run
-from experiments.seeds import stream_seed
-from search_space.atomic import is_temporary, replacing
-from search_space.errors import InvalidRequest
+from evaluators.training.recipes import Recipe
+from experiments.options.config import SearchConfig, StrategyConfig
+from experiments.runs import provenance as provenance_module
+from experiments.runs.files import Table, read_json, sweep, write_json, write_text
+from experiments.runs.folder import RunFolder, check_out, first_difference, open_run
+from experiments.runs.provenance import provenance
+from experiments.runs.records import ScoreRecord, metrics_writer
+from experiments.runs.seeds import stream_seed
+from search_space.base.atomic import is_temporary, replacing
+from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
 from search_space.network_cost import cost
 from search_space.serialization import save_architecture
@@ -102,7 +102,7 @@ elif sys.argv[2] == "weights":
     from search_space.weights import save_weights
     save_weights(build(architecture), here / sys.argv[3])
 else:
-    from experiments.files import write_text
+    from experiments.runs.files import write_text
     write_text(here / sys.argv[3], "text")
 """
     kinds = [("text", "config.yaml"), ("architecture", "winner.json"), ("weights", "supernet.safetensors")]

@@ -10,18 +10,18 @@ import pytest
 import torch
 import yaml
 
-from evaluators.latency_backends import make_backend
+from evaluators.latency.backends import make_backend
 from experiments import latency as latency_module
 from experiments.cli import main
-from experiments.config_file import make_config
 from experiments.latency import random_samples, tell_latency, tell_table, write_table
-from experiments.task import light_space
+from experiments.options.files import make_config
+from experiments.runs.task import light_space
+from search_space.base.errors import InvalidRequest
 from search_space.cost_file import load_costs
-from search_space.errors import InvalidRequest
 from search_space.hand_designed import baseline
 from search_space.serialization import save_architecture
-from strategies.budget import Budget
-from strategies.feasible import FeasibleSet
+from strategies.budget.budget import Budget
+from strategies.budget.feasible import FeasibleSet
 
 VALUES = {
     "data": {"name": "digits", "image_size": 8},
@@ -255,7 +255,7 @@ def test_the_command_writes_a_table_and_tells_its_error(said: Any, refused: Any,
 
 
 def test_the_correction_is_told(table: Path) -> None:
-    from evaluators.latency_table import Agreement, FittedTable, LatencyTable
+    from evaluators.latency.table import Agreement, FittedTable, LatencyTable
 
     good, bad = Agreement(8, 0.02, 0.001, 0.9, 0.95), Agreement(8, 0.3, -0.3, 0.9, 0.95)
     fitted = FittedTable(

@@ -8,7 +8,7 @@ import pytest
 from experiment_helpers import complaint, contents
 from process_tasks import retrain_as_seen, retrain_small
 
-from evaluators.processes import run_together
+from evaluators.training.processes import run_together
 from experiments.cli import main
 
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from experiments.config import DataConfig, SearchConfig, SpaceConfig, StrategyConfig
-from experiments.pareto import FILES, Front, front_table, pareto_front, pick, run_front, write_pareto
-from experiments.records import Scored, ScoreRecord
-from experiments.run_folder import RunFolder
-from experiments.search import search
+from experiments.options.config import DataConfig, SearchConfig, SpaceConfig, StrategyConfig
+from experiments.runs.folder import RunFolder
+from experiments.runs.records import Scored, ScoreRecord
+from experiments.search.pareto import FILES, Front, front_table, pareto_front, pick, run_front, write_pareto
+from experiments.search.search import search
 from search_space.architecture import Architecture
+from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_file import OwnCosts, save_costs
 from search_space.cost_table import CostTable
-from search_space.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.notation import parse
 from search_space.serialization import load_architecture

@@ -17,27 +17,27 @@ import yaml
 from PIL import Image
 from scipy.stats import kendalltau
 
-import experiments.rank as rank_module
-import experiments.search as search_module
-import experiments.task as task_module
-from evaluators.failures import TrainingDiverged
-from evaluators.images import ImageData, ImageSet
-from evaluators.progress import progress_bar
-from evaluators.ranking import Ranking, rank_agreement
-from evaluators.recipes import Recipe
+import experiments.rank.rank as rank_module
+import experiments.runs.task as task_module
+import experiments.search.search as search_module
+from evaluators.base.progress import progress_bar
+from evaluators.data.images import ImageData, ImageSet
+from evaluators.measuring.ranking import Ranking, rank_agreement
+from evaluators.training.failures import TrainingDiverged
+from evaluators.training.recipes import Recipe
 from experiments.cli import main
-from experiments.config import SearchConfig
-from experiments.config_file import read_config
-from experiments.rank import draw_spread, rank
-from experiments.rank_verdict import verdict
-from experiments.run_folder import RunFolder, find_run
+from experiments.options.config import SearchConfig
+from experiments.options.files import read_config
+from experiments.rank.rank import draw_spread, rank
+from experiments.rank.verdict import verdict
+from experiments.runs.folder import RunFolder, find_run
 from search_space.architecture import Architecture
+from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
-from search_space.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.notation import parse
-from strategies.budget import Budget
-from strategies.feasible import FeasibleSet
+from strategies.budget.budget import Budget
+from strategies.budget.feasible import FeasibleSet
 
 BUDGET = 60_000
 N = 5

@@ -12,16 +12,16 @@ import pytest
 import yaml
 from experiment_helpers import complaint, tiny_values
 
-import experiments.retrain_targets as targets_module
-import experiments.search as search_module
-from evaluators.recipe_presets import RECIPES, recipe
-from evaluators.recipes import Recipe
+import experiments.search.search as search_module
+import experiments.training.targets as targets_module
+from evaluators.training.presets import RECIPES, recipe
+from evaluators.training.recipes import Recipe
 from experiments.cli import main
-from experiments.config import SearchConfig
-from experiments.config_file import make_config, read_config
 from experiments.listing import LISTINGS
-from experiments.run_folder import open_run
-from search_space.errors import InvalidRequest
+from experiments.options.config import SearchConfig
+from experiments.options.files import make_config, read_config
+from experiments.runs.folder import open_run
+from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
 from search_space.serialization import save_architecture
 

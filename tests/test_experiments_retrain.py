@@ -20,19 +20,19 @@ from experiment_helpers import Killed, complaint, contents, tiny_values
 from PIL import Image
 from safetensors.torch import load_file
 
-import experiments.retrain as retrain_module
-from evaluators import trainer as trainer_module
-from evaluators.augment import normalise
-from evaluators.decode import square
-from evaluators.retraining import measuring_loader
-from evaluators.windows import centre
-from experiments import export as export_module
+import experiments.training.retrain as retrain_module
+from evaluators.augment.augmentation import normalise
+from evaluators.augment.crops import centre
+from evaluators.data.decode import square
+from evaluators.training import trainer as trainer_module
+from evaluators.training.retrain import measuring_loader
 from experiments.cli import main
-from experiments.compare import compare
-from experiments.config_file import read_config
-from experiments.provenance import provenance
-from experiments.run_folder import RunFolder, find_run, open_run
-from experiments.task import load_images
+from experiments.comparison.compare import compare
+from experiments.options.files import read_config
+from experiments.runs.folder import RunFolder, find_run, open_run
+from experiments.runs.provenance import provenance
+from experiments.runs.task import load_images
+from experiments.training import export as export_module
 from search_space.hand_designed import baseline
 from search_space.network_cost import cost
 from search_space.serialization import load_architecture, save_architecture

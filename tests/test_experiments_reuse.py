@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from experiments.cli import main
-from experiments.config import SearchConfig
-from experiments.config_file import make_config
-from experiments.run_folder import RunFolder
-from experiments.search import found, search
-from experiments.task import light_space
+from experiments.options.config import SearchConfig
+from experiments.options.files import make_config
+from experiments.runs.folder import RunFolder
+from experiments.runs.task import light_space
+from experiments.search.search import found, search
 from search_space import InvalidRequest, cost
 from search_space.cost_file import OwnCosts, save_costs
 from strategies import Budget

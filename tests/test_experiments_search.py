@@ -20,16 +20,16 @@ import yaml
 from experiment_helpers import Killed, complaint, contents, outcome, rows, tiny_values
 
 import experiments.demo as demo_module
-import experiments.search as search_module
-import experiments.task as task_module
-from evaluators import trainer as trainer_module
-from evaluators.images import ImageData, ImageSet, Unopened
-from evaluators.recipes import Recipe
+import experiments.runs.task as task_module
+import experiments.search.search as search_module
+from evaluators.data.images import ImageData, ImageSet, Unopened
+from evaluators.training import trainer as trainer_module
+from evaluators.training.recipes import Recipe
 from experiments.cli import main
-from experiments.config import RetrainConfig, SearchConfig, StrategyConfig
-from experiments.config_file import read_config
-from experiments.files import Table
-from experiments.search import search
+from experiments.options.config import RetrainConfig, SearchConfig, StrategyConfig
+from experiments.options.files import read_config
+from experiments.runs.files import Table
+from experiments.search.search import search
 from search_space.network_cost import cost
 from search_space.notation import parse
 from search_space.serialization import load_architecture

@@ -15,21 +15,21 @@ import torch
 from experiment_helpers import Killed, complaint, contents, rows, tiny_config, tiny_values
 from safetensors.torch import load_file
 
-import experiments.compare as compare_module
-import experiments.retrain as retrain_module
-import experiments.retrain_targets as targets_module
-from evaluators import trainer as trainer_module
-from evaluators.retraining import measuring_loader
+import experiments.comparison.compare as compare_module
+import experiments.training.retrain as retrain_module
+import experiments.training.targets as targets_module
+from evaluators.training import trainer as trainer_module
+from evaluators.training.retrain import measuring_loader
 from experiments.cli import main
-from experiments.compare import compare
-from experiments.config import SearchConfig
-from experiments.config_file import make_config
-from experiments.provenance import provenance
-from experiments.retrain import check_results, retrain_all
-from experiments.run_folder import RunFolder, open_run
-from experiments.task import load_images
+from experiments.comparison.compare import compare
+from experiments.options.config import SearchConfig
+from experiments.options.files import make_config
+from experiments.runs.folder import RunFolder, open_run
+from experiments.runs.provenance import provenance
+from experiments.runs.task import load_images
+from experiments.training.retrain import check_results, retrain_all
 from search_space.architecture import Architecture
-from search_space.errors import InvalidRequest
+from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
 from search_space.network import build
 from search_space.serialization import save_architecture

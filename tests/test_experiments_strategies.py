@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from experiment_helpers import Killed, outcome, rows, tiny_config
 
-import experiments.search as search_module
-import experiments.task as task_module
-from evaluators import trainer as trainer_module
-from experiments.config import SearchConfig
-from experiments.run_folder import RunFolder
-from experiments.search import found, search
-from search_space.errors import InvalidRequest
+import experiments.runs.task as task_module
+import experiments.search.search as search_module
+from evaluators.training import trainer as trainer_module
+from experiments.options.config import SearchConfig
+from experiments.runs.folder import RunFolder
+from experiments.search.search import found, search
+from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.notation import parse
-from strategies import policy_rl
+from strategies.multi_trial import policy_rl
 from strategies.names import STRATEGIES
 
 #: reachable are 82.6k to 179.2k

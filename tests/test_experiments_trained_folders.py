@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import evaluators.data as data_module
-import experiments.retrain_targets as targets_module
+import evaluators.data.load as data_module
+import experiments.training.targets as targets_module
 from experiments.cli import main
 from search_space import baseline, cost, load_architecture
 from search_space.serialization import save_architecture

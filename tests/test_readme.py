@@ -12,13 +12,13 @@ import torch
 import yaml
 from PIL import Image
 
-from evaluators.recipe_presets import recipe
+from evaluators.training.presets import recipe
 from experiments.cli import main
 from experiments.commands import COMMANDS
-from experiments.config import SearchConfig
-from experiments.config_file import make_config
 from experiments.listing import LISTINGS
-from experiments.task import light_space
+from experiments.options.config import SearchConfig
+from experiments.options.files import make_config
+from experiments.runs.task import light_space
 from search_space import SearchSpace, baseline, build, cost, operators
 from search_space.defaults import DEFAULT_WIDTHS
 from strategies.names import STRATEGIES

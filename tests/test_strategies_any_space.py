@@ -17,8 +17,8 @@ from nni.nas.space import RawFormatModelSpace
 from strategy_spaces import FOREIGN_COSTS, ForeignSpace, run_one_shot, run_trials
 from torch import Tensor, nn
 
+from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
-from search_space.errors import InvalidRequest
 from strategies import (
     DARTS,
     ENAS,
@@ -33,7 +33,7 @@ from strategies import (
     RegularizedEvolution,
     profiled_costs,
 )
-from strategies.used_labels import has_nested_choices, used_labels
+from strategies.multi_trial.used_labels import has_nested_choices, used_labels
 
 MULTI_TRIAL: list[Callable[..., Any]] = [
     Random,

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.config_file import make_config
+from experiments.options.files import make_config
+from search_space.base.errors import InvalidRequest
 from search_space.cost_file import OwnCosts, load_costs, save_costs
 from search_space.cost_table import CostTable
-from search_space.errors import InvalidRequest
 from strategies import Budget, format_count, parse_count
 
 

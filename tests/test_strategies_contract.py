@@ -16,10 +16,10 @@ from nni.nas.space import RawFormatModelSpace
 from strategy_spaces import FOREIGN_COSTS, ForeignSpace, Landscape, random_budget, run_one_shot, run_table, small_images
 from strategy_spaces import never as never_evaluated
 
-from evaluators.recipes import Recipe
-from evaluators.supernet import supernet_evaluator
+from evaluators.training.recipes import Recipe
+from evaluators.training.supernet import supernet_evaluator
+from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
-from search_space.errors import InvalidRequest
 from strategies import DARTS, ENAS, GDAS, TPE, Budget, GridSearch, GumbelDARTS, Proxyless, Random, RegularizedEvolution
 
 MULTI_TRIAL: dict[str, Callable[..., Any]] = {

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 
-from strategies import counting
-from strategies.box import reduce_box
-from strategies.counting import BoxSampler
-from strategies.grid import Grid, choose_steps
-from strategies.tail import TailSampler
+from strategies.budget import box_sampler as counting
+from strategies.budget.box import reduce_box
+from strategies.budget.box_sampler import BoxSampler
+from strategies.budget.counting_grid import Grid, choose_steps
+from strategies.budget.tail_sampler import TailSampler
 
 IntArray = NDArray[np.int64]
 Draw = Callable[[np.random.RandomState, int], IntArray]

@@ -12,11 +12,11 @@ from scipy.stats import chisquare
 from strategy_spaces import FOREIGN_COSTS, ForeignSpace, Landscape, run_one_shot, small_images
 from torch import nn
 
-from evaluators.recipes import Recipe
-from evaluators.supernet import supernet_evaluator
-from search_space.errors import InvalidRequest
+from evaluators.training.recipes import Recipe
+from evaluators.training.supernet import supernet_evaluator
+from search_space.base.errors import InvalidRequest
 from strategies import ENAS, Budget, FeasibleSet
-from strategies.enas import EnasModule, FactorisedPolicy
+from strategies.one_shot.enas import EnasModule, FactorisedPolicy
 
 
 def policy_of(landscape: Landscape, share: float = 1.0, seed: int = 0) -> FactorisedPolicy:

@@ -17,11 +17,11 @@ from scipy.stats import chisquare, wilcoxon
 from strategy_spaces import FOREIGN_COSTS, ForeignSpace, Landscape, run_one_shot, run_table
 from torch import Tensor, nn
 
+from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
-from search_space.errors import InvalidRequest
 from strategies import TPE, Budget, GridSearch, GumbelDARTS, Proxyless, Random, RandomOneShot, RegularizedEvolution
-from strategies.gumbel import GumbelLayer
-from strategies.proxyless import BinaryGateLayer
+from strategies.one_shot.gumbel import GumbelLayer
+from strategies.one_shot.proxyless import BinaryGateLayer
 
 
 class Twice(ModelSpace):

@@ -14,10 +14,11 @@ from scipy.optimize import LinearConstraint, milp
 from scipy.stats import chisquare
 from strategy_spaces import all_samples, random_table
 
+from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
-from search_space.errors import InvalidRequest
-from strategies import Budget, FeasibleSet, program
+from strategies import Budget, FeasibleSet
+from strategies.budget import milp as program
 
 
 def budgets(table: CostTable, rng: np.random.Generator) -> Budget:

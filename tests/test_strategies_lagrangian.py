@@ -12,7 +12,7 @@ from torch import nn
 
 from search_space.cost_table import CostTable
 from strategies import Budget
-from strategies.lagrangian import BudgetPenalty
+from strategies.one_shot.lagrangian import BudgetPenalty
 
 
 def random_alphas(table: CostTable, seed: int = 0) -> dict[str, nn.Parameter]:

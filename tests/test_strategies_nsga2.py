@@ -21,12 +21,12 @@ from scipy.stats import wilcoxon
 from strategy_spaces import Landscape, never, random_budget, run_table, run_trials, small_space
 from torch import nn
 
+from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
-from search_space.errors import InvalidRequest
 from strategies import Budget, Random, make_multi_trial
-from strategies.nsga2 import NSGA2
+from strategies.multi_trial.nsga2 import NSGA2
+from strategies.multi_trial.pareto import Reference, hypervolume, non_dominated
 from strategies.options import NSGA2Options
-from strategies.pareto import Reference, hypervolume, non_dominated
 
 Asked = list[tuple[dict[str, Any], float]]
 

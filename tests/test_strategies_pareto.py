@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from strategy_spaces import FOREIGN_COSTS, random_table
 
-from search_space.errors import InvalidRequest
+from search_space.base.errors import InvalidRequest
 from strategies import Budget
-from strategies.pareto import Reference, check_objectives, hypervolume, hypervolume_history, non_dominated
+from strategies.multi_trial.pareto import Reference, check_objectives, hypervolume, hypervolume_history, non_dominated
 
 
 def dominated(point: tuple[float, ...], others: list[tuple[float, ...]]) -> bool:
@@ -119,6 +119,6 @@ def test_objectives_that_are_no_costs_are_refused(objectives: tuple[str, ...], m
 
 
 def test_pymoo_is_loaded_when_it_is_needed() -> None:
-    script = "import sys, strategies.pareto, strategies.names; print('pymoo' in sys.modules)"
+    script = "import sys, strategies.multi_trial.pareto, strategies.names; print('pymoo' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from search_space.space import SepConvSpace
 from strategies import Budget, FeasibleSet, RandomOneShot
-from strategies.paths import FairPaths, SandwichPaths
-from strategies.weight_sharing import _PathModule
+from strategies.one_shot.paths import FairPaths, SandwichPaths
+from strategies.one_shot.supernet import _PathModule
 
 
 def test_fair_paths_draw_every_candidate_once_before_any_twice() -> None:
@@ -110,8 +110,8 @@ def test_supernets_train_on_the_paths_that_are_asked_for(sampling: Any) -> None:
 
 
 def test_in_place_distillation_is_the_mean_of_task_loss_and_soft_cross_entropies() -> None:
-    from evaluators.module import ClassificationModule
-    from evaluators.recipes import Recipe
+    from evaluators.training.module import ClassificationModule
+    from evaluators.training.recipes import Recipe
 
     space = small_space()
     mutated = RandomOneShot().mutate_model(space)

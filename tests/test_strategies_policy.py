@@ -10,8 +10,9 @@ import pytest
 import torch
 from strategy_spaces import Landscape, random_budget, run_table
 
-from search_space.errors import InvalidRequest
-from strategies import Budget, PolicyBasedRL, policy_rl
+from search_space.base.errors import InvalidRequest
+from strategies import Budget, PolicyBasedRL
+from strategies.multi_trial import policy_rl
 
 needs_tianshou = pytest.mark.skipif(find_spec("tianshou") is None, reason="tianshou is an optional dependency")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from search_space import operators
 from search_space.space import SepConvSpace
-from strategies.shared_mixture import SharedMixture
+from strategies.one_shot.shared_mixture import SharedMixture
 
 SPATIAL = tuple(name for name, operator in operators.items() if operator.scope == "spatial")
 

@@ -8,7 +8,7 @@ from nni.mutable import frozen_context
 from scipy.stats import chisquare
 from torch import Tensor, nn
 
-from strategies.single_path import SinglePathLayer
+from strategies.one_shot.single_path import SinglePathLayer
 
 
 class Times(nn.Module):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.bench_names import BENCHMARKS
-from experiments.option_parsing import new_parser, parse, quiet
-from search_space.errors import InvalidRequest
+from experiments.bench.names import BENCHMARKS
+from experiments.options.parsing import new_parser, parse, quiet
+from search_space.base.errors import InvalidRequest
 
 
 def main(arguments: list[str]) -> None:
@@ -25,6 +25,6 @@ def main(arguments: list[str]) -> None:
     if options.repeats < 1:
         raise InvalidRequest(f"--repeats: {options.repeats} must be at least 1")
     quiet()
-    from experiments.bench import bench
+    from experiments.bench.run import bench
 
     bench(options.what, options.repeats, options.accelerator, as_json=options.json)

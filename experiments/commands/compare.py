@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.config import DEFAULT_BASELINES
-from experiments.config_file import read_config
-from experiments.option_parsing import new_parser, parse, quiet
-from search_space.errors import InvalidRequest
+from experiments.options.config import DEFAULT_BASELINES
+from experiments.options.files import read_config
+from experiments.options.parsing import new_parser, parse, quiet
+from search_space.base.errors import InvalidRequest
 
 
 def main(arguments: list[str]) -> None:
@@ -34,15 +34,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="delete training results that were made another way")
     options = parse(parser, arguments)
     quiet()
-    from evaluators.processes import check_alone
+    from evaluators.training.processes import check_alone
 
     check_alone("compare")
     paths = [Path(run).resolve() for run in options.runs]
     if len(set(paths)) != len(paths):
         raise InvalidRequest(f"runs: a folder stands twice in {', '.join(options.runs)}; name each run once")
-    from experiments.compare import compare
-    from experiments.retrain import ABOUT_FILE
-    from experiments.run_folder import find_run
+    from experiments.comparison.compare import compare
+    from experiments.runs.folder import find_run
+    from experiments.training.retrain import ABOUT_FILE
 
     folders = [Path(run) for run in options.runs]
     trained = [folder for folder in folders if (folder / ABOUT_FILE).is_file()]

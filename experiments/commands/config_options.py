@@ -6,9 +6,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from experiments.config import SearchConfig
-from experiments.config_file import bundled_names, find_config, flat, from_options, read_config, self_contained
-from experiments.option_parsing import as_given, new_parser, parse, spelled_out
+from experiments.options.config import SearchConfig
+from experiments.options.files import bundled_names, find_config, flat, from_options, read_config, self_contained
+from experiments.options.parsing import as_given, new_parser, parse, spelled_out
 
 
 def config_and_options(arguments: list[str], command: str, description: str) -> tuple[SearchConfig, Namespace]:
@@ -36,7 +36,7 @@ def config_and_options(arguments: list[str], command: str, description: str) -> 
     first = as_given(parser(None), arguments)  # values are checked when the defaults are known
     path = None if first.config is None else find_config(first.config)
     if path is None and first.supernet is not None:  # then the run it comes from says what is searched
-        from experiments.run_folder import find_run
+        from experiments.runs.folder import find_run
 
         path = find_run(Path(first.supernet)).config
     options = parse(parser(None if path is None else read_config(path)), arguments)

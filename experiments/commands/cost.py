@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from experiments.commands.network_options import named_network, network_parser
-from experiments.option_parsing import parse
+from experiments.options.parsing import parse
 
 
 def main(arguments: list[str]) -> None:
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps({"network": options.network, "macs": own.macs, "params": own.params}))
     else:
-        from strategies.budget import format_count
+        from strategies.budget.budget import format_count
 
         print(f"{options.network}: {format_count(own.macs)} MACs ({own.macs:,}), 2xMACs {format_count(2 * own.macs)},")
         print(f"  {format_count(own.params)} params ({own.params:,})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.option_parsing import new_parser, parse, quiet
+from experiments.options.parsing import new_parser, parse, quiet
 from search_space.defaults import PRESETS
 
 
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="delete the demo in OUT first")
     options = parse(parser, arguments)
     quiet()
-    from evaluators.processes import check_alone
+    from evaluators.training.processes import check_alone
     from experiments.demo import demo
 
     check_alone("demo")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from experiments.commands.network_options import named_network, network_parser
-from experiments.option_parsing import parse
+from experiments.options.parsing import parse
 
 
 def main(arguments: list[str]) -> None:

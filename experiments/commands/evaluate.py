@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
-from experiments.config import DataConfig
-from experiments.config_file import flat
-from experiments.option_parsing import as_given, new_parser, parse, quiet
+from experiments.options.config import DataConfig
+from experiments.options.files import flat
+from experiments.options.parsing import as_given, new_parser, parse, quiet
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def main(arguments: list[str]) -> None:
 
     first = as_given(parser({}), arguments)
     quiet()
-    from evaluators.processes import check_alone
-    from experiments.evaluate import check_out_folder, evaluate, write_evaluation
-    from experiments.trained import find_trained
+    from evaluators.training.processes import check_alone
+    from experiments.training.evaluate import check_out_folder, evaluate, write_evaluation
+    from experiments.training.trained import find_trained
 
     check_alone("evaluate")
     trained = find_trained(Path(first.target), first.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.option_parsing import new_parser, parse
+from experiments.options.parsing import new_parser, parse
 
 
 def main(arguments: list[str]) -> None:
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, help="which of the trainings to take; the first by default")
     parser.add_argument("--overwrite", action="store_true", help="replace exported files in TO")
     options = parse(parser, arguments)
-    from experiments.export import export
+    from experiments.training.export import export
 
     to = export(Path(options.run), Path(options.to), seed=options.seed, overwrite=options.overwrite)
     print(f"exported to {to}: try `python {to / 'load.py'}`")

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from experiments.commands.network_options import named_network, network_parser
-from experiments.config_file import find_config, read_config, self_contained
-from experiments.option_parsing import parse, quiet
-from search_space.errors import InvalidRequest
+from experiments.options.files import find_config, read_config, self_contained
+from experiments.options.parsing import parse, quiet
+from search_space.base.errors import InvalidRequest
 
 
 def main(arguments: list[str]) -> None:
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
         name: value for name in ("repeats", "rounds", "networks", "metric") if (value := options[name]) is not None
     }
     quiet()
-    from evaluators.latency_backends import make_backend
+    from evaluators.latency.backends import make_backend
 
     backend = make_backend(options.backend, options.threads)
     if options.table is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.listing import LISTINGS
-from experiments.option_parsing import new_parser, parse
+from experiments.options.parsing import new_parser, parse
 
 
 def main(arguments: list[str]) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from experiments.option_parsing import new_parser
-from search_space.errors import InvalidRequest
+from experiments.options.parsing import new_parser
+from search_space.base.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from search_space import Architecture
@@ -49,7 +49,7 @@ def named_network(options: Namespace) -> Architecture:
     if options.width is not None:
         raise InvalidRequest("--width: an architecture file has its channels fixed; leave it out")
     if path.is_dir():
-        from experiments.run_folder import find_run
+        from experiments.runs.folder import find_run
 
         path = find_run(path).require_winner()
     return replace(load_architecture(path), **given)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.config_file import read_config
-from experiments.option_parsing import new_parser, parse, quiet
-from search_space.errors import InvalidRequest
+from experiments.options.files import read_config
+from experiments.options.parsing import new_parser, parse, quiet
+from search_space.base.errors import InvalidRequest
 
 
 def main(arguments: list[str]) -> None:
@@ -31,8 +31,8 @@ def main(arguments: list[str]) -> None:
     if options.to is not None and not options.pick:
         raise InvalidRequest("--to: nothing is picked; say what may be spent, as --pick 16.7M")
     quiet()
-    from experiments.pareto import front_table, pick, run_front, write_pareto
-    from experiments.run_folder import check_writable, find_run
+    from experiments.runs.folder import check_writable, find_run
+    from experiments.search.pareto import front_table, pick, run_front, write_pareto
     from search_space.serialization import save_architecture
 
     if options.to is not None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from evaluators.recipes import Recipe
+from evaluators.training.recipes import Recipe
 from experiments.commands.accelerator_option import add_accelerator
-from experiments.config_file import flat, read_config
-from experiments.option_parsing import as_given, new_parser, parse, quiet, spelled_out
+from experiments.options.files import flat, read_config
+from experiments.options.parsing import as_given, new_parser, parse, quiet, spelled_out
 
 
 def main(arguments: list[str]) -> None:
@@ -38,15 +38,15 @@ def main(arguments: list[str]) -> None:
         return made
 
     arguments = list(spelled_out(arguments, ("recipe",)))
-    from experiments.run_folder import find_run
+    from experiments.runs.folder import find_run
 
     run = find_run(Path(as_given(parser({}), arguments).run))
     base = read_config(run.config)
     values = {**flat(base.retrain.recipe, "recipe."), "accelerator": base.accelerator}
     options = parse(parser(values), arguments)
     quiet()
-    from evaluators.processes import check_alone
-    from experiments.rank import rank
+    from evaluators.training.processes import check_alone
+    from experiments.rank.rank import rank
 
     check_alone("rank")
     folder = Path(options.out) if options.out is not None else run.rank

@@ -9,10 +9,10 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from experiments.commands.accelerator_option import add_accelerator
-from experiments.config import DataConfig, RetrainConfig, SearchConfig
-from experiments.config_file import flat, read_config, self_contained
-from experiments.option_parsing import as_given, new_parser, parse, quiet, spelled_out
-from search_space.errors import InvalidRequest
+from experiments.options.config import DataConfig, RetrainConfig, SearchConfig
+from experiments.options.files import flat, read_config, self_contained
+from experiments.options.parsing import as_given, new_parser, parse, quiet, spelled_out
+from search_space.base.errors import InvalidRequest
 
 
 def main(arguments: list[str]) -> None:
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
     arguments = list(spelled_out(arguments, ("recipe",)))
     given = as_given(parser({}), arguments)
     target = Path(given.target)
-    from experiments.run_folder import find_run
+    from experiments.runs.folder import find_run
     from search_space.hand_designed import baselines
 
     if not target.exists() and given.target not in baselines():
@@ -76,9 +76,9 @@ def main(arguments: list[str]) -> None:
         )
     )
     quiet()
-    from evaluators.processes import is_first
-    from experiments.retrain import told
-    from experiments.retrain_targets import retrain_baseline, retrain_file, retrain_winner
+    from evaluators.training.processes import is_first
+    from experiments.training.retrain import told
+    from experiments.training.targets import retrain_baseline, retrain_file, retrain_winner
 
     if run is not None:
         folder = Path(options.out) if options.out is not None else None

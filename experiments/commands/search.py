@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.commands.config_options import config_and_options
-from experiments.option_parsing import quiet
-from search_space.errors import InvalidRequest
+from experiments.options.parsing import quiet
+from search_space.base.errors import InvalidRequest
 
 
 def main(arguments: list[str]) -> None:
@@ -20,8 +20,8 @@ def main(arguments: list[str]) -> None:
     if options.out is None:
         raise InvalidRequest("--out: missing; name the folder that the run shall be written to")
     quiet()
-    from evaluators.processes import check_alone
-    from experiments.search import search
+    from evaluators.training.processes import check_alone
+    from experiments.search.search import search
 
     check_alone("search")
     search(config, Path(options.out), resume=options.resume, overwrite=options.overwrite)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.commands.config_options import config_and_options
-from experiments.option_parsing import quiet
+from experiments.options.parsing import quiet
 
 
 def main(arguments: list[str]) -> None:
@@ -14,8 +14,8 @@ def main(arguments: list[str]) -> None:
         " the share inside the budget. Options override CONFIG.",
     )[0]
     quiet()
+    from experiments.runs.task import cost_table, light_space
     from experiments.space_report import space_report
-    from experiments.task import cost_table, light_space
 
     space = light_space(config)
     print(space_report(space, cost_table(config, space), config.budget))

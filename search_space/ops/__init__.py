@@ -6,5 +6,9 @@ Every module in this folder is imported, so a new operator is one new file (or o
 import importlib
 import pkgutil
 
+from search_space.registry import operators
+
 for _module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
     importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["operators"]

@@ -1,0 +1,1 @@
+"""Random changes to batches of training images."""

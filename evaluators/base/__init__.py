@@ -1,0 +1,1 @@
+"""What the evaluators share: progress bars, moving tensors to a device."""

@@ -1,0 +1,254 @@
+"""Batches of images, each made in a few tensor operations rather than image by image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from evaluators.augment.augmentation import Augmentation, Part, normalise
+from evaluators.data.batches import BatchDraw, OrderedBatches, ShuffledBatches, mixed_seed
+from evaluators.data.images import ImageData, Images, ImageSet, Where
+from evaluators.augment.mixup import Pairs, mixup
+from evaluators.data.shares import SharedBatch, own_images, own_rows
+from evaluators.base.transfer import to_device
+from evaluators.augment.crops import centre
+from search_space.base.errors import InvalidRequest
+
+# Share of the free memory of a device that images may take without being told to: networks need the rest.
+_DEVICE_SHARE = 0.5
+
+# Worker processes of a loader of streamed data unless told otherwise: more seldom pay, and each holds two batches.
+_MOST_WORKERS = 8
+
+
+Batch = tuple[torch.Tensor, torch.Tensor] | SharedBatch
+
+
+class ImageBatches(Dataset[Batch]):
+    """Images that are asked for whole batches.
+
+    Args:
+        images: n images.
+        mean: per channel, in units of the 0..1 pixel scale.
+        std: likewise.
+        augmentation: applied to batches drawn by `ShuffledBatches`.
+        device: where batches are made; where the images are now if None.
+        image_size: side in pixels of the batches' images, cut out of the given ones; None for all of them.
+        classes: how many there are; needed for mixup alone.
+        where: "device" keeps the uint8 images on `device`; "memory" leaves them where they are and moves each batch;
+            "auto" keeps them on the device if they take at most half of its free memory. Streamed images are decoded
+            on the CPU in any case.
+        rank: which of ``world_size`` processes this is; each makes its part of the batches drawn by `ShuffledBatches`.
+        world_size: processes that train together.
+
+    Raises:
+        InvalidRequest: the device does not exist here or is too small.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augmentation: Augmentation | None = None,
+        device: torch.device | str | None = None,
+        *,
+        image_size: int | None = None,
+        classes: int = 0,
+        where: Where = "auto",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        own = images.images.device if isinstance(images, ImageSet) else torch.device("cpu")
+        try:
+            self.device = own if device is None else torch.empty(0, device=device).device
+            if isinstance(images, ImageSet) and _belongs_on(self.device, images, where):
+                images = ImageSet(images.images.to(self.device), images.labels.to(self.device))
+        # torch asserts rather than raises where it was built without the device.
+        except (RuntimeError, AssertionError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InvalidRequest(
+                f"device={str(device)!r} cannot hold the images ({reason}): give another, as cpu"
+            ) from error
+        self.images = images
+        self.mean = torch.tensor(mean, dtype=torch.float32, device=self.device)
+        self.std = torch.tensor(std, dtype=torch.float32, device=self.device)
+        self.augmentation = augmentation
+        self.image_size = images.shape[1] if image_size is None else image_size
+        self.classes = classes
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        """Return the number of images, not of batches."""
+        return len(self.images)
+
+    def __getitem__(self, batch: BatchDraw | torch.Tensor | Sequence[int]) -> Batch:
+        """Return (images, labels): float32 (batch, channels, height, width), normalised, and int64 (batch,).
+
+        With mixup labels are float32 probabilities (batch, classes). Of several processes each gets a `SharedBatch`:
+        its rows of what one process alone would get.
+
+        Args:
+            batch: a draw, or plain positions; these carry no seed, so their images are never augmented.
+        """
+        if not isinstance(batch, BatchDraw):
+            images, labels = self._gather(torch.as_tensor(batch, dtype=torch.int64))
+            return self._plain(images), labels
+        own, weight = own_rows(len(batch.indices), self.rank, self.world_size)
+        images, labels = self._drawn(batch, own)
+        return (images, labels) if self.world_size == 1 else SharedBatch(images, labels, weight)
+
+    def _drawn(self, batch: BatchDraw, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rows ``own`` of a drawn batch; no image is decoded that they do not need."""
+        count = len(batch.indices)
+        if self.augmentation is None:
+            images, labels = self._gather(batch.indices[own])
+            return self._plain(images), labels
+        # of its own, so that the other changes are the same with and without mixup
+        pairs = self.augmentation.pairs(count, torch.Generator().manual_seed(mixed_seed(batch.seed, 1)))
+        rows, places = own, own
+        if pairs is not None and len(own) < count:
+            rows, places = torch.cat([own, pairs.partners[own]]).unique(return_inverse=True)
+            pairs = Pairs(pairs.shares[own], places[len(own) :])
+        images, labels = self._gather(batch.indices[rows])
+        generator = torch.Generator().manual_seed(batch.seed)
+        images = self.augmentation(
+            images, generator, size=self.image_size, fill=self.mean * 255, part=Part(rows, count)
+        )
+        images = normalise(images, self.mean, self.std)
+        if pairs is None:
+            return images, labels
+        return mixup(images, labels, self.classes, pairs, None if len(own) == count else places[: len(own)])
+
+    def _gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        # once for images and labels, which lie together
+        indices = to_device(indices, self.images.labels.device)
+        images, labels = self.images.gather(indices), self.images.labels.index_select(0, indices)
+        return to_device(images, self.device), to_device(labels, self.device)
+
+    def _plain(self, images: torch.Tensor) -> torch.Tensor:
+        size = (self.image_size, self.image_size)
+        return normalise(images if images.shape[2:] == size else centre(images, size), self.mean, self.std)
+
+
+def make_loader(
+    image_set: Images,
+    data: ImageData,
+    batch_size: int,
+    *,
+    shuffle: bool,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    loader_class: type[DataLoader[Any]] = DataLoader,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DataLoader[Any]:
+    """Return a loader of [images, labels] batches as `ImageBatches` makes them; its `len` is the number of batches.
+
+    Images in memory are cut, changed and normalised on `device` by this process. Streamed ones are so by
+    ``data.workers`` processes (`default_workers` if None) on the CPU, two batches ahead each, and their batches arrive
+    there (pinned, if there is a CUDA device); both give the same batches, however many workers there are.
+
+    Args:
+        image_set: the images, usually a split of `data`.
+        data: where mean, std, input size and the place of the images come from.
+        batch_size: images per batch; the last may be shorter.
+        shuffle: in the random order of `ShuffledBatches` (for training), or in the given order, each image once.
+        augmentation: random changes; needs `shuffle`.
+        seed: of the shuffling and the augmentation; without `shuffle` nothing is random.
+        device: make the batches there, and keep the images there as `data.where` says.
+        loader_class: a DataLoader class; NNI's one-shot strategies need ``nni.nas.evaluator.pytorch.DataLoader``.
+        rank: which of ``world_size`` processes this is. Each gets its part of every batch with `shuffle`
+            (`evaluators.data.shares.SharedBatch`), and its part of the images without.
+        world_size: processes that share out the images.
+
+    Raises:
+        InvalidRequest: no images, a batch size or seed out of range, an augmentation without `shuffle`, images with
+            another number of channels or another size than those of `data`, or an unusable device.
+    """
+    if len(image_set) == 0:
+        raise InvalidRequest("image_set holds no image: give it at least one")
+    if image_set.shape[0] != data.channels:
+        raise InvalidRequest(
+            f"image_set has {image_set.shape[0]} channels and {data.name!r} has {data.channels}: "
+            "take both from the same data"
+        )
+    if min(image_set.shape[1:]) < data.image_size:
+        raise InvalidRequest(
+            f"image_set has images of {min(image_set.shape[1:])} pixels and {data.name!r} needs {data.image_size}: "
+            "take both from the same data"
+        )
+    if augmentation is not None and not shuffle:
+        raise InvalidRequest("augmentation needs shuffle=True: leave it out where figures are measured")
+    sampler: ShuffledBatches | OrderedBatches
+    if shuffle:
+        sampler = ShuffledBatches(len(image_set), batch_size, seed)
+    else:
+        image_set = own_images(image_set, rank, world_size)
+        sampler = OrderedBatches(len(image_set), batch_size)
+    streamed = not isinstance(image_set, ImageSet)
+    batches = ImageBatches(
+        image_set,
+        data.mean,
+        data.std,
+        augmentation,
+        # worker processes must not touch a CUDA device
+        torch.device("cpu") if streamed else device,
+        image_size=data.image_size,
+        classes=len(data.classes),
+        where=data.where,
+        rank=rank,
+        world_size=world_size,
+    )
+    workers = (default_workers() if data.workers is None else data.workers) if streamed else 0
+    return loader_class(
+        batches,
+        sampler=sampler,
+        batch_size=None,
+        num_workers=workers,
+        # Training and validation images are both run through in every epoch, and starting processes anew would take
+        # seconds each time. Those of the loader that waits cost no time (they fetch ahead only within a pass) and, as
+        # forks of this process, little memory.
+        persistent_workers=workers > 0,
+        pin_memory=streamed and torch.cuda.is_available(),
+        # A DataLoader draws a number at each pass even without workers; from its own generator, it leaves the global
+        # stream, which initialises weights and drives dropout, alone.
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def default_workers() -> int:
+    """Return how many processes decode for a loader of streamed images: one per core of this process, at most 8.
+
+    Processes that train together on this machine (what starts them sets ``LOCAL_WORLD_SIZE``) share its cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    said = os.environ.get("LOCAL_WORLD_SIZE", "")
+    together = max(1, int(said)) if said.isdecimal() else 1
+    return max(1, min(cores // together, _MOST_WORKERS))
+
+
+def _belongs_on(device: torch.device, images: ImageSet, where: Where) -> bool:
+    """Return whether the images are to be kept on `device`."""
+    if where != "auto" or images.images.device == device:
+        return where != "memory"
+    free = free_memory(device)
+    return free is None or images.images.nbytes <= _DEVICE_SHARE * free
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the free bytes of a CUDA device; None for others, which share the memory of the computer.
+
+    What torch has taken and keeps for itself counts as free: it is handed out before more is taken. It may be most of
+    the device once a training has ended.
+    """
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept

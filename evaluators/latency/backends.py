@@ -1,0 +1,223 @@
+"""What runs a network for timing: PyTorch or ONNX Runtime on the CPU, or PyTorch on a GPU."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from search_space.base.atomic import replacing
+from search_space.base.errors import InvalidRequest
+
+try:
+    import resource
+except ImportError:  # not a Unix
+    resource = None  # type: ignore[assignment]
+
+BackendName = Literal["pytorch-cpu", "onnx-cpu", "cuda"]
+
+#: Takes a number of calls and returns the milliseconds of about as many (see `timed`).
+Timer = Callable[[int], list[float]]
+
+#: Largest difference to PyTorch's outputs, in units of the largest of them, that counts as rounding.
+_TOLERANCE = 1e-3
+#: Calls made at most, in units of the wanted ones.
+_TRIES = 4
+
+
+class Backend(ABC):
+    """Turns a module into something that can be timed. Use it within `active`."""
+
+    name: ClassVar[BackendName]
+
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Of the software and, where that is not the CPU, the device."""
+
+    @abstractmethod
+    def prepare(self, module: nn.Module, images: Tensor, kept: Path | None = None) -> Timer:
+        """A timer of forward passes of ``module`` on ``images`` (batch, channels, height, width).
+
+        The module is set to evaluation mode. What takes long to make and can be made use of by another process is read
+        from the file ``kept`` if it is there, and left there if not.
+        """
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Sets the number of threads of PyTorch's CPU operations, and sets it back."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            torch.set_num_threads(before)
+
+
+class PyTorchCPU(Backend):
+    """Eager PyTorch, channels last."""
+
+    name = "pytorch-cpu"
+
+    @property
+    def version(self) -> str:
+        return f"torch {torch.__version__}"
+
+    def prepare(self, module: nn.Module, images: Tensor, kept: Path | None = None) -> Timer:
+        network = _channels_last(module.eval())
+        given = images.contiguous(memory_format=torch.channels_last)
+        return lambda calls: timed(lambda: network(given), calls)
+
+
+class OnnxCPU(Backend):
+    """ONNX Runtime with all its graph optimisations. Inputs and outputs stay where they are: nothing is copied."""
+
+    name = "onnx-cpu"
+
+    @property
+    def version(self) -> str:
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}"
+
+    def prepare(self, module: nn.Module, images: Tensor, kept: Path | None = None) -> Timer:
+        from onnxruntime import GraphOptimizationLevel, InferenceSession, OrtValue, SessionOptions
+
+        model = kept.read_bytes() if kept is not None and kept.exists() else to_onnx(module, images)
+        options = SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3  # errors
+        session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        binding = session.io_binding()
+        binding.bind_ortvalue_input(session.get_inputs()[0].name, OrtValue.ortvalue_from_numpy(images.numpy()))
+        output = OrtValue.ortvalue_from_numpy(np.empty(session.get_outputs()[0].shape, np.float32))
+        binding.bind_ortvalue_output(session.get_outputs()[0].name, output)
+        if kept is None or not kept.exists():
+            session.run_with_iobinding(binding)
+            check_outputs(module(images), torch.from_numpy(output.numpy()))
+            if kept is not None:
+                with replacing(kept) as temporary:
+                    temporary.write_bytes(model)
+        return lambda calls: timed(lambda: session.run_with_iobinding(binding), calls)
+
+
+class Cuda(Backend):
+    """Eager PyTorch on the current GPU, channels last, timed by CUDA events.
+
+    At small batches the time is that of launching kernels from the CPU, as it is in use.
+    """
+
+    name = "cuda"
+
+    def __init__(self, threads: int = 1) -> None:
+        super().__init__(threads)
+        if not torch.cuda.is_available():
+            raise InvalidRequest("backend: cuda, but torch sees no GPU here; take pytorch-cpu or onnx-cpu")
+
+    @property
+    def version(self) -> str:
+        return f"torch {torch.__version__}, {torch.cuda.get_device_name()}"
+
+    def prepare(self, module: nn.Module, images: Tensor, kept: Path | None = None) -> Timer:
+        network = _channels_last(module.eval().cuda())
+        given = images.cuda().contiguous(memory_format=torch.channels_last)
+
+        def timer(calls: int) -> list[float]:
+            pairs = []
+            torch.cuda.synchronize()
+            for _ in range(calls):
+                start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+                start.record()
+                network(given)
+                end.record()
+                # else later calls would queue up, and their launching be hidden behind the work of earlier ones
+                end.synchronize()
+                pairs.append((start, end))
+            return [start.elapsed_time(end) for start, end in pairs]
+
+        return timer
+
+
+_BACKENDS: dict[str, type[Backend]] = {cls.name: cls for cls in (PyTorchCPU, OnnxCPU, Cuda)}
+
+
+def make_backend(name: str, threads: int = 1) -> Backend:
+    """The backend called ``name`` on ``threads`` CPU threads; InvalidRequest if it is unknown or cannot run here."""
+    if name not in _BACKENDS:
+        raise InvalidRequest(f"backend: {name!r} is unknown; known are {', '.join(get_args(BackendName))}")
+    if threads < 1:
+        raise InvalidRequest(f"threads: {threads} must be at least 1")
+    return _BACKENDS[name](threads)
+
+
+def timed(call: Callable[[], Any], calls: int) -> list[float]:
+    """Milliseconds of ``calls`` calls that nothing interrupted.
+
+    Where other processes want the CPU too, a call that it is taken from says little of the network, and the longer ones
+    would be hit the most. Such calls do not count, and others are made for them, up to `_TRIES` times as many in all.
+    Where too few are spared (less than a quarter), all count.
+    """
+    spared: list[float] = []
+    every: list[float] = []
+    while len(spared) < calls and len(every) < _TRIES * calls:
+        interruptions = _interruptions()
+        start = time.perf_counter_ns()
+        call()
+        every.append((time.perf_counter_ns() - start) / 1e6)
+        if _interruptions() == interruptions:
+            spared.append(every[-1])
+    return spared if 4 * len(spared) >= calls else every
+
+
+def _interruptions() -> int:
+    """How often the operating system has taken the CPU from this process; 0 where it does not say."""
+    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+def to_onnx(module: nn.Module, images: Tensor) -> bytes:
+    """``module`` in evaluation mode as an ONNX model for inputs of the shape of ``images``."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns that torchvision, which nothing here needs, is not there
+    try:
+        with warnings.catch_warnings():
+            # torch's exporter uses names that torch itself has renamed
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            # tensors of inference mode cannot be traced
+            with torch.inference_mode(False), torch.no_grad():
+                program = torch.onnx.export(module.eval(), (images.clone(),), dynamo=True, verbose=False)
+    finally:
+        logger.setLevel(level)
+    assert program is not None
+    return program.model_proto.SerializeToString()
+
+
+def check_outputs(expected: Tensor, found: Tensor) -> None:
+    """RuntimeError if an exported network computes something else than the network does."""
+    difference = float((expected - found).abs().max())
+    scale = float(expected.abs().max())
+    if not difference <= _TOLERANCE * scale:
+        raise RuntimeError(
+            f"ONNX Runtime's outputs differ from PyTorch's by up to {difference:.3g} (largest output {scale:.3g});"
+            " please report this with the architecture"
+        )
+
+
+def _channels_last(module: nn.Module) -> nn.Module:
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs

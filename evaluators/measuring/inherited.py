@@ -1,0 +1,101 @@
+"""Judging a network by weights inherited from a supernet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from evaluators.base.transfer import to_device
+from evaluators.data.images import ImageData, ImageSet
+from evaluators.data.loaders import make_loader
+from search_space.network import Network
+from search_space.shared_block import pad_as_in_supernet
+
+Batch = tuple[Tensor, Tensor]
+
+# Bytes of validation batches, float32, that are kept to spare making them for each network. Beyond, and where images
+# are streamed because they do not fit in memory, they are made anew.
+_HELD = 2**30
+
+
+class InheritedAccuracy:
+    """Validation accuracy of a network whose weights come from a supernet.
+
+    The supernet's batch-norm statistics mix all paths that were trained, so they are measured anew for each network,
+    on ``calibration_images`` training images, before it is judged. The batches are drawn once, by ``seed``: all
+    networks are measured on the same ones.
+
+    Attributes:
+        validation: what accuracy is measured on; a list of up to 1 GiB, or a loader that makes the batches each time.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        *,
+        calibration_images: int = 1024,
+        batch_size: int = 256,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        count = min(calibration_images, len(data.train))
+        chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:count]
+        calibration = data.train.subset(chosen)
+        self.device = torch.device(device)
+        # batches of nearly one size: each counts the same in the statistics
+        even = math.ceil(count / math.ceil(count / batch_size))
+        self.calibration: list[Batch] = list(make_loader(calibration, data, even, shuffle=False, device=device))
+        validation: Iterable[Batch] = make_loader(data.validation, data, batch_size, shuffle=False, device=device)
+        self.validation = list(validation) if _fits(data) else validation
+
+    def __call__(self, network: Network) -> float:
+        """Accuracy in [0, 1]. Changes the network's batch-norm statistics and the padding of its even-sized layers
+        (to that of the supernet), and leaves it in evaluation mode."""
+        pad_as_in_supernet(network)
+        network = network.to(self.device)
+        # streamed batches come on the CPU
+        reestimate_batch_norm(network, (to_device(images, self.device) for images, _ in self.calibration))
+        on_device = (
+            (to_device(images, self.device), to_device(labels, self.device)) for images, labels in self.validation
+        )
+        return accuracy(network, on_device)
+
+
+def _fits(data: ImageData) -> bool:
+    """Whether all validation batches may be kept."""
+    size = len(data.validation) * data.channels * data.image_size**2 * torch.float32.itemsize
+    return isinstance(data.validation, ImageSet) and size <= _HELD
+
+
+@torch.no_grad()
+def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace all running means and variances by the average over ``batches`` (images ``(b, c, h, w)``).
+
+    Each batch counts the same, so they should be of about one size.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's way to say: cumulative average
+    network.train()
+    try:
+        for images in batches:
+            network(images)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        network.eval()
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, batches: Iterable[Batch]) -> float:
+    """Share of right answers over all images of ``batches``; the network must be in evaluation mode."""
+    right = total = 0
+    for images, labels in batches:
+        right += int((network(images).argmax(1) == labels).sum())
+        total += len(labels)
+    return right / total

@@ -1,0 +1,84 @@
+"""SVHN, cropped digits, as the original MATLAB files ``train_32x32.mat``, ``test_32x32.mat``, ``extra_32x32.mat``.
+
+``X`` is uint8 (32, 32, 3, n) and ``y`` is (n, 1), in which 10 stands for the digit 0 (Netzer et al. 2011). Where the
+extra file lies beside the others, its images are trained on too, as in XSepConv section 4.1.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from evaluators.sources.arrays import ArrayImages
+from evaluators.sources.base import Listing, Source, files_origin
+from search_space.base.errors import InvalidRequest
+
+TRAIN, TEST, EXTRA = "train_32x32.mat", "test_32x32.mat", "extra_32x32.mat"
+
+
+def svhn_folder(name: str, folder: Path) -> Source | None:
+    """Return the data set in `folder`; None if there is none.
+
+    Raises:
+        InvalidRequest: a file is not what it should be.
+    """
+    if not (folder / TRAIN).is_file():
+        if (folder / TEST).is_file() or (folder / EXTRA).is_file():
+            raise InvalidRequest(f"data={name!r} lacks {TRAIN} of SVHN: put it beside the others")
+        return None
+    extra, test = folder / EXTRA, folder / TEST
+    train = _read(name, [folder / TRAIN, *([extra] if extra.is_file() else [])], "train")
+    held = _read(name, [test], "test") if test.is_file() else None
+    return Source(name, tuple("0123456789"), train, test=held)
+
+
+def svhn_file(name: str, path: Path) -> Source:
+    """Return the data set of which `path` is the train file; the files beside it are used as by `svhn_folder`.
+
+    Raises:
+        InvalidRequest: it is another .mat file, or not what it should be.
+    """
+    found = svhn_folder(name, path.parent) if path.name == TRAIN else None
+    if found is None:
+        raise InvalidRequest(f"data={name!r} is a .mat file but not {TRAIN} of SVHN: give that file or its folder")
+    return found
+
+
+def _read(name: str, paths: list[Path], split: str) -> Listing:
+    parts = [_read_file(name, path) for path in paths]
+    pixels = np.concatenate([pixels for pixels, _ in parts]) if len(parts) > 1 else parts[0][0]
+    labels = np.concatenate([labels for _, labels in parts])
+    return Listing(ArrayImages(pixels, split), labels, partial(files_origin, paths, "svhn"))
+
+
+def _read_file(name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels, uint8 (n, 3, 32, 32), and labels, int64 (n,), of one file."""
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(path, variable_names=["X", "y"])
+    except NotImplementedError as error:
+        raise InvalidRequest(
+            f"data={name!r}: {path.name} is of MATLAB's version 7.3: take the original file (version 5)"
+        ) from error
+    # scipy lets through whatever its parser, the decompression and reading past the end raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InvalidRequest(f"data={name!r}: {path.name} cannot be read ({reason}): fetch it again") from error
+    pixels, labels = content.get("X"), content.get("y")
+    if (
+        pixels is None
+        or labels is None
+        or pixels.dtype != np.uint8
+        or pixels.ndim != 4
+        or pixels.shape[:3] != (32, 32, 3)
+        or labels.size != pixels.shape[3]
+        or not np.isin(labels, np.arange(11)).all()
+    ):
+        raise InvalidRequest(
+            f"data={name!r}: {path.name} is not SVHN's: it must hold X, uint8 (32, 32, 3, n), and y, 1..10 (n, 1)"
+        )
+    digits = labels.ravel().astype(np.int64) % 10
+    return np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)), digits

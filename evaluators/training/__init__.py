@@ -1,0 +1,1 @@
+"""Training one network, or a supernet, by a recipe."""

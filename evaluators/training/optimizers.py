@@ -1,0 +1,82 @@
+"""The optimizer of a recipe, and which parameters it decays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from evaluators.training.recipes import Recipe
+from search_space.base.errors import InvalidRequest
+
+_NORMS = (
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe, *, fused: bool = False) -> torch.optim.Optimizer:
+    """The recipe's optimizer over all parameters of ``network``, in groups by `parameter_groups`.
+
+    ``fused`` takes torch's one-kernel form where there is one. It fails where some parameters get their first gradient
+    later than others, and must be off where gradients are unscaled before the step.
+    """
+    groups = parameter_groups(network, recipe)
+    square_decay = recipe.square_decay
+    if square_decay is None:
+        square_decay = 0.99 if recipe.optimizer == "rmsprop" else 0.999
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov and recipe.momentum > 0,
+            fused=fused or None,
+        )
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(
+            groups, lr=recipe.learning_rate, momentum=recipe.momentum, alpha=square_decay, eps=recipe.epsilon
+        )
+    return torch.optim.AdamW(
+        groups,
+        lr=recipe.learning_rate,
+        betas=(recipe.momentum, square_decay),
+        eps=recipe.epsilon,
+        fused=fused or None,
+    )
+
+
+def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Parameters with their weight decay: one group, or a second one without decay for what the recipe exempts.
+
+    A parameter that several modules share counts once; it is exempt if it is so in any of them.
+    """
+    exempt: set[int] = set()
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            norm_or_bias = isinstance(module, _NORMS) or name == "bias"
+            depthwise = name == "weight" and is_depthwise(module)
+            if (norm_or_bias and not recipe.decay_norm_and_bias) or (depthwise and not recipe.decay_depthwise):
+                exempt.add(id(parameter))
+    decayed = [parameter for parameter in network.parameters() if id(parameter) not in exempt]
+    rest = [parameter for parameter in network.parameters() if id(parameter) in exempt]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Whether ``module`` is a convolution with one input channel to each group."""
+    return isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels
+
+
+def last_linear(network: nn.Module) -> nn.Linear:
+    """The classifier: the last linear layer; InvalidRequest if there is none."""
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise InvalidRequest(
+            f"recipe.dropout: {type(network).__name__} has no linear layer to drop inputs of; set it to 0"
+        )
+    return linear[-1]

@@ -1,0 +1,232 @@
+"""Trainings in several processes: independent ones side by side, or one that is shared out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from itertools import count
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed
+import torch.multiprocessing
+
+from evaluators.base.progress import hide_bars
+from evaluators.training.failures import TrainingDiverged
+from search_space.base.errors import InvalidRequest
+
+T = TypeVar("T")
+Report = Callable[[dict[str, float]], None]
+
+
+def run_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], processes: int) -> list[T]:
+    """``function(*call)`` for each of ``calls``, at most ``processes`` at once, each in a process of its own.
+
+    ``function`` and what it takes and returns must be picklable; tensors travel through shared memory. The processes
+    use as many threads as this one, so that results are the same to the bit as one after the other. All calls are run;
+    then the first error, if any, is raised.
+    """
+    if processes <= 1 or len(calls) <= 1:
+        return _run_in_turn(function, calls)
+    with ProcessPoolExecutor(
+        min(processes, len(calls)),
+        mp_context=torch.multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(torch.get_num_threads(),),
+    ) as pool:
+        futures = [pool.submit(function, *call) for call in calls]
+        for future in futures:
+            future.exception()
+        return [future.result() for future in futures]
+
+
+def _run_in_turn(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+    results: list[T] = []
+    first: Exception | None = None
+    for call in calls:
+        try:
+            results.append(function(*call))
+        except Exception as error:
+            # of processes that train together all diverge at once, but what else fails may fail in one alone: it must
+            # not go on with the next call while the others are in this one
+            if world_size() > 1 and not isinstance(error, TrainingDiverged):
+                raise
+            first = first or error
+    if first is not None:
+        raise first
+    return results
+
+
+def _begin(threads: int) -> None:
+    hide_bars()
+    _quiet()
+    torch.set_num_threads(threads)
+
+
+def _quiet() -> None:
+    """Keep what libraries say in every process, as NNI on import, out of the terminal."""
+    warnings.filterwarnings("ignore", module=r"(nni|pytorch_lightning|lightning_fabric|torch)(\..*)?")
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+
+
+def is_launched() -> bool:
+    """Whether something that starts processes for distributed training, as torchrun or SLURM, started this one."""
+    from lightning_fabric.plugins.environments import SLURMEnvironment
+
+    return "LOCAL_RANK" in os.environ or (SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", "1")) > 1)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files and speaks, of those that `is_launched` tells of."""
+    return _rank() == 0
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
+
+
+def world_size() -> int:
+    """How many processes were started to train together, this one among them; 1 unless `is_launched`."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()  # Lightning deletes WORLD_SIZE behind a training
+    if not is_launched():
+        return 1
+    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
+
+
+def check_alone(command: str) -> None:
+    """InvalidRequest if several processes were started to do together what ``command`` does in one."""
+    if (world := world_size()) > 1:
+        raise InvalidRequest(
+            f"processes: torchrun or SLURM started {world}, but {command} runs in one, and they would overwrite each"
+            " other's files; start one (only retrain is shared out)"
+        )
+
+
+def decided(decide: Callable[[], T]) -> T:
+    """What ``decide()`` returns or raises in the first of the processes that train together, in all of them.
+
+    For what is seen on disk, which may look different to each of them (caches of network file systems, a process that
+    is late). All of them must call this equally often. The result must be picklable. An InvalidRequest is the same
+    everywhere.
+    """
+    world = world_size()
+    if world == 1:
+        return decide()
+    store, key = _store(world), f"sepnas/decided{next(_decisions)}"
+    result: Any = None
+    error: Exception | None = None
+    if is_first():
+        try:
+            result = decide()
+        except Exception as own:
+            error = own
+        told = error if error is None or isinstance(error, InvalidRequest) else _first_failed(error)
+        store.set(key, pickle.dumps((result, told)).hex())
+    else:
+        result, error = pickle.loads(bytes.fromhex(store.get(key).decode()))
+    if store.add(f"{key}/read", 1) == world:
+        store.set(f"{key}/done", "")
+    if is_first():
+        store.wait([f"{key}/done"])  # the store may live in this process, which may be about to end
+    if error is not None:
+        raise error
+    return result
+
+
+_decisions = count()
+
+
+def _first_failed(error: Exception) -> RuntimeError:
+    return RuntimeError(f"the first process failed: {type(error).__name__}: {error}")
+
+
+@cache
+def _store(world: int) -> torch.distributed.Store:
+    """What the processes meet by, before there is a process group and on the address that this will have.
+
+    torch lets the process group share it (in the first process, or in torchrun's), so no second port is needed. It is
+    kept: the group may be made later, and what is shared lives as long as its last user.
+    """
+    from lightning_fabric.plugins.environments import SLURMEnvironment
+
+    if "RANK" not in os.environ and SLURMEnvironment.detect():
+        slurm = SLURMEnvironment()
+        os.environ |= {"MASTER_ADDR": slurm.main_address, "MASTER_PORT": str(slurm.main_port)}
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    store, _, _ = next(torch.distributed.rendezvous("env://", _rank(), world))
+    return store
+
+
+def run_together(function: Callable[..., T], arguments: tuple[Any, ...], processes: int, report: Report | None) -> T:
+    """What ``function(*arguments, report)`` returns in the first of ``processes`` that run it together on this machine.
+
+    They find each other as processes that torchrun started do. The result must be picklable without tensors; what the
+    first process reports is handed to ``report`` here. InvalidRequest and TrainingDiverged come through; if a process
+    fails in another way, the others are ended and torch's ProcessRaisedException tells its traceback.
+    """
+    context = torch.multiprocessing.get_context("spawn")
+    calls, queue = context.Queue(), context.Queue()
+    threads = max(1, torch.get_num_threads() // processes)
+    started = torch.multiprocessing.spawn(
+        _join, (processes, _free_port(), threads, calls, queue), nprocs=processes, join=False
+    )
+    assert started is not None
+    for _ in range(processes):
+        calls.put((function, arguments))
+    results: list[T] = []
+    try:
+        done = False
+        while not done:
+            done = started.join(timeout=0.05)
+            while not queue.empty():
+                kind, value = queue.get()
+                if kind == "error":
+                    raise value
+                if kind == "result":
+                    results.append(value)
+                elif report is not None:
+                    report(value)
+    finally:
+        for process in started.processes:
+            if process.is_alive():
+                process.terminate()
+            process.join()
+    return results[0]
+
+
+def _join(rank: int, processes: int, port: int, threads: int, calls: Any, queue: Any) -> None:
+    _quiet()
+    torch.set_num_threads(threads)
+    # inside a job of one task Lightning would take each of us for that task
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        del os.environ[name]
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "NODE_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    try:
+        function, arguments = calls.get()
+        result = function(*arguments, (lambda figures: queue.put(("report", figures))) if rank == 0 else None)
+    except (InvalidRequest, TrainingDiverged) as error:
+        queue.put(("error", error))
+    else:
+        if rank == 0:
+            queue.put(("result", result))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,75 @@
+"""The evaluator that NNI's one-shot strategies train a supernet with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+from nni.nas.evaluator.pytorch import DataLoader as TracedDataLoader
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.evaluator.pytorch import Trainer as TracedTrainer
+
+from evaluators.data.images import ImageData
+from evaluators.training.module import ClassificationModule
+from evaluators.training.recipes import Recipe
+from evaluators.training.retrain import training_loader
+from evaluators.training.trainer import Accelerator, SeededEpochs, make_trainer, pick_accelerator, resume_point
+from search_space.base.errors import InvalidRequest
+
+
+def supernet_evaluator(
+    data: ImageData,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    accelerator: Accelerator = "auto",
+    folder: Path | None = None,
+    title: str = "search",
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    clips_gradients: bool = False,
+    extra_callbacks: Sequence[pl.Callback] = (),
+) -> Lightning:
+    """Weights learn from ``data.train``, architecture parameters from ``data.validation``; the test split is not used.
+
+    With ``folder`` the search goes on from the last whole epoch of a killed run. ``clips_gradients`` tells that the
+    strategy clips by itself, as the differentiable ones must: Lightning refuses it in manual optimisation.
+
+    InvalidRequest for what of a recipe cannot be done with a supernet: averaged weights, compilation, fp16.
+    """
+    check_supernet_recipe(recipe)
+    device = pick_accelerator(accelerator)
+    checkpoint = resume_point(folder) if folder is not None else None
+    return Lightning(
+        ClassificationModule(recipe),
+        make_trainer(
+            recipe.epochs,
+            title=title,
+            accelerator=accelerator,
+            folder=folder,
+            gradient_clip=None if clips_gradients else recipe.gradient_clip,
+            on_epoch=on_epoch,
+            extra_callbacks=[*extra_callbacks, SeededEpochs(seed)] if recipe.dropout else extra_callbacks,
+            precision=recipe.precision,
+            trainer_class=TracedTrainer,
+        ),
+        train_dataloaders=training_loader(
+            data.train, data, recipe, seed=seed, device=device, loader_class=TracedDataLoader
+        ),
+        val_dataloaders=training_loader(
+            data.validation, data, recipe, seed=seed + 1, device=device, loader_class=TracedDataLoader
+        ),
+        fit_kwargs={"ckpt_path": checkpoint, "weights_only": True},
+    )
+
+
+def check_supernet_recipe(recipe: Recipe) -> None:
+    """InvalidRequest for options that stand-alone trainings alone have."""
+    refused = {
+        "ema_decay": (recipe.ema_decay is not None, "a supernet's weights are not averaged; set it to null"),
+        "compile": (recipe.compile, "every path of a supernet would be compiled anew; set it to false"),
+        "precision": (recipe.precision == "fp16", "strategies step by themselves, without loss scaling; take bf16"),
+    }
+    for field, (wrong, reason) in refused.items():
+        if wrong:
+            raise InvalidRequest(f"recipe.{field}: {getattr(recipe, field)!r} in a search: {reason}")

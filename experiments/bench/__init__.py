@@ -1,0 +1,1 @@
+"""Speed on this machine, as ratios of things measured in turn within one run."""

@@ -1,0 +1,1 @@
+"""Networks trained alike, in one table and one plot."""

@@ -1,0 +1,133 @@
+"""Winners and hand-designed baselines, trained alike, in one table and one plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from experiments.comparison.plot import plot_results
+from experiments.comparison.table import Row, as_frame, as_markdown
+from experiments.options.config import SearchConfig
+from experiments.runs.files import read_json, write_text
+from experiments.runs.folder import RunFolder, check_writable, first_difference
+from experiments.runs.task import load_images
+from experiments.search.search import found
+from experiments.training.retrain import ABOUT_FILE, Result, about, read_result
+from experiments.training.targets import check_request, data_config, retrain_network, retrain_winner
+from search_space.architecture import Architecture
+from search_space.base.errors import InvalidRequest
+from search_space.hand_designed import baseline
+
+
+def compare(
+    runs: list[RunFolder],
+    configs: list[SearchConfig],
+    baselines: list[str],
+    out: Path,
+    *,
+    trained: Sequence[Path] = (),
+    title: str | None = None,
+    overwrite: bool = False,
+) -> list[Result]:
+    """Retrain what is not yet, then write ``comparison.csv``, ``comparison.md`` and ``accuracy_macs.png`` to ``out``.
+
+    All runs must use the same data and retraining; baselines get the input, classes and width of the first run.
+    ``trained`` are folders of `sepnas retrain --out`, made by that retraining too; they join the table as they are.
+    ``title`` is what the data are called; by default as the first run's config says, or by their name.
+    """
+    _check_alike(runs, configs)
+    if len(set(baselines)) != len(baselines):
+        raise InvalidRequest(f"baselines: a name stands twice in {', '.join(baselines)}")
+    if baselines and not runs:
+        raise InvalidRequest(
+            f"baselines: {', '.join(baselines)} would be trained as a search's config says, but no search is given;"
+            " train them by `sepnas retrain NAME --out FOLDER` and give their folders"
+        )
+    reference = about(configs[0].retrain, data_config(configs[0])) if runs else read_json(trained[0] / ABOUT_FILE)
+    for folder in trained:
+        difference = first_difference(reference, read_json(folder / ABOUT_FILE))
+        if difference is not None:
+            raise InvalidRequest(
+                f"run: {folder} was trained another way than {runs[0].path if runs else trained[0]} ({difference}); a"
+                " table of both would not be fair"
+            )
+    there = [Row(read_result(folder), None, searched=False) for folder in trained]
+    check_writable("out", out)
+    rows = [*_train(runs, configs, baselines, overwrite=overwrite), *there] if runs else there
+    rows = _distinct_names(rows, [*(run.path for run in runs), *([None] * len(baselines)), *trained])
+    if title is None:
+        title = _title(configs[0].data.title if runs else None, reference["data"]["name"])
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "comparison.csv", as_frame(rows).to_csv(index=False))
+    made = runs[0].read_provenance() if runs else rows[0].result.made
+    write_text(out / "comparison.md", as_markdown(rows, title, reference, made))
+    results = [row.result for row in rows]
+    plot_results(results, [row.budget for row in rows if row.budget is not None], title, out / "accuracy_macs.png")
+    return results
+
+
+def _check_alike(runs: list[RunFolder], configs: list[SearchConfig]) -> None:
+    """InvalidRequest if a run has no winner, or other data or another retraining than the first one."""
+    for run, config in zip(runs, configs, strict=True):
+        first, own = ({"data": data_config(c), "retrain": asdict(c.retrain)} for c in (configs[0], config))
+        if own != first:
+            raise InvalidRequest(
+                f"run: {run.path} has other data, retraining or seed than {runs[0].path}"
+                f" ({first_difference(first, own)}); a table of both would not be fair"
+            )
+        run.require_winner()
+
+
+def _train(runs: list[RunFolder], configs: list[SearchConfig], baselines: list[str], *, overwrite: bool) -> list[Row]:
+    """Winners and baselines, trained as the first run's config says where they are not yet."""
+    first, skeleton = configs[0], found(runs[0])
+    hand_designed = {name: _baseline(name, skeleton, first.space.width) for name in baselines}
+    # all of them, before the first is trained
+    for run, config in zip(runs, configs, strict=True):
+        check_request(found(run), config, run.retrain / "winner", overwrite=overwrite)
+    for name, architecture in hand_designed.items():
+        check_request(architecture, first, runs[0].retrain / name, overwrite=overwrite)
+    data = load_images(first.data, first.seed)
+    rows = [
+        Row(retrain_winner(run, config, data=data, overwrite=overwrite), config.budget, searched=True)
+        for run, config in zip(runs, configs, strict=True)
+    ]
+    for name, architecture in hand_designed.items():
+        home = runs[0].retrain / name
+        result = retrain_network(name, architecture, first, home, data=data, overwrite=overwrite)
+        # a winner is held against the budget it was searched under, a baseline against the first
+        rows.append(Row(result, first.budget, searched=False))
+    return rows
+
+
+def _distinct_names(rows: list[Row], folders: list[Path | None]) -> list[Row]:
+    """Name networks of the same name, as winners of one strategy, by their folder as well."""
+    names = [row.result.name for row in rows]
+    there = [folder.resolve() for folder in folders if folder is not None]
+    short = len({folder.name for folder in there}) == len(there)
+
+    def distinct(row: Row, folder: Path | None) -> Row:
+        if names.count(row.result.name) == 1 or folder is None:
+            return row
+        own = folder.resolve()
+        return replace(row, result=replace(row.result, name=f"{row.result.name} ({own.name if short else own})"))
+
+    return [distinct(row, folder) for row, folder in zip(rows, folders, strict=True)]
+
+
+def _baseline(name: str, skeleton: Architecture, width: float) -> Architecture:
+    return baseline(
+        name,
+        image_size=skeleton.image_size,
+        in_channels=skeleton.in_channels,
+        classes=skeleton.classes,
+        width=width,
+    )
+
+
+def _title(title: str | None, name: str) -> str:
+    """What the data are called: as asked, or by the name, of a folder its own."""
+    if title is not None:
+        return title
+    return Path(name).name if Path(name).is_dir() else name

@@ -1,0 +1,204 @@
+"""Typed configuration. Read without torch, so that a wrong key or value is answered at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from evaluators.training.recipes import Recipe
+from experiments.options.complaints import readable
+from search_space.base.errors import InvalidRequest
+from search_space.defaults import DEFAULT_OPERATORS, DEFAULT_WIDTHS, StageCandidates
+from strategies.budget.budget import Budget
+from strategies.names import STRATEGIES
+
+#: Hand-designed networks that winners are compared with unless others are named.
+DEFAULT_BASELINES = ("mobilenetv3-small", "mobilenetv3-small-xsep")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Images to search and train on.
+
+    Attributes:
+        name: digits, a folder of class folders, or a Hugging Face name; see `sepnas list datasets`.
+        image_size: side in pixels; images are resized (shorter side) and centre-cropped to it.
+        channels: 1 (grey), 3 (colour), or auto to see from the files.
+        validation: share of the training images held out for the search, where the data bring no validation split.
+        test: share of all images held out for the final test, where the data bring no test split.
+        max_train_images: use only so many training and validation images, drawn evenly over the classes.
+        on_corrupt: what to do with an unreadable image, refuse or skip.
+        stored_size: side in pixels at which images are kept where that is not image_size; networks see windows of
+            image_size, random where an augmentation crops, else central. 64 with image_size 56 for Tiny-ImageNet, 256
+            with 224 for ImageNet.
+        where: memory, device (all images on the GPU), stream (decoded by workers as they are needed), or auto.
+        memory_limit: GiB of decoded pixels above which auto streams.
+        workers: decoding processes of a stream; null for one a core, at most 8; 0 decodes in the training process.
+        cache: keep decoded images in a cache folder ($SEPNAS_CACHE, else the user's cache), for the next run.
+        title: what tables and plots call the data; null for the name, of a folder its last part.
+    """
+
+    name: str = "digits"
+    image_size: int = 32
+    channels: Literal["auto", 1, 3] = "auto"
+    validation: float = 0.2
+    test: float = 0.2
+    max_train_images: int | None = None
+    on_corrupt: Literal["refuse", "skip"] = "refuse"
+    stored_size: int | None = None
+    where: Literal["auto", "memory", "device", "stream"] = "auto"
+    memory_limit: float = 4.0
+    workers: int | None = None
+    cache: bool = True
+    title: str | None = None
+
+    def deciding(self) -> dict[str, Any]:
+        """The options that decide which images there are: all but what they are called and how fast they come."""
+        return {name: value for name, value in asdict(self).items() if name not in ("title", "workers", "cache")}
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """What may be found.
+
+    Attributes:
+        macro: the macro-architecture whose blocks are searched; see `sepnas list macros`. Or one's own, as the path of
+            a YAML file or inline.
+        width: multiplier of all its channels.
+        operators: candidate operators, as a preset (paper, kernels, full) or as names; see `sepnas list operators`.
+        widths: expanded channels of inverted residuals, as multiples of the hand-designed ones.
+        search_se: whether each inverted residual may be with or without squeeze-and-excitation.
+        stages: other candidates for some stages, by number; `sepnas space` shows the stages.
+    """
+
+    macro: str | dict[str, Any] = "mobilenetv3-small"
+    width: float = 1.0
+    operators: str | list[str] = DEFAULT_OPERATORS
+    widths: list[float] = field(default_factory=lambda: list(DEFAULT_WIDTHS))
+    search_se: bool = False
+    stages: dict[int, StageCandidates] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StrategyConfig:
+    """How it is searched.
+
+    Attributes:
+        name: gdas, darts, evolution, ...; see `sepnas list strategies`.
+        options: options of that strategy by name; `sepnas list strategies` shows them with their defaults.
+    """
+
+    name: str = "gdas"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name not in STRATEGIES:
+            raise InvalidRequest(f"strategy.name: {self.name!r} is unknown; known are {', '.join(STRATEGIES)}")
+
+    def typed_options(self) -> Any:
+        """The options as an instance of the strategy's option class; InvalidRequest for an unknown or ill-typed one."""
+        from jsonargparse import ArgumentError, ArgumentParser
+
+        cls = STRATEGIES[self.name].options
+        known = [option.name for option in fields(cls)]
+        for name in self.options:
+            if name not in known:
+                raise InvalidRequest(f"strategy.options.{name}: unknown for {self.name}; known are {', '.join(known)}")
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls, "options")
+        try:
+            parsed = parser.parse_object({"options": self.options})
+        except (ArgumentError, TypeError) as error:
+            raise InvalidRequest(f"strategy.{readable(error)}") from None
+        return parser.instantiate(parsed).options
+
+
+@dataclass(frozen=True)
+class RetrainConfig:
+    """How winners and baselines are trained for the comparison.
+
+    Attributes:
+        recipe: the training recipe, the same for every network.
+        seeds: one training for each seed.
+        train_on: train+validation, as nothing is chosen by validation any more at this point; or train, which keeps the
+            weights of the epoch with the best validation accuracy beside the last ones.
+        parallel_seeds: trainings at once on one device, each in a process of its own.
+        devices: processes that share each batch of a training; GPUs, or CPU processes without one.
+        num_nodes: machines, whose processes torchrun or SLURM has started.
+    """
+
+    recipe: Recipe = field(default_factory=Recipe)
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    train_on: Literal["train", "train+validation"] = "train+validation"
+    parallel_seeds: int = 1
+    devices: int = 1
+    num_nodes: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise InvalidRequest(f"retrain.seeds: {self.seeds} must be one or more different whole numbers")
+        for seed in self.seeds:
+            check_seed("retrain.seeds", seed)
+        for name in ("parallel_seeds", "devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise InvalidRequest(f"retrain.{name}: {getattr(self, name)} must be at least 1")
+        if self.parallel_seeds > 1 and self.devices * self.num_nodes > 1:
+            raise InvalidRequest(
+                f"retrain.parallel_seeds: {self.parallel_seeds} trainings at once cannot each take several devices;"
+                " set one of them to 1"
+            )
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """A search from data to winner, and how the winner is retrained.
+
+    Attributes:
+        data: images.
+        space: candidates.
+        budget: what the network may cost.
+        costs: JSON files of one's own additive costs, such as `sepnas latency --table` writes; budget.max_costs bounds
+            them by name.
+        strategy: the search strategy.
+        search: recipe of the supernet's training or, with evolution's scoring "training", of each candidate's.
+        retrain: the final training.
+        supernet: folder of a run whose trained supernet is used instead of training one, for another budget say; null
+            to train one.
+        seed: of everything random in the search and of the data's splits.
+        accelerator: auto takes the GPU where there is one.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    budget: Budget = field(default_factory=Budget)
+    costs: list[str] = field(default_factory=list)
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    search: Recipe = field(default_factory=Recipe)
+    retrain: RetrainConfig = field(default_factory=RetrainConfig)
+    supernet: str | None = None
+    seed: int = 0
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        check_seed("seed", self.seed)
+        options = self.strategy.typed_options()
+        if self.supernet is not None and getattr(options, "scoring", None) != "supernet":
+            raise InvalidRequest(
+                f'supernet: {self.supernet!r} is of no use to {self.strategy.name}; only scoring "supernet" takes one'
+            )
+        warmup = getattr(options, "warmup_epochs", 0)
+        if warmup >= self.search.epochs:
+            raise InvalidRequest(
+                f"strategy.options.warmup_epochs: {warmup} leaves none of search.epochs {self.search.epochs} to search;"
+                " take fewer"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested dicts, for YAML."""
+        return asdict(self)
+
+
+def check_seed(where: str, seed: int) -> None:
+    """InvalidRequest if ``seed``, of the field ``where``, cannot be one."""
+    if not 0 <= seed < 2**32:
+        raise InvalidRequest(f"{where}: {seed} is no seed; give a whole number from 0 to {2**32 - 1}")

@@ -1,0 +1,1 @@
+"""Judging whether a supernet ranks architectures as their own trainings do."""

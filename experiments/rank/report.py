@@ -1,0 +1,234 @@
+"""The files of a ranking: a row an architecture, the figures, a page in words, a picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from evaluators.measuring.ranking import RESAMPLES, Estimate, Ranking, top_share
+from evaluators.training.recipes import Recipe
+from experiments.options.config import DataConfig, SearchConfig
+from experiments.rank.verdict import Verdict, interval_text, tau_text
+from experiments.runs.files import write_json, write_text
+from experiments.runs.provenance import provenance
+from search_space.architecture import Architecture
+from search_space.base.atomic import replacing
+from strategies.budget.budget import format_count
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An architecture and its validation accuracies, in [0, 1].
+
+    Attributes:
+        architecture: what was measured.
+        macs: multiply-accumulates of one image.
+        params: parameters.
+        supernet: accuracy with inherited weights.
+        standalone: accuracy of each training on its own, in the order of the seeds; NaN where it diverged.
+        seconds: that these trainings took.
+    """
+
+    architecture: Architecture
+    macs: int
+    params: int
+    supernet: float
+    standalone: list[float]
+    seconds: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether a training diverged."""
+        return not all(map(math.isfinite, self.standalone))
+
+    @property
+    def mean(self) -> float:
+        """Mean stand-alone accuracy; NaN if a training diverged."""
+        return float(np.mean(self.standalone))
+
+
+@dataclass(frozen=True)
+class RankReport:
+    """All that a ranking found.
+
+    Attributes:
+        measured: the architectures, cheapest first.
+        seeds: of the stand-alone trainings.
+        agreement: the figures, over the architectures all of whose trainings ended well.
+        verdict: whether the ranking can be trusted.
+        recipe: of the stand-alone trainings.
+        validation_images: number of images that everything was measured on.
+    """
+
+    measured: list[Measured]
+    seeds: list[int]
+    agreement: Ranking
+    verdict: Verdict
+    recipe: Recipe
+    validation_images: int
+
+
+def write_report(report: RankReport, config: SearchConfig, device: str, folder: Path) -> None:
+    """Write ``rank.csv``, ``rank.json``, ``rank.png`` and, last, ``rank.md`` to ``folder``."""
+    made = provenance(config.seed, device)
+    write_text(folder / "rank.csv", _table(report).to_csv(index=False))
+    write_json(folder / "rank.json", _as_json(report, config, made))
+    plot_ranking(report, _title(config.data), folder / "rank.png")
+    write_text(folder / "rank.md", markdown(report, config, made))
+
+
+def _table(report: RankReport) -> pd.DataFrame:
+    sound = [one for one in report.measured if not one.failed]
+    top = dict(zip(map(id, sound), top_share(np.round([one.mean for one in sound], 6)), strict=True))
+    return pd.DataFrame(
+        [
+            {
+                "macs": one.macs,
+                "params": one.params,
+                "supernet_accuracy": one.supernet,
+                "standalone_accuracy": one.mean,
+                **{f"seed{seed}_accuracy": value for seed, value in zip(report.seeds, one.standalone, strict=True)},
+                "failed": one.failed,
+                "top_fifth": bool(top.get(id(one), False)),
+                "seconds": round(one.seconds, 2),
+                "architecture": str(one.architecture),
+            }
+            for one in report.measured
+        ]
+    )
+
+
+def _as_json(report: RankReport, config: SearchConfig, made: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "verdict": asdict(report.verdict),
+        "kendall_tau_b": asdict(report.agreement),
+        "bootstrap_resamples": RESAMPLES,
+        "failed": [str(one.architecture) for one in report.measured if one.failed],
+        "architectures": len(report.measured),
+        "seeds": report.seeds,
+        "recipe": report.recipe.as_dict(),
+        "validation_images": report.validation_images,
+        "data": asdict(config.data),
+        "budget": str(config.budget),
+        "strategy": asdict(config.strategy),
+        "supernet_recipe": config.search.as_dict(),
+        "provenance": made,
+    }
+
+
+def markdown(report: RankReport, config: SearchConfig, made: dict[str, Any]) -> str:
+    """The page: the answer, the taus with their intervals, and how they came about."""
+    own, seeds = report.agreement, report.seeds
+    rows: list[tuple[str, Estimate | None]] = [
+        ("supernet", own.supernet),
+        ("supernet, top fifth by stand-alone accuracy", own.top),
+        ("MACs alone, more being better", own.costs["macs"]),
+        ("params alone, more being better", own.costs["params"]),
+        ("supernet less sorting by MACs (paired)", own.over_costs["macs"]),
+        ("supernet less sorting by params (paired)", own.over_costs["params"]),
+        ("a training by another seed: the noise ceiling", own.ceiling),
+        ("supernet, against trainings of one seed as the ceiling is", own.single),
+        ("ceiling less that (paired)", own.below_ceiling),
+    ]
+    failed = [one for one in report.measured if one.failed]
+    low, high = (100 * bound for bound in own.accuracies)
+    noise = "" if own.noise is None else f"; one architecture's spread over seeds: {100 * own.noise:.2f} points (std)"
+    several = len(seeds) > 1
+    trained = f"by seeds {', '.join(map(str, seeds))}" if several else f"once, seed {seeds[0]}"
+    means = "means over seeds" if several else "one training each"
+    lines = [
+        f"# {_title(config.data)}: can the supernet's ranking be trusted?",
+        "",
+        f"**{report.verdict.trusted.capitalize()}.** {report.verdict.text}",
+        "",
+        "| ranking by | Kendall's tau | 95 % interval | n |",
+        "|---|---:|---:|---:|",
+        *(f"| {name} | {tau_text(estimate)} | {interval_text(estimate)} | {_n(estimate)} |" for name, estimate in rows),
+        "",
+        "Tau (tau-b) is the share of pairs of architectures in the same order as by stand-alone accuracy, less the"
+        " share in opposite order: 1 is the same ranking, 0 none, -1 the reverse. It is noisy where accuracies lie"
+        " close together: architectures that differ by less than two trainings of one of them come in either order by"
+        " chance, so tau in a narrow range, as in the top fifth or under a tight budget, is low for any measure. Hold"
+        " it against the ceiling. Where the tau of a cost is negative, sorting by it means cheapest first."
+        f" Intervals: percentile bootstrap over architectures, {RESAMPLES:,} resamples; one"
+        " without width means that all pairs agree, not that tau is known so well.",
+        "",
+        f"{len(report.measured)} architectures spread over the MACs"
+        f" ({format_count(report.measured[0].macs)} to {format_count(report.measured[-1].macs)}) inside the budget"
+        f" ({config.budget}), each trained on its own {trained}: {report.recipe.epochs} epochs, batch"
+        f" {report.recipe.batch_size}, peak learning rate {report.recipe.learning_rate:g}. Supernet:"
+        f" {config.search.epochs} epochs. All accuracies are on {report.validation_images:,} validation images; the"
+        f" test images were not used. Stand-alone accuracies, {means}: {low:.2f} % to {high:.2f} %{noise}. All"
+        f" trainings took {sum(one.seconds for one in report.measured) / 60:.1f} minutes.",
+        "",
+    ]
+    if failed:
+        lines += [
+            f"{len(failed)} of {len(report.measured)} architectures had a training that diverged. They are left out of"
+            " every tau, which says nothing about how the supernet ranks them:",
+            "",
+            *(f"- {format_count(one.macs)} MACs, supernet {one.supernet:.2%}: `{one.architecture}`" for one in failed),
+            "",
+        ]
+    lines += [
+        f"Machine: {made['processor']}, {made['cores']} cores, {made['accelerator']}; torch"
+        f" {made['versions']['torch']}.",
+        "",
+        "![stand-alone accuracy against the supernet's](rank.png)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def plot_ranking(report: RankReport, data_name: str, path: Path) -> None:
+    """Stand-alone accuracy against the supernet's, one point an architecture, MACs as colour, each seed as a tick."""
+    sound = [one for one in report.measured if not one.failed]
+    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(6.4, 4.8), dpi=150, layout="constrained")
+        axes = figure.subplots()
+        inherited = [100 * one.supernet for one in sound]
+        means = [100 * one.mean for one in sound]
+        if len(report.seeds) > 1:
+            lows, highs = ([100 * pick(one.standalone) for one in sound] for pick in (min, max))
+            axes.vlines(inherited, lows, highs, color="0.75", linewidth=1, zorder=1)
+        points = axes.scatter(
+            inherited,
+            means,
+            c=[one.macs / 1e6 for one in sound],
+            cmap="viridis",
+            s=42,
+            edgecolor="white",
+            linewidth=0.6,
+            zorder=2,
+        )
+        figure.colorbar(points, ax=axes, label="MACs a forward pass, millions")
+        axes.set_xlabel("accuracy with the supernet's weights, %")
+        seeds = len(report.seeds)
+        axes.set_ylabel("stand-alone accuracy, %" + (f" (mean and range of {seeds} seeds)" if seeds > 1 else ""))
+        tau = report.agreement.supernet
+        axes.set_title(
+            f"{data_name}, validation images\n"
+            f"Kendall's tau {tau_text(tau)}, 95 % interval {interval_text(tau)}, n = {tau.n}",
+            fontsize=10,
+        )
+        axes.grid(alpha=0.3)
+        with replacing(path) as temporary:
+            figure.savefig(temporary)
+
+
+def _title(config: DataConfig) -> str:
+    """What the data are called: as asked, or by the name, of a folder its own."""
+    if config.title is not None:
+        return config.title
+    return Path(config.name).name if Path(config.name).is_dir() else config.name
+
+
+def _n(estimate: Estimate | None) -> str:
+    return "n/a" if estimate is None else str(estimate.n)

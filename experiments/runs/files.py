@@ -1,0 +1,80 @@
+"""What a run keeps in files: texts, JSON, tables; each whole or not there."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from search_space.base.atomic import is_abandoned, replacing
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace ``path`` by ``value`` as JSON."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in ``path``."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Replace ``path`` by a copy of ``source``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def sweep(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in ``folder``; not those of live ones."""
+    for entry in folder.iterdir():
+        if is_abandoned(entry):
+            entry.unlink(missing_ok=True)
+
+
+class Table:
+    """A CSV file that grows row by row; a row that a killed run left unfinished is dropped on opening."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path = path
+        self.columns = list(columns)
+        self.rows: list[dict[str, str]] = []
+        self._torn = False
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]  # a row counts once its line end is on disk
+            self._torn = whole != text
+            self.rows = [
+                row for row in csv.DictReader(whole.splitlines()) if None not in row and None not in row.values()
+            ]
+
+    def keep(self, rows: list[dict[str, str]]) -> None:
+        """Replace the rows and the file."""
+        self.rows = list(rows)
+        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, self.columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        self._torn = False
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row and put it on disk; values are kept as text."""
+        if self._torn or not self.rows or not self.path.exists():
+            self.keep(self.rows)
+        text = {column: str(row.get(column, "")) for column in self.columns}
+        with self.path.open("a", newline="", encoding="utf-8") as stream:
+            csv.DictWriter(stream, self.columns, lineterminator="\n").writerow(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.rows.append(text)

@@ -1,0 +1,97 @@
+"""The tables a run writes as it goes: figures of each epoch, architectures that were scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.runs.files import Table
+from search_space.architecture import Architecture
+from search_space.network_cost import cost
+from search_space.notation import parse
+
+_METRICS = (
+    "phase",
+    "epoch",
+    "seconds",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "architecture_entropy",
+    "expected_macs",
+    "expected_params",
+)
+
+
+def metrics_writer(path: Path, phase: str) -> Callable[[dict[str, float]], None]:
+    """A callback that adds the figures of an epoch of ``phase``; epochs that a resumed run repeats replace old rows.
+
+    A figure without a column is a mistake of ours (ValueError), but in a search: strategies, NNI's among them, log more
+    than belongs in a table of epochs.
+    """
+    table = Table(path, _METRICS)
+
+    def write(figures: dict[str, float]) -> None:
+        unknown = sorted(set(figures) - set(_METRICS))
+        if unknown and phase != "search":
+            raise ValueError(f"{path.name} has no column for {', '.join(unknown)}")
+        epoch = int(figures["epoch"])
+        kept = [row for row in table.rows if row["phase"] != phase or int(row["epoch"]) < epoch]
+        # an older release knew fewer columns
+        if len(kept) != len(table.rows) or any(set(row) != set(_METRICS) for row in kept):
+            table.keep([{column: row.get(column, "") for column in _METRICS} for row in kept])
+        rounded = {key: f"{value:.6g}" for key, value in figures.items()}
+        table.append({**rounded, "phase": phase, "epoch": epoch})
+
+    return write
+
+
+def metrics_rows(path: Path) -> list[dict[str, str]]:
+    """The rows that `metrics_writer` left."""
+    return Table(path, _METRICS).rows
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An architecture and its score (validation accuracy, or log-probability of a differentiable search)."""
+
+    architecture: Architecture
+    score: float
+
+
+class ScoreRecord:
+    """``architectures.csv``: every scored architecture in order. A resumed search is answered from it."""
+
+    def __init__(self, path: Path, measure: str) -> None:
+        self.measure = measure
+        self._table = Table(path, ("trial", "measure", "score", "macs", "params", "architecture"))
+        self.scored = [
+            Scored(parse(row["architecture"]), float(row["score"]))
+            for row in self._table.rows
+            if row["measure"] == measure
+        ]
+
+    def add(self, architecture: Architecture, score: float) -> None:
+        """Record one more."""
+        own = cost(architecture)
+        self._table.append(
+            {
+                "trial": len(self.scored),
+                "measure": self.measure,
+                "score": repr(score),
+                "macs": own.macs,
+                "params": own.params,
+                "architecture": str(architecture),
+            }
+        )
+        self.scored.append(Scored(architecture, score))
+
+    def best(self) -> Architecture:
+        """The architecture with the highest score, the cheaper one of equals; RuntimeError if none has a score."""
+        finite = [scored for scored in self.scored if math.isfinite(scored.score)]
+        if not finite:
+            raise RuntimeError("every candidate's training diverged; lower search.learning_rate")
+        return max(finite, key=lambda scored: (scored.score, -cost(scored.architecture).macs)).architecture

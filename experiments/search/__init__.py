@@ -1,0 +1,1 @@
+"""A search from config to winner, and the Pareto set it leaves."""

@@ -1,0 +1,195 @@
+"""The Pareto set of a run: who is in it, how much it dominates, and which of it fits a wish.
+
+Works for every run that scored architectures by accuracy: of ``nsga2``, and of any other multi-trial strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from experiments.options.config import SearchConfig
+from experiments.runs.files import write_text
+from experiments.runs.folder import RunFolder
+from experiments.runs.records import Scored, ScoreRecord
+from experiments.runs.task import cost_table, space_arguments
+from experiments.search.pareto_plot import plot_pareto
+from search_space.architecture import Architecture
+from search_space.base.errors import InvalidRequest
+from search_space.candidates import SearchSpace
+from search_space.cost_table import CostTable
+from strategies.budget.budget import EXACT_METRICS, Budget, format_count, parse_count
+from strategies.multi_trial.pareto import OBJECTIVES, Reference, hypervolume_history, non_dominated
+from strategies.options import NSGA2Options
+
+#: What `write_pareto` leaves in a run's folder.
+FILES = ("pareto.csv", "hypervolume.csv", "pareto.png")
+
+
+@dataclass(frozen=True)
+class Member:
+    """An architecture of a Pareto set: its number among all that were scored (from 0), accuracy, and costs by name."""
+
+    trial: int
+    architecture: Architecture
+    accuracy: float
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Front:
+    """The architectures that no other one scored beats in accuracy and in each of ``objectives`` (names of costs).
+
+    ``members`` are ordered by the first objective, the cheapest first. ``accuracies`` (n,), nan for failures, and
+    ``costs`` ({metric: (n,)}) are those of all that were scored, in their order; ``volumes`` and ``sizes`` (n,) the
+    hypervolume and the size of the front after each of them.
+    """
+
+    objectives: tuple[str, ...]
+    members: tuple[Member, ...]
+    reference: Reference
+    accuracies: NDArray[np.float64]
+    costs: Mapping[str, NDArray[Any]]
+    volumes: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+
+
+def pareto_front(
+    scored: Sequence[Scored], space: SearchSpace, table: CostTable, budget: Budget, objectives: Sequence[str]
+) -> Front:
+    """The Pareto set of ``scored``, architectures of ``space`` with their accuracies; ``table`` tells their costs.
+
+    InvalidRequest if ``objectives`` are no costs of ``table``, or if nothing has an accuracy.
+    """
+    reference = Reference.of(table, budget, objectives)
+    accuracies = np.array([one.score for one in scored], dtype=np.float64)
+    if not np.isfinite(accuracies).any():
+        raise InvalidRequest("run: no architecture has an accuracy yet; let the search go on with --resume")
+    chosen = np.stack([table.indices(space.sample(one.architecture)) for one in scored])
+    costs = table.evaluate(chosen)
+    scaled = reference.objectives(accuracies, costs)
+    members = [
+        Member(
+            trial,
+            scored[trial].architecture,
+            float(accuracies[trial]),
+            {name: values[trial].item() for name, values in costs.items()},
+        )
+        for trial in np.flatnonzero(non_dominated(scaled)).tolist()
+    ]
+    members.sort(key=lambda member: (member.costs[objectives[0]], -member.accuracy, member.trial))
+    return Front(tuple(objectives), tuple(members), reference, accuracies, costs, *hypervolume_history(scaled))
+
+
+def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | None = None) -> Front:
+    """The Pareto set of what ``run`` has scored so far; looks at no image.
+
+    ``objectives`` are by default those of ``nsga2``'s options, for other strategies MACs and params. InvalidRequest if
+    the run's strategy scores no architectures by accuracy, or has not yet.
+    """
+    scored = ScoreRecord(run.architectures, "validation_accuracy").scored
+    if not scored:
+        raise InvalidRequest(
+            f"run: {run.path} has scored no architecture by its accuracy ({config.strategy.name}); take a run of a"
+            " strategy that does, such as nsga2 or evolution"
+        )
+    options = config.strategy.typed_options()
+    if objectives is None:
+        objectives = options.objectives if isinstance(options, NSGA2Options) else OBJECTIVES
+    first = scored[0].architecture  # what the images were, without a look at them
+    space = SearchSpace.create(**space_arguments(config.space, first.image_size, first.in_channels, first.classes))
+    return pareto_front(scored, space, cost_table(config, space), config.budget, objectives)
+
+
+def write_pareto(front: Front, budget: Budget, folder: Path) -> None:
+    """``pareto.csv`` (a row a member), ``hypervolume.csv`` (a row an evaluation) and ``pareto.png`` in ``folder``."""
+    members = [
+        {"trial": m.trial, "accuracy": m.accuracy, **m.costs, "architecture": str(m.architecture)}
+        for m in front.members
+    ]
+    write_text(folder / FILES[0], pd.DataFrame(members).to_csv(index=False, lineterminator="\n"))
+    history: dict[str, Any] = {
+        "evaluations": np.arange(1, len(front.volumes) + 1),
+        "hypervolume": front.volumes,
+        "members": front.sizes,
+        "reference_accuracy": 0,
+        **{f"reference_{name}": value for name, value in front.reference.worst.items()},
+        "ideal_accuracy": 1,
+        **{f"ideal_{name}": value for name, value in front.reference.ideal.items()},
+    }
+    write_text(folder / FILES[1], pd.DataFrame(history).to_csv(index=False, lineterminator="\n"))
+    on_front = np.zeros(len(front.accuracies), dtype=bool)
+    on_front[[member.trial for member in front.members]] = True
+    plot_pareto(
+        front.accuracies, front.costs, on_front, front.volumes, front.objectives, budget.bounds(), folder / FILES[2]
+    )
+
+
+def pick(front: Front, wishes: Sequence[str]) -> Member:
+    """The most accurate member that keeps all ``wishes``, the cheaper one of equals.
+
+    A wish is the most that a cost may be: ``"16.7M"`` for MACs, ``"params:1.2M"`` for another objective. InvalidRequest
+    for a wish that cannot be read, or if no member keeps them.
+    """
+    bounds: dict[str, float] = {}
+    for wish in wishes:
+        metric, bound = _parse_wish(wish, front.objectives)
+        bounds[metric] = min(bound, bounds.get(metric, bound))
+    fitting = [m for m in front.members if all(m.costs[metric] <= bound for metric, bound in bounds.items())]
+    if not fitting:
+        wanted = " and ".join(f"at most {format_count(bound)} {_TOLD.get(m, m)}" for m, bound in bounds.items())
+        smallest = []
+        for metric in bounds:
+            least = min(front.members, key=lambda member: (member.costs[metric], -member.accuracy))
+            cost = format_count(least.costs[metric])
+            smallest.append(f"the smallest has {cost} {_TOLD.get(metric, metric)} (accuracy {least.accuracy:.2%})")
+        raise InvalidRequest(f"pick: no architecture of the Pareto set has {wanted}; {', '.join(smallest)}")
+    return max(fitting, key=lambda m: (m.accuracy, *(-m.costs[name] for name in front.objectives), -m.trial))
+
+
+def front_table(front: Front, picked: Member | None = None) -> str:
+    """The members as text, a line each, with ``picked`` marked; and how much the whole front dominates."""
+    rows = []
+    for member in front.members:
+        costs = {_TOLD.get(name, name): format_count(value) for name, value in member.costs.items()}
+        mark = "<- picked" if member is picked else ""
+        rows.append({"trial": member.trial, "accuracy": f"{member.accuracy:.2%}", **costs, "": mark})
+    told = ", ".join(_TOLD.get(name, name) for name in front.objectives)
+    worst = ", ".join(f"{format_count(v)} {_TOLD.get(name, name)}" for name, v in front.reference.worst.items())
+    return "\n".join(
+        [
+            pd.DataFrame(rows).to_string(index=False),
+            f"{len(front.members)} of {len(front.accuracies)} scored architectures are in the Pareto set over accuracy,"
+            f" {told}",
+            f"hypervolume {front.volumes[-1]:.4f} (reference point: accuracy 0, {worst}; 1 is the ideal)",
+        ]
+    )
+
+
+_TOLD = {"macs": "MACs"}
+
+
+def _parse_wish(wish: str, objectives: Sequence[str]) -> tuple[str, float]:
+    """``("macs", 16700000)`` of ``"16.7M"`` or ``"macs:16.7M"``."""
+    name, colon, value = wish.rpartition(":")
+    metric = name.strip() if colon else "macs"
+    if metric not in objectives:
+        raise InvalidRequest(
+            f"pick: {wish!r} bounds {metric or 'nothing'!r}, which is no objective of this Pareto set; those are"
+            f" {', '.join(objectives)}, as in {objectives[-1]}:1.2M"
+        )
+    if metric in EXACT_METRICS:
+        return metric, parse_count(value, "pick")
+    try:
+        bound = float(value)
+    except ValueError:
+        raise InvalidRequest(f"pick: {value!r} is no number; write it like {metric}:5.0") from None
+    if not 0 <= bound < float("inf"):
+        raise InvalidRequest(f"pick: {value!r} is no number of 0 or more")
+    return metric, bound

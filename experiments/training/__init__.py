@@ -1,0 +1,1 @@
+"""Networks trained for a result: by run, file or name; evaluated and exported."""

@@ -1,0 +1,252 @@
+"""Retraining by one recipe and several seeds; what is done is not done again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluators.data.images import ImageData
+from evaluators.measuring.statistics import Summary, summarise
+from evaluators.training.failures import TrainingDiverged
+from evaluators.training.processes import decided, is_first, run_each
+from evaluators.training.retrain import check_processes, retrain
+from evaluators.training.trainer import CHECKPOINT_FILE, Accelerator, pick_accelerator
+from experiments.options.config import RetrainConfig
+from experiments.runs.files import read_json, sweep, write_json
+from experiments.runs.folder import check_writable, first_difference
+from experiments.runs.provenance import provenance
+from experiments.runs.records import metrics_rows, metrics_writer
+from search_space.architecture import Architecture
+from search_space.base.atomic import is_temporary
+from search_space.base.errors import InvalidRequest
+from search_space.network_cost import cost
+from search_space.serialization import load_architecture, save_architecture
+from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, save_weights
+
+RESULT_FILE = "result.json"
+DATA_FILE = "data.json"
+ABOUT_FILE = "about.json"
+FAILED_FILE = "failed.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Test accuracies of one network over seeds.
+
+    ``made`` is the provenance of the first training; it and ``test_images`` are None where an older release trained.
+    """
+
+    name: str
+    architecture: Architecture
+    seeds: list[int]
+    accuracies: list[float]
+    seconds: list[float]
+    test_images: int | None = None
+    made: dict[str, Any] | None = None
+
+    @property
+    def summary(self) -> Summary:
+        """Mean, sample standard deviation and 95 % confidence interval of the accuracy."""
+        return summarise(self.accuracies)
+
+
+def told(summary: Summary) -> str:
+    """``98.33% ± 0.21% (n = 3, 95% confidence 97.81% to 98.85%)``."""
+    if summary.std is None or summary.interval is None:
+        return f"{summary.mean:.2%} (n = 1)"
+    low, high = max(0.0, summary.interval[0]), min(1.0, summary.interval[1])
+    return f"{summary.mean:.2%} ± {summary.std:.2%} (n = {summary.n}, 95% confidence {low:.2%} to {high:.2%})"
+
+
+def retrain_all(
+    name: str,
+    architecture: Architecture,
+    data: ImageData,
+    config: RetrainConfig,
+    folder: Path,
+    *,
+    data_config: dict[str, Any],
+    accelerator: Accelerator = "auto",
+    overwrite: bool = False,
+) -> Result:
+    """Train ``architecture`` once for each seed under ``folder/<seed>``.
+
+    A seed whose result is there is not trained again; one that was killed goes on from its last whole epoch. Of several
+    processes that torchrun or SLURM started, the first one writes; all need to see the same ``folder``.
+    InvalidRequest if the folder holds results of another architecture, recipe or data (unless ``overwrite``).
+    TrainingDiverged if a seed diverges, when all of them have been tried: it leaves ``failed.json`` and no result.
+    """
+    check_processes(config.devices, config.num_nodes, accelerator, config.parallel_seeds)
+    homes = {seed: folder / f"seed{seed}" for seed in config.seeds}
+
+    def claim() -> dict[int, dict[str, Any]]:
+        _claim(folder, architecture, config, data_config, overwrite=overwrite)
+        return {seed: read_json(home / RESULT_FILE) for seed, home in homes.items() if (home / RESULT_FILE).exists()}
+
+    done = decided(claim)
+    missing = [seed for seed in homes if seed not in done]
+    calls = [(name, architecture, data, config, seed, homes[seed], accelerator) for seed in missing]
+    made = dict(zip(missing, run_each(_train_one, calls, config.parallel_seeds), strict=True))
+    failed = {seed: result["error"] for seed, result in made.items() if "error" in result}
+    if failed:
+        raise TrainingDiverged(
+            f"{next(iter(failed.values()))}; in all, seed {', '.join(map(str, failed))} diverged and"
+            f" {len(homes) - len(failed)} of {len(homes)} seeds succeeded ({folder})"
+        )
+    return _result(name, architecture, {seed: made[seed] if seed in made else done[seed] for seed in homes})
+
+
+def read_result(folder: Path) -> Result:
+    """All seeds that are trained in ``folder``, one of `retrain_all`; InvalidRequest if there is none."""
+    homes = trained_seeds(folder)
+    if not homes:
+        raise InvalidRequest(f"run: no training in {folder} is finished; call `sepnas retrain` again as before")
+    results = {seed: read_json(home / RESULT_FILE) for seed, home in homes.items()}
+    return _result(folder.resolve().name, load_architecture(folder / ARCHITECTURE_FILE), results)
+
+
+def trained_seeds(folder: Path) -> dict[int, Path]:
+    """The folders of the trainings in ``folder`` that are finished, by seed, in their order."""
+    found = {int(path.parent.name.removeprefix("seed")): path.parent for path in folder.glob(f"seed*/{RESULT_FILE}")}
+    return dict(sorted(found.items()))
+
+
+def _result(name: str, architecture: Architecture, results: dict[int, dict[str, Any]]) -> Result:
+    first = next(iter(results.values()))
+    return Result(
+        name=name,
+        architecture=architecture,
+        seeds=list(results),
+        accuracies=[result["test_accuracy"] for result in results.values()],
+        seconds=[result["seconds"] for result in results.values()],
+        test_images=first.get("test_images"),
+        made=first.get("provenance"),
+    )
+
+
+def check_results(
+    folder: Path, architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
+) -> bool:
+    """Whether what ``folder`` holds was made the same way, or is nothing; changes nothing.
+
+    InvalidRequest if it holds results or resume points that were made another way (unless ``overwrite``), or if
+    ``folder`` holds other files.
+    """
+    check_writable("out", folder)
+    # one look: another process may be claiming the folder meanwhile
+    entries = sorted(entry.name for entry in folder.iterdir() if not is_temporary(entry)) if folder.is_dir() else []
+    if ABOUT_FILE in entries:
+        difference = first_difference(read_json(folder / ABOUT_FILE), about(config, data_config))
+        if difference is None and ARCHITECTURE_FILE in entries:
+            known = load_architecture(folder / ARCHITECTURE_FILE)
+            difference = None if known == architecture else "the architecture is another one"
+        if difference is not None and not overwrite and _anything_to_lose(folder):
+            raise InvalidRequest(
+                f"out: {folder} holds results made another way: {difference}; --overwrite deletes them"
+            )
+        return difference is None
+    if entries:
+        raise InvalidRequest(f"out: {folder} holds {entries[0]}, which is no result of retraining; give another folder")
+    return True
+
+
+def _anything_to_lose(folder: Path) -> bool:
+    """Whether a seed has its result, or would go on from a resume point."""
+    return any(any(folder.glob(f"seed*/{name}")) for name in (RESULT_FILE, CHECKPOINT_FILE))
+
+
+def _claim(
+    folder: Path, architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
+) -> None:
+    """Make sure that what ``folder`` holds was made the same way, or clear it if ``overwrite`` or nothing is lost."""
+    if not check_results(folder, architecture, config, data_config, overwrite=overwrite):
+        for old in folder.glob("seed*/*"):
+            old.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    # first: it marks the folder as ours
+    write_json(folder / ABOUT_FILE, about(config, data_config))
+    save_architecture(architecture, folder / ARCHITECTURE_FILE)
+
+
+def about(config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
+    """What results depend on, besides the architecture and the seed."""
+    return {"recipe": asdict(config.recipe), "train_on": config.train_on, "data": data_config}
+
+
+def _train_one(
+    name: str,
+    architecture: Architecture,
+    data: ImageData,
+    config: RetrainConfig,
+    seed: int,
+    home: Path,
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """Train one seed into ``home`` and return what its result file says, or its file of failure if it diverges."""
+    if is_first():
+        home.mkdir(exist_ok=True)
+        sweep(home)
+        (home / FAILED_FILE).unlink(missing_ok=True)
+    try:
+        trained = retrain(
+            architecture,
+            data,
+            config.recipe,
+            seed=seed,
+            train_on=config.train_on,
+            accelerator=accelerator,
+            folder=home,
+            title=f"{name}, seed {seed}",
+            on_epoch=metrics_writer(home / "metrics.csv", "retrain") if is_first() else None,
+            keep_best=config.train_on == "train" and len(data.validation) > 0,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+        )
+    except TrainingDiverged as error:
+        failure = {"seed": seed, "error": str(error)}
+        if is_first():
+            write_json(home / FAILED_FILE, failure)
+        return failure
+    own, made = cost(architecture), provenance(seed, pick_accelerator(accelerator))
+    result = {
+        "seed": seed,
+        "test_accuracy": trained.accuracy,
+        "test_loss": trained.loss,
+        "test_images": data.sizes["test"],
+        "macs": own.macs,
+        "params": own.params,
+        "device": made["accelerator"],
+        "devices": config.devices,
+        "num_nodes": config.num_nodes,
+        "seconds": round(trained.seconds, 2),
+        "provenance": made,
+    }
+    if trained.best is not None:
+        result["best"] = {
+            "epoch": trained.best.epoch,
+            "validation_accuracy": trained.best.validation_accuracy,
+            "test_accuracy": trained.best.accuracy,
+        }
+    if not is_first():
+        return result
+    save_weights(trained.network, home / WEIGHTS_FILE)
+    write_json(
+        home / DATA_FILE,
+        {
+            "name": data.name,
+            "classes": list(data.classes),
+            "image_size": data.image_size,
+            "stored_size": data.stored_size,
+            "channels": data.channels,
+            "mean": list(data.mean),
+            "std": list(data.std),
+        },
+    )
+    # of all epochs: a resumed training has run for longer than this process
+    result["seconds"] = round(sum(float(row["seconds"]) for row in metrics_rows(home / "metrics.csv")), 2)
+    write_json(home / RESULT_FILE, result)  # last: its presence says that the seed is done
+    (home / CHECKPOINT_FILE).unlink(missing_ok=True)
+    print(f"{name}, seed {seed}: test accuracy {trained.accuracy:.2%} ({result['seconds']:.0f} s)")
+    return result

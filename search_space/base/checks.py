@@ -1,0 +1,200 @@
+"""The one kit of checks: what is refused, and in which words.
+
+Every refusal reads ``field: value why; remedy``. The fields of an options class say with `option` what they admit, and
+`check_options` holds them to it, so a bound stands once, beside the default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import MISSING, field, fields
+from functools import cache
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+from search_space.base.errors import InvalidRequest
+
+#: scikit-learn takes seeds of 32 bits, so every seed here is one
+SEED_LIMIT = 2**32
+#: characters of a value that a refusal repeats
+_SHOWN = 80
+#: names that a refusal lists
+_LISTED = 10
+
+
+def shown(value: object) -> str:
+    """``value`` as a refusal repeats it: one short line, with no control characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python prints
+        text = f"a {type(value).__name__} that is too long to print"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]}...{text[-1]}"
+
+
+def refusal(where: str, value: object, why: str, remedy: str | None = None) -> InvalidRequest:
+    """The error for the field ``where``: to be raised by the caller."""
+    return InvalidRequest(f"{where}: {shown(value)} {why}" + ("" if remedy is None else f"; {remedy}"))
+
+
+def require(condition: bool, where: str, value: object, why: str, remedy: str | None = None) -> None:
+    """InvalidRequest for the field ``where`` unless ``condition`` holds."""
+    if not condition:
+        raise refusal(where, value, why, remedy)
+
+
+def known_names(names: Iterable[str]) -> str:
+    """``names`` as a refusal lists them: ten at most."""
+    names = list(names)
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def unknown(where: str, name: object, known: Iterable[str], listing: str | None = None) -> InvalidRequest:
+    """The error for a misspelt name, with what is known (ten names at most) and the nearest of it.
+
+    ``listing`` is the command that shows all names, such as ``sepnas list operators``.
+    """
+    known = [str(own) for own in known]
+    remedy = f"known are {known_names(known)}"
+    if listing is not None and len(known) > _LISTED:
+        remedy += f" (`{listing}` shows all)"
+    near = difflib.get_close_matches(str(name)[:_SHOWN], known, n=1)
+    if near:
+        remedy += f"; did you mean {near[0]}?"
+    return refusal(where, name, "is unknown", remedy)
+
+
+def check_choice(where: str, value: object, choices: Iterable[Any], listing: str | None = None) -> Any:
+    """``value`` if it is one of ``choices``; InvalidRequest otherwise."""
+    choices = list(choices)
+    for choice in choices:  # True equals 1, but is not meant by it
+        if type(choice) is type(value) and choice == value:
+            return value
+    if not all(isinstance(choice, str) for choice in choices):
+        raise refusal(where, value, f"must be {' or '.join(map(str, choices))}")
+    raise unknown(where, value, choices, listing)
+
+
+def check_bool(where: str, value: object) -> bool:
+    """``value`` if it is true or false; InvalidRequest otherwise."""
+    require(isinstance(value, bool), where, value, "must be true or false")
+    return bool(value)
+
+
+def check_int(where: str, value: object, least: int | None = None, most: int | None = None) -> int:
+    """``value`` as an int if it is a whole number from ``least`` to ``most``; InvalidRequest otherwise."""
+    why = f"must be a whole number{_range(least, most)}"
+    if not isinstance(value, Integral) or isinstance(value, bool):  # True as a size is a mistake
+        raise refusal(where, value, why)
+    number = int(value)
+    require((least is None or number >= least) and (most is None or number <= most), where, value, why)
+    return number
+
+
+def check_number(
+    where: str,
+    value: object,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """``value`` as a float if it is a finite number inside the bounds; InvalidRequest otherwise."""
+    why = f"must be a number{_range(least, most, above, below)}"
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise refusal(where, value, why)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    inside = (
+        math.isfinite(number)
+        and (least is None or number >= least)
+        and (most is None or number <= most)
+        and (above is None or number > above)
+        and (below is None or number < below)
+    )
+    require(inside, where, value, why)
+    return number
+
+
+def check_share(where: str, value: object) -> float:
+    """``value`` as a float if it lies strictly between 0 and 1; InvalidRequest otherwise."""
+    return check_number(where, value, above=0, below=1)
+
+
+def check_seed(where: str, value: object) -> int:
+    """``value`` as an int if it fits 32 bits; InvalidRequest otherwise."""
+    return check_int(where, value, 0, SEED_LIMIT - 1)
+
+
+def _range(
+    least: float | None = None, most: float | None = None, above: float | None = None, below: float | None = None
+) -> str:
+    if least is not None and most is not None:
+        return f" from {least} to {most}"
+    low = "" if least is above is None else f"of at least {least}" if above is None else f"above {above}"
+    high = "" if most is below is None else f"of at most {most}" if below is None else f"below {below}"
+    bounds = " and ".join(bound for bound in (low, high) if bound)
+    return f" {bounds}" if bounds else ""
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    factory: Callable[[], Any] | Any = MISSING,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A field of an options class with the bounds that `check_options` holds its numbers to (those of a list too)."""
+    bounds = {"least": least, "most": most, "above": above, "below": below}
+    metadata = {"bounds": {name: bound for name, bound in bounds.items() if bound is not None}}
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata=metadata)
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
+def check_options(options: Any, where: str = "") -> None:
+    """Hold every field of a dataclass to its type and to the bounds of its `option`; to be called in ``__post_init__``.
+
+    Checked are bool, int, float, str, Literal, lists and tuples of them, and any of these or None. Other types are left
+    to the class. InvalidRequest names the field behind ``where`` and a dot.
+    """
+    types = _types(cast(Hashable, type(options)))
+    for own in fields(options):
+        name = f"{where}.{own.name}" if where else own.name
+        _check(name, getattr(options, own.name), types[own.name], own.metadata.get("bounds", {}))
+
+
+@cache
+def _types(cls: Hashable) -> Mapping[str, Any]:
+    return get_type_hints(cls)
+
+
+def _check(where: str, value: Any, expected: Any, bounds: Mapping[str, float]) -> None:
+    origin, arguments = get_origin(expected), get_args(expected)
+    if origin in (Union, UnionType):
+        simple = [argument for argument in arguments if argument is not NoneType]
+        # of several types only the class knows which is meant
+        if len(simple) == 1 and not (value is None and NoneType in arguments):
+            _check(where, value, simple[0], bounds)
+    elif origin is Literal:
+        check_choice(where, value, arguments)
+    elif origin in (list, tuple):
+        require(isinstance(value, list | tuple), where, value, "must be a list")
+        for position, item in enumerate(value):
+            _check(f"{where}[{position}]", item, arguments[0], bounds)
+    elif expected is bool:
+        check_bool(where, value)
+    elif expected is int:
+        check_int(where, value, **bounds)  # type: ignore[arg-type]
+    elif expected is float:
+        check_number(where, value, **bounds)
+    elif expected is str:
+        require(isinstance(value, str), where, value, "must be a text")

@@ -1,0 +1,1 @@
+"""Budgets, and exact answers about the architectures inside one."""

@@ -1,0 +1,156 @@
+"""Budgets: what a network may cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_space.base.errors import InvalidRequest
+
+#: Costs that are whole numbers, with fields of their own in a budget.
+EXACT_METRICS = ("macs", "params")
+#: Of a bound on any other cost, as sums of decimal fractions are not exact in binary.
+SLACK = 1e-9
+
+_SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def parse_count(value: int | float | str, field: str) -> int:
+    """A number of MACs or parameters from ``16700000``, ``1.67e7``, ``"16.7M"``, ``"850k"``; InvalidRequest names
+    ``field`` if it is none."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kmg]?)\s*", value.lower())
+        if match is None:
+            raise InvalidRequest(f"{field}: {value!r} is no number; write it like 16.7M, 850k or 1.2G")
+        # via decimal digits, so that 16.7M is 16,700,000 and not one less
+        number = round(float(match[1]) * _SUFFIX[match[2]])
+    elif isinstance(value, bool) or value != value or value in (float("inf"), float("-inf")) or value != round(value):
+        raise InvalidRequest(f"{field}: {value!r} is no whole number")
+    else:
+        number = round(value)
+    if number < 0:
+        raise InvalidRequest(f"{field}: {value!r} must not be negative")
+    return number
+
+
+def format_count(count: int | float) -> str:
+    """``17507328`` -> ``"17.51M"``; below 1000 as it is."""
+    for suffix, unit in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if abs(count) >= unit:
+            return f"{count / unit:.2f}{suffix}"
+    return f"{count:g}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bounds on additive costs of a network, both ends included; None, or no entry, leaves an end open.
+
+    MACs and parameters take an int or a text like "16.7M" and are compared exactly. Any other cost that a table gives
+    (`CostTable.with_cost`) is bounded by its name, as in ``max_costs={"latency_ms": 5.0}``, and compared as a float:
+    a total within a relative 1e-9 of a bound is inside. InvalidRequest for an unreadable number or min > max.
+
+    Attributes:
+        max_macs: most multiply-accumulates of a forward pass, as 16.7M.
+        max_params: most trainable parameters, as 1.5M.
+        min_macs: fewest multiply-accumulates.
+        min_params: fewest trainable parameters.
+        max_costs: most of your own costs by name, as {latency_ms: 5.0}.
+        min_costs: least of your own costs by name.
+    """
+
+    max_macs: int | float | str | None = None
+    max_params: int | float | str | None = None
+    min_macs: int | float | str | None = None
+    min_params: int | float | str | None = None
+    # dicts cannot be hashed; equality does compare them
+    max_costs: dict[str, float] = field(default_factory=dict, hash=False)
+    min_costs: dict[str, float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for metric in EXACT_METRICS:
+            for end in ("max", "min"):
+                value = getattr(self, f"{end}_{metric}")
+                if value is not None:
+                    count = parse_count(value, f"budget.{end}_{metric}")
+                    object.__setattr__(self, f"{end}_{metric}", count)
+        for name in ("max_costs", "min_costs"):
+            own = {metric: _number(value, f"budget.{name}.{metric}") for metric, value in getattr(self, name).items()}
+            for metric in own:
+                if metric in EXACT_METRICS:
+                    raise InvalidRequest(f"budget.{name}.{metric}: {metric} has its own field; use {name[:4]}{metric}")
+            object.__setattr__(self, name, own)
+        for metric, (low, high) in self.bounds().items():
+            if low is not None and high is not None and low > high:
+                raise InvalidRequest(
+                    f"{field_name('min', metric)}: {low:,} is above {field_name('max', metric)} {high:,}; swap them"
+                )
+
+    def bounds(self) -> dict[str, tuple[float | None, float | None]]:
+        """{metric: (lower, upper)} of the metrics that are bounded at all."""
+        pairs = {metric: (getattr(self, f"min_{metric}"), getattr(self, f"max_{metric}")) for metric in EXACT_METRICS}
+        for metric in (*self.max_costs, *self.min_costs):
+            pairs[metric] = (self.min_costs.get(metric), self.max_costs.get(metric))
+        return {metric: pair for metric, pair in pairs.items() if pair != (None, None)}
+
+    def bounded(self, metric: str, low: float | None, high: float | None) -> Budget:
+        """This budget with other bounds on one metric."""
+        if metric in EXACT_METRICS:
+            own: dict[str, Any] = {f"min_{metric}": low, f"max_{metric}": high}
+            return replace(self, **own)
+        ends: dict[str, Any] = {}
+        for name, end in (("min_costs", low), ("max_costs", high)):
+            others = {key: value for key, value in getattr(self, name).items() if key != metric}
+            ends[name] = others if end is None else {**others, metric: end}
+        return replace(self, **ends)
+
+    def check_metrics(self, known: Iterable[str]) -> None:
+        """InvalidRequest, naming it, for a bound on a metric that is not among the ``known`` ones."""
+        known = tuple(known)
+        for metric, (_, high) in self.bounds().items():
+            if metric not in known:
+                raise InvalidRequest(
+                    f"{field_name('min' if high is None else 'max', metric)}: no cost table gives {metric!r};"
+                    f" known are {', '.join(known)}; add its costs or leave the bound out"
+                )
+
+    def admits(self, costs: Mapping[str, float]) -> bool:
+        """Whether ``costs`` ({metric: value}) are inside; InvalidRequest if a bounded metric is not among them."""
+        self.check_metrics(costs)
+        return bool(np.all(self.inside({metric: np.asarray(value) for metric, value in costs.items()})))
+
+    def inside(self, costs: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        """Whether each of many networks is inside: ``costs`` is {metric: (n,)}, the result (n,)."""
+        result = np.ones(np.shape(next(iter(costs.values()), ())), dtype=bool)
+        for metric, (low, high) in self.bounds().items():
+            slack = 0.0 if metric in EXACT_METRICS else SLACK
+            if low is not None:
+                result &= costs[metric] >= (low if slack == 0 else low * (1 - slack))
+            if high is not None:
+                result &= costs[metric] <= (high if slack == 0 else high * (1 + slack))
+        return result
+
+    def __str__(self) -> str:
+        parts = []
+        for metric, (low, high) in self.bounds().items():
+            if low is not None:
+                parts.append(f"{metric} >= {format_count(low)}")
+            if high is not None:
+                parts.append(f"{metric} <= {format_count(high)}")
+        return ", ".join(parts) or "none"
+
+
+def field_name(end: str, metric: str) -> str:
+    """What the ``end`` ("min" or "max") of a metric's bounds is called: ``budget.max_macs``, or
+    ``budget.max_costs.latency_ms``."""
+    return f"budget.{end}_{metric}" if metric in EXACT_METRICS else f"budget.{end}_costs.{metric}"
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise InvalidRequest(f"{where}: {value!r} is no number of 0 or more")
+    return float(value)

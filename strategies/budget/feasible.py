@@ -1,0 +1,186 @@
+"""Exact answers about a space under a budget: does it hold any architecture, which is best, which is nearest, how many
+are there, and draws among them that are exactly uniform."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_space.base.errors import InvalidRequest
+from search_space.cost_table import CostTable
+from strategies.budget.box import IntArray
+from strategies.budget.box_sampler import BoxSampler
+from strategies.budget.budget import Budget, field_name, format_count
+from strategies.budget.milp import IntegerProgram
+from strategies.budget.sampler import inside_sampler, spread
+
+Scores = Mapping[str, NDArray[np.floating]]
+
+#: Additions for the tables of a mutation or cross-over, which are few labels or few candidates: some milliseconds.
+_SMALL_WORK = 1e7
+
+
+class FeasibleSet:
+    """The architectures of ``table`` inside ``budget``.
+
+    Raises InvalidRequest at once if there are none, with the reachable range of each cost in the message. Whatever is
+    random follows from the state of the generator that is passed, and from nothing else.
+    """
+
+    def __init__(self, table: CostTable, budget: Budget) -> None:
+        self.table = table
+        self.budget = budget
+        budget.check_metrics(table.metrics)
+        self._check_ranges()
+        self._program = IntegerProgram(table, budget)
+        if budget.bounds() and not self._holds_any():
+            raise InvalidRequest(
+                f"budget: no architecture meets {budget} at once, though each bound can be met alone;"
+                f" reachable are {format_ranges(table)}; loosen one bound"
+            )
+
+    def admits(self, sample: Mapping[str, str]) -> bool:
+        """Whether the architecture of ``sample`` is inside the budget."""
+        return self.budget.admits(self.table.cost(sample))
+
+    def best(self, scores: Scores) -> dict[str, str]:
+        """The sample inside the budget with the largest sum of ``scores[label][candidate]``.
+
+        With log-probabilities as scores this is the most probable architecture inside the budget.
+        """
+        return self.best_k(scores, 1)[0]
+
+    def best_k(self, scores: Scores, k: int) -> list[dict[str, str]]:
+        """The ``k`` samples inside the budget with the largest sums of scores, best first; all of them if there are
+        fewer. Sums are told apart to 1e-6, the solver's tolerance."""
+        if k < 1:
+            raise InvalidRequest(f"k: {k} must be 1 or more")
+        own = [np.asarray(scores[label], dtype=np.float64) for label in self.table.labels]
+        objective = np.concatenate(own)
+        if not np.isfinite(objective).all():
+            raise ValueError("scores: must be finite")
+        found: list[IntArray] = []
+        while len(found) < k:
+            solution = self._program.solve(-objective, without=found)
+            if solution is None:
+                break
+            found.append(solution)
+        if not found:
+            raise RuntimeError("the solver lost feasibility between two calls; please report this")
+        found.sort(key=lambda solution: -math.fsum(values[i] for values, i in zip(own, solution, strict=True)))
+        return [self.table.sample(solution) for solution in found]
+
+    def nearest(self, sample: Mapping[str, str], rng: np.random.RandomState) -> dict[str, str]:
+        """The sample inside the budget that differs from ``sample`` in the fewest labels, ties broken at random."""
+        if self.admits(sample):
+            return dict(sample)
+        scores = {}
+        for label, values in self.table.candidates.items():
+            scores[label] = rng.uniform(0, 0.5 / len(self.table.labels), len(values))
+            scores[label][values.index(sample[label])] += 1
+        return self.best(scores)
+
+    @property
+    def count(self) -> int:
+        """Number of architectures inside, within a relative standard error of `count_error`."""
+        return self._sampler.count if self.budget.bounds() else self.table.size
+
+    @property
+    def count_error(self) -> float:
+        """0 if `count` is exact (above 2**53: to 1e-12), else its relative standard error."""
+        return self._sampler.count_error if self.budget.bounds() else 0.0
+
+    @property
+    def share(self) -> float:
+        """`count` as a share of the space."""
+        return self.count / self.table.size
+
+    def random(self, rng: np.random.RandomState) -> dict[str, str]:
+        """A sample drawn uniformly from inside the budget."""
+        return self.table.sample(self.sample_many(rng, 1)[0])
+
+    def sample_many(self, rng: np.random.RandomState, n: int) -> IntArray:
+        """``n`` independent uniform draws from inside the budget, as candidate indices (n, labels)."""
+        return self._sampler.draw(rng, n)
+
+    def spread(self, rng: np.random.RandomState, n: int, metric: str = "macs") -> IntArray:
+        """``n`` architectures inside the budget (n, labels) spread evenly over what they can cost, cheapest first.
+
+        The range from the smallest to the largest cost that is possible inside the budget (to 0.1% of the range of the
+        space) is cut into ``n`` bins of equal width; one architecture is drawn uniformly from each. An empty bin, or
+        one too narrow to draw from, is widened around its middle, twofold each time, until it holds one.
+        """
+        return spread(self.table, self.budget, metric, rng, n)
+
+    def mutate(self, sample: Mapping[str, str], rng: np.random.RandomState, probability: float) -> dict[str, str]:
+        """``sample``, which is inside, with some labels drawn anew; the result is inside and differs if it can.
+
+        Each label is redrawn with ``probability``, one at least. They are drawn together, uniformly among all their
+        combinations that keep the whole inside the budget and are not what was there. Where there is none, one label
+        more is redrawn, until there is.
+        """
+        own = self._inside(sample)
+        order = rng.permutation(len(own))
+        marked = rng.random_sample(len(own)) < probability
+        order = np.concatenate([order[marked[order]], order[~marked[order]]])
+        for redrawn in range(max(1, int(marked.sum())), len(own) + 1):
+            choices = [np.array([i]) for i in own]
+            for column in order[:redrawn]:
+                choices[column] = np.arange(len(self.table.candidates[self.table.labels[column]]))
+            at = np.array([int(np.flatnonzero(c == i)[0]) for c, i in zip(choices, own, strict=True)])
+            drawn = inside_sampler(self.table, self.budget, choices, _SMALL_WORK).draw_other(rng, at)
+            if drawn is not None:
+                return self.table.sample(np.array([c[i] for c, i in zip(choices, drawn, strict=True)]))
+        return dict(sample)
+
+    def crossover(
+        self, first: Mapping[str, str], second: Mapping[str, str], rng: np.random.RandomState
+    ) -> dict[str, str]:
+        """Each label from one of two samples that are inside: uniform among all such mixes that are inside."""
+        pairs = zip(self._inside(first), self._inside(second), strict=True)
+        choices = [np.unique(pair) for pair in pairs]
+        drawn = inside_sampler(self.table, self.budget, choices, _SMALL_WORK).draw(rng, 1)[0]
+        return self.table.sample(np.array([c[i] for c, i in zip(choices, drawn, strict=True)]))
+
+    @cached_property
+    def _sampler(self) -> BoxSampler:
+        return inside_sampler(self.table, self.budget)
+
+    def _holds_any(self) -> bool:
+        nothing = np.zeros(sum(map(len, self.table.candidates.values())))
+        try:
+            return self._program.solve(nothing, seconds=2.0) is not None
+        except TimeoutError:  # narrow windows are hard for the solver and easy to count
+            return self._sampler.count > 0
+
+    def _inside(self, sample: Mapping[str, str]) -> IntArray:
+        if not self.admits(sample):
+            raise InvalidRequest(
+                f"sample: costs {self.table.cost(sample)}, outside {self.budget}; take `nearest` of it first"
+            )
+        return self.table.indices(sample)
+
+    def _check_ranges(self) -> None:
+        reachable = self.table.reachable()
+        remedy = f"reachable are {format_ranges(self.table)}"
+        for metric, (low, high) in self.budget.bounds().items():
+            smallest, largest = reachable[metric]
+            if high is not None and not Budget().bounded(metric, None, high).admits({metric: smallest}):
+                raise InvalidRequest(
+                    f"{field_name('max', metric)}: {high:,} is below the smallest architecture ({smallest:,}); {remedy}"
+                )
+            if low is not None and not Budget().bounded(metric, low, None).admits({metric: largest}):
+                raise InvalidRequest(
+                    f"{field_name('min', metric)}: {low:,} is above the largest architecture ({largest:,}); {remedy}"
+                )
+
+
+def format_ranges(table: CostTable) -> str:
+    """``"macs 2.29M to 59.00M, params 661.42k to 2.39M"``."""
+    return ", ".join(
+        f"{metric} {format_count(low)} to {format_count(high)}" for metric, (low, high) in table.reachable().items()
+    )

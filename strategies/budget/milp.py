@@ -1,0 +1,115 @@
+"""The architectures inside a budget as an integer program, solved exactly.
+
+One binary variable per candidate, one candidate per label, one linear row per bounded cost. HiGHS (through SciPy)
+solves it; every solution is checked in the table's own arithmetic, and where the solver's tolerance lets one outside
+slip through, it is cut off and the program is solved again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from search_space.cost_table import CostTable
+from strategies.budget.budget import SLACK, Budget
+
+IntArray = NDArray[np.int64]
+
+#: Solutions outside that are cut off before giving up; one is rare.
+_CUTS = 200
+
+
+class IntegerProgram:
+    """Minimises a linear objective over the architectures of ``table`` inside ``budget``."""
+
+    def __init__(self, table: CostTable, budget: Budget) -> None:
+        self.table = table
+        self.budget = budget
+        self._offsets = np.concatenate([[0], np.cumsum([len(values) for values in table.candidates.values()])])
+        self._constraints = [self._one_per_label()]
+        for metric, (low, high) in budget.bounds().items():
+            self._constraints.append(self._cost_row(metric, low, high))
+        # candidates of a label that cost the same are outside together
+        self._alike = []
+        for label, values in table.candidates.items():
+            own = [table.costs[metric][label] for metric in budget.bounds()] or [np.arange(len(values))]
+            self._alike.append(np.unique(np.stack(own, axis=1), axis=0, return_inverse=True)[1].ravel())
+
+    def solve(
+        self,
+        objective: NDArray[np.floating],
+        without: Sequence[IntArray] = (),
+        *,
+        gap: float = 0.0,
+        seconds: float = np.inf,
+    ) -> IntArray | None:
+        """Candidate index of each label (labels,) at the minimum of ``objective`` (candidates of all labels,), leaving
+        out the architectures ``without``; None if nothing else is inside.
+
+        ``gap`` > 0 accepts a minimum that may be lower by that share of itself. TimeoutError if a solution takes the
+        solver more than ``seconds``.
+        """
+        options = {"mip_rel_gap": gap, "time_limit": seconds}
+        cuts = [self._cut([np.array([k]) for k in solution]) for solution in without]
+        for _ in range(_CUTS):
+            solution = self._relaxed(objective, cuts, options)
+            if solution is None:
+                return None
+            if self.budget.inside(self.table.evaluate(solution[None]))[0]:
+                return solution
+            cuts.append(self._cut([np.flatnonzero(a == a[k]) for a, k in zip(self._alike, solution, strict=True)]))
+        raise RuntimeError(f"the solver gave {_CUTS} answers outside {self.budget}; please report this")
+
+    def _relaxed(
+        self, objective: NDArray[np.floating], cuts: list[LinearConstraint], options: dict[str, float]
+    ) -> IntArray | None:
+        result = milp(
+            objective,
+            integrality=np.ones_like(objective),
+            bounds=Bounds(0, 1),
+            constraints=[*self._constraints, *cuts],
+            options=options,
+        )
+        if result.status == 2:  # infeasible
+            return None
+        if result.status == 1:
+            raise TimeoutError
+        if result.x is None:
+            raise RuntimeError(f"the solver stopped without an answer: {result.message}")
+        ends = zip(self._offsets[:-1], self._offsets[1:], strict=True)
+        return np.array([np.argmax(result.x[a:b]) for a, b in ends], dtype=np.int64)
+
+    def _cut(self, candidates: list[IntArray]) -> LinearConstraint:
+        """Not one of ``candidates[i]`` at every label i at once."""
+        row = np.zeros(self._offsets[-1])
+        for offset, own in zip(self._offsets, candidates, strict=False):
+            row[offset + own] = 1
+        return LinearConstraint(row[None, :], -np.inf, len(candidates) - 1)
+
+    def _one_per_label(self) -> LinearConstraint:
+        labels, variables = len(self._offsets) - 1, self._offsets[-1]
+        rows = np.repeat(np.arange(labels), np.diff(self._offsets))
+        matrix = csr_array((np.ones(variables), (rows, np.arange(variables))), shape=(labels, variables))
+        return LinearConstraint(matrix, 1, 1)
+
+    def _cost_row(self, metric: str, low: float | None, high: float | None) -> LinearConstraint:
+        row = np.concatenate([self.table.costs[metric][label] for label in self.table.labels])
+        fixed = self.table.fixed[metric]
+        if np.issubdtype(row.dtype, np.integer):
+            # Dividing by the common divisor keeps the row whole: the half below then separates "inside" from "outside"
+            # by more than the solver's tolerance.
+            unit: float = max(1, int(np.gcd.reduce(row)))
+            row = row // unit
+            lower = -np.inf if low is None else math.ceil((low - fixed) / unit) - 0.5
+            upper = np.inf if high is None else math.floor((high - fixed) / unit) + 0.5
+        else:
+            unit = float(row.max()) / 1000 or 1.0
+            row = row / unit
+            lower = -np.inf if low is None else (low * (1 - SLACK) - fixed) / unit - SLACK
+            upper = np.inf if high is None else (high * (1 + SLACK) - fixed) / unit + SLACK
+        return LinearConstraint(row[None, :].astype(np.float64), lower, upper)

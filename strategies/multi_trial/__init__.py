@@ -1,0 +1,1 @@
+"""Strategies that score one architecture after another."""

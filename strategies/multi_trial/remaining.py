@@ -1,0 +1,113 @@
+"""What has not been asked for yet: so that no architecture is scored twice and small spaces are searched to the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from strategies.budget.feasible import FeasibleSet, Scores
+from strategies.multi_trial.used_labels import Key
+
+#: Spaces of at most so many architectures are written out,
+_WRITTEN_OUT = 20_000
+#: and so are at most so many inside the budget of a larger space, in so many rounds of draws.
+_COLLECTED = 1000
+_ROUNDS = 20
+#: Draws before it is taken that few are left.
+_DRAWS = 100
+#: Of more than so many best architectures, all asked before, nothing is expected any more.
+_MOST_RANKED = 4096
+
+
+class Unasked:
+    """The architectures of ``feasible`` whose key has not been noted.
+
+    Spaces of at most 20,000 architectures, or 1000 inside the budget, are written out. In larger ones `best` and
+    `nearest` rank what was asked for and one more, which is exact too unless choices are nested: then over 4096 samples
+    that differ only in unused labels can hide the rest. Each method returns None if nothing is left.
+    """
+
+    def __init__(self, feasible: FeasibleSet, key: Key) -> None:
+        self.feasible = feasible
+        self.key = key
+        self._noted: set[Hashable] = set()
+        self._left = self._write_out()
+
+    def note(self, sample: Mapping[str, Any]) -> None:
+        """Count ``sample`` as asked for."""
+        self._noted.add(self.key(sample))
+
+    def __contains__(self, sample: Mapping[str, Any]) -> bool:
+        return self.key(sample) not in self._noted
+
+    def random(self, rng: np.random.RandomState) -> dict[str, Any] | None:
+        """One of them, uniformly."""
+        for _ in range(_DRAWS):
+            sample = self.feasible.random(rng)
+            if sample in self:
+                return sample
+        scores = {label: rng.uniform(size=len(values)) for label, values in self.feasible.table.candidates.items()}
+        if self._left is None:
+            return self.best(scores)
+        self._left = self._left[rng.permutation(len(self._left))]
+        return self.best({label: np.zeros_like(score) for label, score in scores.items()})
+
+    def nearest(self, sample: Mapping[str, Any], rng: np.random.RandomState) -> dict[str, Any] | None:
+        """The one that differs from ``sample`` in the fewest labels, ties broken at random."""
+        scores = {}
+        for label, values in self.feasible.table.candidates.items():
+            scores[label] = rng.uniform(0, 0.5 / len(self.feasible.table.labels), len(values))
+            scores[label][values.index(sample[label])] += 1
+        return self.best(scores)
+
+    def best(self, scores: Scores) -> dict[str, Any] | None:
+        """The one with the largest sum of ``scores[label][candidate]``."""
+        if self._left is not None:
+            return self._best_left(self._left, scores)
+        k = 1
+        while True:
+            ranked = self.feasible.best_k(scores, k)
+            for sample in ranked:
+                if sample in self:
+                    return dict(sample)
+            if len(ranked) < k or k > max(_MOST_RANKED, len(self._noted)):
+                return None
+            k *= 4
+
+    def _best_left(self, left: NDArray[np.int64], scores: Scores) -> dict[str, Any] | None:
+        table = self.feasible.table
+        totals = sum(np.asarray(scores[label])[left[:, column]] for column, label in enumerate(table.labels))
+        gone = []
+        found = None
+        for row in np.argsort(-np.asarray(totals), kind="stable"):
+            sample = table.sample(left[row])
+            if sample in self:
+                found = sample
+                break
+            gone.append(row)
+        self._left = np.delete(left, gone, axis=0)
+        return found
+
+    def _write_out(self) -> NDArray[np.int64] | None:
+        """All architectures inside, (n, labels), if they are few."""
+        table = self.feasible.table
+        if table.size <= _WRITTEN_OUT:
+            sizes = [len(values) for values in table.candidates.values()]
+            everything = np.stack(np.unravel_index(np.arange(table.size), sizes), axis=1).astype(np.int64)
+            return everything[self.feasible.budget.inside(table.evaluate(everything))]
+        count = self.feasible.count
+        if count > _COLLECTED or self.feasible.count_error > 0:
+            return None
+        # few in a large space: uniform draws find them all, as many a round as the last of them needs on average
+        rng = np.random.RandomState(0)
+        found = np.empty((0, len(table.labels)), dtype=np.int64)
+        for _ in range(_ROUNDS):
+            drawn = self.feasible.sample_many(rng, math.ceil(count * (math.log(count) + 1)))
+            found = np.unique(np.concatenate([found, drawn]), axis=0)
+            if len(found) == count:
+                return found
+        return None

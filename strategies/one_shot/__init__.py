@@ -1,0 +1,1 @@
+"""Strategies that search while they train one supernet, and the training of supernets."""
