@@ -1,0 +1,1 @@
+"""From a source to batches: splits, decoding, caching, streaming, loading."""

@@ -1,0 +1,1 @@
+"""Runs on disk: folders, records, provenance, and what a config asks for."""
