@@ -2,7 +2,9 @@ from .augment.augmentation import Augmentation as Augmentation
 from .data.images import ImageData as ImageData
 from .data.images import ImageSet as ImageSet
 from .data.load import load_data as load_data
+from .data.load import open_source as open_source
 from .data.loaders import make_loader as make_loader
+from .data.options import DataOptions as DataOptions
 from .measuring.inherited import InheritedAccuracy as InheritedAccuracy
 from .measuring.inherited import accuracy as accuracy
 from .measuring.inherited import reestimate_batch_norm as reestimate_batch_norm

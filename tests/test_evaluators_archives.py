@@ -15,7 +15,7 @@ import torch
 from scipy.io import savemat
 
 from evaluators.data.images import ImageData, Images
-from evaluators.data.load import class_names, load_data
+from evaluators.data.load import load_data, open_source
 from search_space.base.errors import InvalidRequest
 
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -111,7 +111,7 @@ def test_cifar_in_every_form(tmp_path: Path, make: Callable[[], Any], folder: st
     archive = packed(tmp_path / "some-name.tgz", folder, files)
     for path in (inside, inside.parent, archive):
         check(load_data(str(path), image_size=32), splits, classes)
-        assert class_names(str(path)) == classes
+        assert open_source(str(path)).classes == classes
     streamed = load_data(str(inside), image_size=32, where="stream", workers=0)
     check(streamed, splits, classes)
     # a process that it is sent to opens the test

@@ -174,7 +174,7 @@ def test_split_layouts_that_are_refused(tmp_path: Path) -> None:
 def test_too_few_images_of_a_class(tmp_path: Path) -> None:
     fill(tmp_path)
     save(tmp_path / "fox" / "1.png", 1, mode="L")
-    refuse(tmp_path, "test=0.2: class 'fox' has 1 image to split")
+    refuse(tmp_path, "data.test: 0.2, but class 'fox' has 1 image to split")
 
 
 # --- formats, colours, sizes ---
@@ -452,7 +452,9 @@ def test_max_train_images_too_small_for_the_validation_split(tmp_path: Path) -> 
     fill(tmp_path / "train", n=50)
     fill(tmp_path / "val", n=5)
     refuse(
-        tmp_path, "max_train_images=10 leaves 1 images for 2 classes of one split: raise it to 20", max_train_images=10
+        tmp_path,
+        "data.max_train_images: 10 leaves 1 images for 2 classes of one split; raise it to 20",
+        max_train_images=10,
     )
 
 

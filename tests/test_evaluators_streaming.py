@@ -163,12 +163,12 @@ def test_damaged_image_is_named_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"where": "gpu"}, "where='gpu' is not known: give one of auto, memory, device, stream"),
-        ({"memory_limit": -1}, "memory_limit=-1 is not a number of GiB"),
-        ({"memory_limit": float("nan")}, "memory_limit=nan"),
-        ({"workers": -1}, "workers=-1"),
-        ({"stored_size": 7}, "stored_size=7 is outside the allowed range: give a whole number from 8"),
-        ({"where": "stream", "on_corrupt": "skip"}, "on_corrupt='skip' needs images held in memory"),
+        ({"where": "gpu"}, "data.where: 'gpu' is unknown; known are auto, memory, device, stream"),
+        ({"memory_limit": -1}, "data.memory_limit: -1 must be a number of at least 0"),
+        ({"memory_limit": float("nan")}, "data.memory_limit: nan"),
+        ({"workers": -1}, "data.workers: -1"),
+        ({"stored_size": 7}, "data.stored_size: 7 is below image_size 8; raise it"),
+        ({"where": "stream", "on_corrupt": "skip"}, "data.on_corrupt: 'skip' needs images held in memory"),
     ],
 )
 def test_refuses(root: Path, options: dict[str, Any], text: str) -> None:

@@ -17,8 +17,9 @@ from evaluators.augment import crops as windows
 from evaluators.augment.augmentation import Augmentation
 from evaluators.base.transfer import to_device
 from evaluators.data import images, loaders
-from evaluators.data.images import ImageData, ImageSet, Where, channel_statistics
+from evaluators.data.images import ImageData, ImageSet, channel_statistics
 from evaluators.data.loaders import make_loader
+from evaluators.data.options import Where
 
 AUGMENTATIONS = [
     None,

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from experiments.options.config import DataConfig, SearchConfig, SpaceConfig, StrategyConfig
+from evaluators.data.options import DataOptions
+from experiments.options.config import SearchConfig, SpaceConfig, StrategyConfig
 from experiments.runs.folder import RunFolder
 from experiments.runs.records import Scored, ScoreRecord
 from experiments.search.pareto import FILES, Front, front_table, pareto_front, pick, run_front, write_pareto
@@ -34,7 +35,7 @@ BUDGET = Budget(max_macs=60_000)
 def a_config(name: str = "evolution", **more: Any) -> SearchConfig:
     options = {"nsga2": {"trials": 10, "population_size": 4}, "evolution": {"trials": 10}}.get(name, {})
     return SearchConfig(
-        data=DataConfig("digits", image_size=8, max_train_images=80),
+        data=DataOptions("digits", image_size=8, max_train_images=80),
         space=SpaceConfig(width=0.25, operators=OPERATORS),
         budget=BUDGET,
         strategy=StrategyConfig(name, options),

@@ -110,6 +110,7 @@ LIGHT = (
     "strategies.names",
     "strategies.options",
     "evaluators",
+    "evaluators.data.options",
     "evaluators.sources.names",
     "evaluators.training.presets",
     "evaluators.training.recipes",

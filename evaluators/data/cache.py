@@ -1,7 +1,7 @@
 """Decoded pixels on disk, so that images of a data set are decoded once and not by every run.
 
 One safetensors file holds the pixels of one split, uint8, and a SHA-256 of them. Its name is a digest of all that
-decides the pixels: which images (`evaluators.sources.base.Listing.fingerprint`: files with their sizes and times of change),
+decides the pixels: which images (`Listing.fingerprint`: files with their sizes and times of change),
 size, channels, and the version of the decoder. So nothing is ever out of date, only unused; the whole folder can be
 removed at any time.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
 from evaluators.base.transfer import to_device
+from evaluators.data.options import Where
 from search_space.base.errors import InvalidRequest
 
 # Below this, in units of the 0..1 pixel scale, a channel counts as constant; dividing by it would only blow up noise.
@@ -18,9 +18,6 @@ STD_FLOOR = 1e-3
 
 # Images per histogram pass: the int64 copy that bincount makes stays below some tens of MB at usual sizes.
 _CHUNK = 1024
-
-#: Where the images of a data set stay; see `evaluators.data.load.load_data`.
-Where = Literal["auto", "memory", "device", "stream"]
 
 
 class Images(ABC):

@@ -10,12 +10,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from evaluators.augment.augmentation import Augmentation, Part, normalise
-from evaluators.data.batches import BatchDraw, OrderedBatches, ShuffledBatches, mixed_seed
-from evaluators.data.images import ImageData, Images, ImageSet, Where
-from evaluators.augment.mixup import Pairs, mixup
-from evaluators.data.shares import SharedBatch, own_images, own_rows
-from evaluators.base.transfer import to_device
 from evaluators.augment.crops import centre
+from evaluators.augment.mixup import Pairs, mixup
+from evaluators.base.transfer import to_device
+from evaluators.data.batches import BatchDraw, OrderedBatches, ShuffledBatches, mixed_seed
+from evaluators.data.images import ImageData, Images, ImageSet
+from evaluators.data.options import Where
+from evaluators.data.shares import SharedBatch, own_images, own_rows
 from search_space.base.errors import InvalidRequest
 
 # Share of the free memory of a device that images may take without being told to: networks need the rest.

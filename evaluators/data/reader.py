@@ -11,8 +11,8 @@ import torch
 from evaluators.data.cache import decode_cached
 from evaluators.data.decode import Failure, decode
 from evaluators.data.images import Images, ImageSet, channel_statistics
-from evaluators.sources.base import Listing
 from evaluators.data.streaming import StreamedImages
+from evaluators.sources.base import Listing
 from search_space.base.errors import InvalidRequest
 
 # Training images from which mean and standard deviation of streamed data are estimated.

@@ -10,8 +10,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from sklearn.utils import resample
 
-from evaluators.base.checks import check_fraction, check_seed, check_whole
-from evaluators.data.images import ImageSet
+from search_space.base.checks import check_int, check_seed, check_share
 from search_space.base.errors import InvalidRequest
 
 
@@ -39,15 +38,15 @@ def stratified_split(
         InvalidRequest: a class has fewer than 2 images, or a side gets fewer images than there are classes, or no
             image of some class is left in the rest.
     """
-    fraction, seed = check_fraction(field, fraction), check_seed(seed)
+    fraction, seed = check_share(field, fraction), check_seed("seed", seed)
     values = np.asarray(labels, dtype=np.int64)
     present, counts = np.unique(values, return_counts=True)
     if len(present) == 0:
-        raise InvalidRequest(f"{field}={fraction}: there is no image to split: add some")
+        raise InvalidRequest(f"{field}: {fraction}, but there is no image to split; add some")
     if counts.min() < 2:
         rare = _class_name(int(present[counts.argmin()]), classes)
         raise InvalidRequest(
-            f"{field}={fraction}: class {rare} has 1 image to split, and each needs at least 2: add images to it, "
+            f"{field}: {fraction}, but class {rare} has 1 image to split and needs at least 2; add images to it, "
             "leave the class out, or raise max_train_images where it is set"
         )
     # The small term keeps products such as 0.07 * 100 = 7.000000000000001 from being rounded up to 8.
@@ -55,11 +54,11 @@ def stratified_split(
     for side, size in (("held out", held_out), ("left", len(values) - held_out)):
         if size < len(present):
             raise InvalidRequest(
-                f"{field}={fraction} of {len(values)} images means {size} {side}, fewer than the "
-                f"{len(present)} classes: change {field} or add images"
+                f"{field}: {fraction} of {len(values)} images means {size} {side}, fewer than the "
+                f"{len(present)} classes; change {field} or add images"
             )
     rest, held = train_test_split(np.arange(len(values)), test_size=held_out, stratify=values, random_state=seed)
-    _check_all_present(present, values[rest], classes, f"{field}={fraction}", "lower it or add images")
+    _check_all_present(present, values[rest], classes, f"{field}: {fraction}", "lower it or add images")
     return np.sort(rest), np.sort(held)
 
 
@@ -81,28 +80,17 @@ def stratified_subset(
     Raises:
         InvalidRequest: `n` is not a positive whole number, or too small to keep an image of every class.
     """
-    n, seed = check_whole(field, n, 1), check_seed(seed)
+    n, seed = check_int(field, n, 1), check_seed("seed", seed)
     values = np.asarray(labels, dtype=np.int64)
     if n >= len(values):
         return np.arange(len(values))
     present = np.unique(values)
     if n < len(present):
-        raise InvalidRequest(f"{field}={n} is fewer than the {len(present)} classes: raise it to keep each of them")
+        raise InvalidRequest(f"{field}: {n} is below the {len(present)} classes; raise it to keep each of them")
     # Not train_test_split: that also wants one image of every class among those it leaves out.
     chosen = resample(np.arange(len(values)), replace=False, n_samples=n, stratify=values, random_state=seed)
-    _check_all_present(present, values[chosen], classes, f"{field}={n}", "raise it")
+    _check_all_present(present, values[chosen], classes, f"{field}: {n}", "raise it")
     return np.sort(chosen)
-
-
-def limit_images(image_set: ImageSet, n: int, seed: int) -> ImageSet:
-    """Return a stratified subset of `n` images of `image_set`; all of it if it has no more than `n`.
-
-    Raises:
-        InvalidRequest: as `stratified_subset`.
-    """
-    if len(image_set) <= check_whole("n", n, 1):
-        return image_set
-    return image_set.subset(stratified_subset(image_set.labels.cpu().numpy(), n, seed))
 
 
 def _check_all_present(
@@ -110,7 +98,7 @@ def _check_all_present(
 ) -> None:
     missing = np.setdiff1d(present, kept)
     if len(missing):
-        raise InvalidRequest(f"{request} leaves no image of class {_class_name(int(missing[0]), classes)}: {remedy}")
+        raise InvalidRequest(f"{request} leaves no image of class {_class_name(int(missing[0]), classes)}; {remedy}")
 
 
 def _class_name(label: int, classes: Sequence[str] | None) -> str:

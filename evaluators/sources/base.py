@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
+from typing import Literal, Protocol, overload
 
 import numpy as np
 from PIL import Image
@@ -106,6 +106,14 @@ class Listing:
 class Source:
     """A data set before decoding; None for a split that it does not bring.
 
+    Args:
+        name: what the user asked for.
+        classes: class names; label k means classes[k].
+        train: training images.
+        validation: images to choose by.
+        test: images to report results on.
+        channels: how many channels its images can have, as far as that is known without opening one.
+
     Raises:
         InvalidRequest: fewer than two classes have training images, or another split has a class that train lacks.
     """
@@ -115,6 +123,7 @@ class Source:
     train: Listing
     validation: Listing | None = None
     test: Listing | None = None
+    channels: tuple[Literal[1, 3], ...] = (1, 3)
 
     def __post_init__(self) -> None:
         trained = np.unique(self.train.labels)

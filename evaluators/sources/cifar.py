@@ -174,9 +174,9 @@ def _source(
         )
     train = _listing(name, layout, "train", layout.train, contents, origin(layout.train))
     if not files >= set(layout.test):
-        return Source(name, tuple(lines), train)
+        return Source(name, tuple(lines), train, channels=(3,))
     test = _listing(name, layout, "test", layout.test, contents, origin(layout.test))
-    return Source(name, tuple(lines), train, test=test)
+    return Source(name, tuple(lines), train, test=test, channels=(3,))
 
 
 def _listing(

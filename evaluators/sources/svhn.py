@@ -31,7 +31,7 @@ def svhn_folder(name: str, folder: Path) -> Source | None:
     extra, test = folder / EXTRA, folder / TEST
     train = _read(name, [folder / TRAIN, *([extra] if extra.is_file() else [])], "train")
     held = _read(name, [test], "test") if test.is_file() else None
-    return Source(name, tuple("0123456789"), train, test=held)
+    return Source(name, tuple("0123456789"), train, test=held, channels=(3,))
 
 
 def svhn_file(name: str, path: Path) -> Source:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
-from experiments.options.config import DataConfig
+from evaluators.data.options import DataOptions
 from experiments.options.files import flat
 from experiments.options.parsing import as_given, new_parser, parse, quiet
 
@@ -27,7 +27,7 @@ class Options:
         accelerator: auto takes the GPU where there is one.
     """
 
-    data: DataConfig
+    data: DataOptions
     split: Literal["test", "validation", "train"] = "test"
     split_seed: int = 0
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"

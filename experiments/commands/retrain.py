@@ -8,8 +8,9 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from evaluators.data.options import DataOptions
 from experiments.commands.accelerator_option import add_accelerator
-from experiments.options.config import DataConfig, RetrainConfig, SearchConfig
+from experiments.options.config import RetrainConfig, SearchConfig
 from experiments.options.files import flat, read_config, self_contained
 from experiments.options.parsing import as_given, new_parser, parse, quiet, spelled_out
 from search_space.base.errors import InvalidRequest
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> None:
         made.add_argument("--out", type=str, help="folder for the results (required unless TARGET is a run)")
         made.add_argument("--width", type=float, help="channel multiplier of a baseline (default: 1.0)")
         made.add_argument("--overwrite", action="store_true", help="delete results made another way")
-        made.add_class_arguments(DataConfig, "data")
+        made.add_class_arguments(DataOptions, "data")
         made.add_class_arguments(RetrainConfig)
         made.add_argument("--seed", type=int, default=0, help="of the data's splits")
         add_accelerator(made)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from evaluators.data.options import DataOptions
 from evaluators.training.recipes import Recipe
 from experiments.options.complaints import readable
 from search_space.base.errors import InvalidRequest
@@ -14,47 +15,6 @@ from strategies.names import STRATEGIES
 
 #: Hand-designed networks that winners are compared with unless others are named.
 DEFAULT_BASELINES = ("mobilenetv3-small", "mobilenetv3-small-xsep")
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Images to search and train on.
-
-    Attributes:
-        name: digits, a folder of class folders, or a Hugging Face name; see `sepnas list datasets`.
-        image_size: side in pixels; images are resized (shorter side) and centre-cropped to it.
-        channels: 1 (grey), 3 (colour), or auto to see from the files.
-        validation: share of the training images held out for the search, where the data bring no validation split.
-        test: share of all images held out for the final test, where the data bring no test split.
-        max_train_images: use only so many training and validation images, drawn evenly over the classes.
-        on_corrupt: what to do with an unreadable image, refuse or skip.
-        stored_size: side in pixels at which images are kept where that is not image_size; networks see windows of
-            image_size, random where an augmentation crops, else central. 64 with image_size 56 for Tiny-ImageNet, 256
-            with 224 for ImageNet.
-        where: memory, device (all images on the GPU), stream (decoded by workers as they are needed), or auto.
-        memory_limit: GiB of decoded pixels above which auto streams.
-        workers: decoding processes of a stream; null for one a core, at most 8; 0 decodes in the training process.
-        cache: keep decoded images in a cache folder ($SEPNAS_CACHE, else the user's cache), for the next run.
-        title: what tables and plots call the data; null for the name, of a folder its last part.
-    """
-
-    name: str = "digits"
-    image_size: int = 32
-    channels: Literal["auto", 1, 3] = "auto"
-    validation: float = 0.2
-    test: float = 0.2
-    max_train_images: int | None = None
-    on_corrupt: Literal["refuse", "skip"] = "refuse"
-    stored_size: int | None = None
-    where: Literal["auto", "memory", "device", "stream"] = "auto"
-    memory_limit: float = 4.0
-    workers: int | None = None
-    cache: bool = True
-    title: str | None = None
-
-    def deciding(self) -> dict[str, Any]:
-        """The options that decide which images there are: all but what they are called and how fast they come."""
-        return {name: value for name, value in asdict(self).items() if name not in ("title", "workers", "cache")}
 
 
 @dataclass(frozen=True)
@@ -168,7 +128,7 @@ class SearchConfig:
         accelerator: auto takes the GPU where there is one.
     """
 
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataOptions = field(default_factory=DataOptions)
     space: SpaceConfig = field(default_factory=SpaceConfig)
     budget: Budget = field(default_factory=Budget)
     costs: list[str] = field(default_factory=list)

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from evaluators.data.options import DataOptions
 from evaluators.measuring.ranking import RESAMPLES, Estimate, Ranking, top_share
 from evaluators.training.recipes import Recipe
-from experiments.options.config import DataConfig, SearchConfig
+from experiments.options.config import SearchConfig
 from experiments.rank.verdict import Verdict, interval_text, tau_text
 from experiments.runs.files import write_json, write_text
 from experiments.runs.provenance import provenance
@@ -223,7 +224,7 @@ def plot_ranking(report: RankReport, data_name: str, path: Path) -> None:
             figure.savefig(temporary)
 
 
-def _title(config: DataConfig) -> str:
+def _title(config: DataOptions) -> str:
     """What the data are called: as asked, or by the name, of a folder its own."""
     if config.title is not None:
         return config.title

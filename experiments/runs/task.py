@@ -5,22 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from evaluators.data.load import class_names, describe, load_data
 from evaluators.data.images import ImageData
+from evaluators.data.load import describe, load_data, open_source
+from evaluators.data.options import DataOptions
 from evaluators.training.trainer import check_precision, pick_accelerator
-from experiments.options.config import DataConfig, SearchConfig, SpaceConfig
+from experiments.options.config import SearchConfig, SpaceConfig
 from experiments.options.files import is_macro_file
 from experiments.runs.seeds import stream_seed
+from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_file import load_costs
 from search_space.cost_table import CostTable
-from search_space.base.errors import InvalidRequest
 from search_space.macro_definition import MacroDefinition
 from search_space.macro_file import load_macro, macro_from_dict
-from strategies.factory import make_multi_trial
 from strategies.budget.feasible import FeasibleSet, format_ranges
-from strategies.options import EnasOptions, MultiTrialOptions, NSGA2Options
+from strategies.factory import make_multi_trial
 from strategies.multi_trial.pareto import check_objectives
+from strategies.options import EnasOptions, MultiTrialOptions, NSGA2Options
 
 #: What the training of a supernet measures on validation batches.
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
@@ -42,7 +43,7 @@ def check_request(config: SearchConfig) -> None:
     if it fails for grey and for colour images (they differ in the stem alone).
     """
     _check_recipe(config)
-    classes = len(class_names(config.data.name))
+    classes = len(open_source(config.data).classes)
     refused = None
     for count in possible_channels(config):
         try:
@@ -93,23 +94,9 @@ def load_task(config: SearchConfig) -> Task:
     return Task(data, space, feasible)
 
 
-def load_images(config: DataConfig, seed: int) -> ImageData:
+def load_images(config: DataOptions, seed: int) -> ImageData:
     """The images of a data config, split by a stream of ``seed``."""
-    data = load_data(
-        config.name,
-        image_size=config.image_size,
-        channels=config.channels,
-        validation=config.validation,
-        test=config.test,
-        max_train_images=config.max_train_images,
-        on_corrupt=config.on_corrupt,
-        stored_size=config.stored_size,
-        where=config.where,
-        memory_limit=config.memory_limit,
-        workers=config.workers,
-        cache=config.cache,
-        seed=stream_seed(seed, "splits"),
-    )
+    data = load_data(config, seed=stream_seed(seed, "splits"))
     if data.skipped:
         shown = ", ".join(data.skipped[:3]) + (", ..." if len(data.skipped) > 3 else "")
         print(f"skipped {len(data.skipped)} unreadable images: {shown}")
@@ -148,14 +135,12 @@ def _space(config: SearchConfig, channels: int, classes: int) -> SearchSpace:
 
 def light_space(config: SearchConfig) -> SearchSpace:
     """The space of a config without a look at its images: where ``data.channels`` is auto, colour is assumed."""
-    return _space(config, possible_channels(config)[-1], len(class_names(config.data.name)))
+    return _space(config, possible_channels(config)[-1], len(open_source(config.data).classes))
 
 
 def possible_channels(config: SearchConfig) -> tuple[int, ...]:
     """Input channels that the images can have, as far as that is known without decoding them."""
-    if config.data.channels != "auto":
-        return (config.data.channels,)
-    return (1,) if config.data.name == "digits" else (1, 3)
+    return open_source(config.data).channels if config.data.channels == "auto" else (config.data.channels,)
 
 
 def _macro(given: str | dict[str, Any]) -> str | MacroDefinition:

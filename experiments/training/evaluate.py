@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from evaluators.data.load import class_names
+from evaluators.data.load import open_source
 from evaluators.data.loaders import make_loader
+from evaluators.data.options import DataOptions
 from evaluators.measuring.measurement import BINS, NORM, TOP, Measurement, measure_accuracy
 from evaluators.training.recipes import Precision
 from evaluators.training.retrain import check_fit
 from evaluators.training.trainer import Accelerator, pick_accelerator
-from experiments.options.config import DataConfig, check_seed
+from experiments.options.config import check_seed
 from experiments.runs.files import write_json, write_text
 from experiments.runs.folder import check_writable
 from experiments.runs.task import load_images
@@ -112,7 +113,7 @@ class Evaluation:
 def evaluate(
     trained: TrainedNetwork,
     target: str,
-    data_config: DataConfig,
+    data_config: DataOptions,
     *,
     split: Split = "test",
     split_seed: int = 0,
@@ -126,7 +127,7 @@ def evaluate(
     device = pick_accelerator(accelerator)
     check_seed("split_seed", split_seed)
     # before any image is decoded
-    check_classes(trained.classes, class_names(data_config.name), data_config.name)
+    check_classes(trained.classes, open_source(data_config).classes, data_config.name)
     architecture = load_architecture(trained.architecture)
     network = build(architecture)
     load_weights(network, trained.weights)
@@ -183,7 +184,7 @@ def check_out_folder(out: Path, *, overwrite: bool) -> None:
         raise InvalidRequest(f"out: {out} already holds {there[0]}; give another folder or --overwrite")
 
 
-def _notes(trained: TrainedNetwork, data: DataConfig, split: Split, split_seed: int) -> list[str]:
+def _notes(trained: TrainedNetwork, data: DataOptions, split: Split, split_seed: int) -> list[str]:
     told = trained.data
     shares = ("validation", "test", "max_train_images", "on_corrupt")
     if trained.trained_on is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.data.images import ImageData
-from evaluators.data.load import class_names
+from evaluators.data.load import open_source
 from evaluators.training.retrain import check_fit, check_input, check_processes
 from evaluators.training.trainer import check_precision, pick_accelerator
 from experiments.options.config import SearchConfig
@@ -44,7 +44,7 @@ def retrain_baseline(
     name: str, config: SearchConfig, folder: Path, *, width: float = 1.0, overwrite: bool = False
 ) -> Result:
     """Retrain the hand-designed network ``name``, made for the config's images, into ``folder``."""
-    classes = len(class_names(config.data.name))
+    classes = len(open_source(config.data).classes)
     refused = None
     # Whether images are grey can need a look into every file. What fails for both is refused before that.
     for channels in possible_channels(config):
@@ -96,7 +96,7 @@ def check_request(architecture: Architecture, config: SearchConfig, folder: Path
     check_precision(config.retrain.recipe.precision, pick_accelerator(config.accelerator))
     own = config.retrain
     check_processes(own.devices, own.num_nodes, config.accelerator, own.parallel_seeds)
-    classes = len(class_names(config.data.name))
+    classes = len(open_source(config.data).classes)
     check_input(architecture, config.data.name, config.data.image_size, possible_channels(config), classes)
     check_results(folder, architecture, config.retrain, data_config(config), overwrite=overwrite)
 

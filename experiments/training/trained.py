@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
+from evaluators.data.options import DataOptions
 from evaluators.training.recipes import Precision
-from experiments.options.config import DataConfig
 from experiments.runs.files import read_json
 from experiments.runs.folder import find_run
 from experiments.training.retrain import ABOUT_FILE, DATA_FILE, trained_seeds
@@ -55,7 +55,7 @@ class TrainedNetwork:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     seed: int | None
-    data: DataConfig
+    data: DataOptions
     split_seed: int | None
     trained_on: str | None
     precision: Precision
@@ -112,7 +112,7 @@ def _exported(folder: Path) -> TrainedNetwork:
     if training.is_file():
         origin = {**_origin(training), "seed": _object(training).get("seed")}
     else:
-        data = DataConfig(
+        data = DataOptions(
             name=told["name"],
             image_size=told["image_size"],
             channels=told["channels"],
@@ -129,8 +129,8 @@ def _origin(path: Path) -> dict[str, Any]:
         data = dict(about["data"])
         split_seed = int(data.pop("seed"))
         # a field that this release does not know is no reason to refuse a measurement
-        known = {field.name for field in fields(DataConfig)}
-        config = DataConfig(**{name: value for name, value in data.items() if name in known})
+        known = {field.name for field in fields(DataOptions)}
+        config = DataOptions(**{name: value for name, value in data.items() if name in known})
         precision = about["recipe"]["precision"]
         if precision not in get_args(Precision):
             raise ValueError(f"precision {precision!r}")
