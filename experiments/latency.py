@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -18,18 +17,25 @@ from evaluators.latency.rounds import Rounds, time_in_rounds
 from evaluators.latency.table import Agreement, FittedTable, fit_table, latency_table
 from evaluators.latency.timing import WARMUP, measure_latency
 from experiments.options.config import SearchConfig
+from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, write_json
 from experiments.runs.provenance import processor
 from experiments.runs.seeds import stream_seed
 from experiments.runs.task import light_space
 from search_space.architecture import Architecture
-from search_space.base.atomic import is_temporary
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_file import FORMAT, VERSION
 
 UNIT = "ms"
 _TIMINGS = "timings.json"
+PARTIAL_TABLE = FolderKind(
+    name="timings",
+    files=(_TIMINGS, "*.onnx"),
+    marker="conditions.json",
+    deleted_whole=True,
+    remedy="delete it or give another file",
+)
 
 
 def network_latency(
@@ -112,7 +118,8 @@ def write_table(
     print(f"{len(parts.parts)} parts and {len(wholes)} networks, {rounds} rounds of {repeats} calls each")
     partial = out.with_name(f"{out.name}.partial")
     conditions = {**_conditions(backend, batch), "repeats": repeats, "warmup": WARMUP}
-    known = _opened(partial, conditions)
+    ClaimedFolder(partial, PARTIAL_TABLE).claim(conditions)
+    known = _kept_timings(partial)
     if have := sum(min(len(known.get(key, ())), rounds) for key in wanted):
         print(f"{have} of {rounds * len(wanted)} timings are in {partial} already")
     timings = time_in_rounds(
@@ -122,7 +129,7 @@ def write_table(
         repeats=repeats,
         rounds=rounds,
         known=known,
-        on_round=lambda done: write_json(partial / _TIMINGS, {"conditions": conditions, "timings": {**known, **done}}),
+        on_round=lambda done: write_json(partial / _TIMINGS, {**known, **done}),
         kept=partial,
     )
     milliseconds = {key: float(np.median(values)) for key, values in timings.items()}
@@ -228,27 +235,12 @@ def _conditions(backend: Backend, batch: int) -> dict[str, Any]:
     }
 
 
-def _opened(partial: Path, conditions: dict[str, Any]) -> dict[str, list[float]]:
-    """The timings in ``partial``, which is made if it is not there; InvalidRequest if they were made another way."""
-    partial.mkdir(exist_ok=True)
+def _kept_timings(partial: Path) -> dict[str, list[float]]:
+    """The timings in ``partial``; InvalidRequest if they cannot be read."""
     path = partial / _TIMINGS
-    for entry in sorted(partial.iterdir()):  # the folder is deleted in the end
-        if entry != path and entry.suffix != ".onnx" and not is_temporary(entry):
-            raise InvalidRequest(f"out: {partial} holds {entry.name}, which is not ours; move it or give another file")
     if not path.exists():
-        # first: what is made for one batch size does not fit another
-        write_json(path, {"conditions": conditions, "timings": {}})
         return {}
     try:
-        values = read_json(path)
-        made, timings = values["conditions"], values["timings"]
-        known = {str(key): [float(value) for value in rounds] for key, rounds in timings.items()}
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return {str(key): [float(value) for value in rounds] for key, rounds in read_json(path).items()}
+    except (TypeError, ValueError, AttributeError):
         raise InvalidRequest(f"out: {path} is damaged; delete {partial} to begin anew") from None
-    for name, value in conditions.items():
-        if made.get(name) != value:
-            raise InvalidRequest(
-                f"out: {partial} holds timings made another way: {name} was {made.get(name)!r} and is now {value!r};"
-                " delete it or give another file"
-            )
-    return known

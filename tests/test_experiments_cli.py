@@ -444,13 +444,13 @@ def test_a_config_file_alone_does_not_make_a_folder_a_run(refused: Refused) -> N
     write(Path(tiny()).read_text(), "project/config.yaml")
     write("irreplaceable", "project/thesis.tex")
     said = refused("search", "project/config.yaml", "--out", "project", "--overwrite")
-    assert "project holds config.yaml, which is no run" in said
+    assert "project holds config.yaml, which is not part of a run" in said
 
 
 def test_other_files_beside_a_run_keep_it_from_being_overwritten(refused: Refused, tmp_path: Path) -> None:
     old_run(tmp_path / "run")
     write("irreplaceable", "run/thesis.tex")
-    assert "run holds thesis.tex beside its run" in refused("search", "tiny.yaml", "--out", "run", "--overwrite")
+    assert "run holds thesis.tex beside a run" in refused("search", "tiny.yaml", "--out", "run", "--overwrite")
 
 
 def test_resuming_with_another_config_names_the_first_difference(refused: Refused, tmp_path: Path) -> None:

@@ -201,7 +201,8 @@ def test_files_are_written_and_not_overwritten_unasked(run: Path, said: Any, ref
     with Image.open(out / "evaluation.png") as picture:
         assert min(picture.size) > 400
     assert refused("evaluate", run, "--out", out) == (
-        f"sepnas: out: {out} already holds evaluation.json; give another folder or --overwrite"
+        f"sepnas: out: {out} already holds confusion_matrix.csv; give another folder, or --overwrite to"
+        " replace files of the same names"
     )
     said("evaluate", run, "--split", "validation", "--out", out, "--overwrite")
     assert json.loads((out / "evaluation.json").read_text())["split"] == "validation"

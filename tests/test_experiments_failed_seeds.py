@@ -81,7 +81,7 @@ def test_a_folder_without_results_is_claimed_anew(tmp_path: Path, diverging: set
     assert train(folder, recipe=other, seeds=[2]).seeds == [2]
     assert json.loads((folder / "about.json").read_text())["recipe"]["epochs"] == 1
     assert not list(folder.glob("seed*/failed.json"))
-    with pytest.raises(InvalidRequest, match=r"recipe\.epochs was 1 and is now 2; --overwrite deletes them"):
+    with pytest.raises(InvalidRequest, match=r"recipe\.epochs was 1 and is now 2; --overwrite deletes it"):
         train(folder)
 
 

@@ -22,7 +22,8 @@ from evaluators.training.recipes import Recipe
 from experiments.options.config import SearchConfig, StrategyConfig
 from experiments.runs import provenance as provenance_module
 from experiments.runs.files import Table, read_json, sweep, write_json, write_text
-from experiments.runs.folder import RunFolder, check_out, first_difference, open_run
+from experiments.runs.claimed_folder import first_difference
+from experiments.runs.folder import RunFolder, check_out, open_run
 from experiments.runs.provenance import provenance
 from experiments.runs.records import ScoreRecord, metrics_writer
 from experiments.runs.seeds import stream_seed
@@ -258,14 +259,14 @@ def test_overwriting_marks_the_folder_as_a_run_until_all_else_is_gone(
 def test_a_folder_with_other_files_is_never_taken(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     for resume, overwrite in ((False, False), (True, False), (False, True)):
-        with pytest.raises(InvalidRequest, match=f"holds {name}, which is no run; give an empty or new folder"):
+        with pytest.raises(InvalidRequest, match=f"holds {name}, which is not part of a run; give an empty or new"):
             check_out(tmp_path, CONFIG, resume=resume, overwrite=overwrite)
 
 
 def test_what_lies_beside_a_run_keeps_it_from_being_overwritten(tmp_path: Path) -> None:
     open_run(tmp_path, CONFIG, {}, overwrite=False)
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(InvalidRequest, match=r"holds thesis.tex beside its run"):
+    with pytest.raises(InvalidRequest, match=r"holds thesis.tex beside a run; move it or give another folder"):
         check_out(tmp_path, CONFIG, resume=False, overwrite=True)
     check_out(tmp_path, CONFIG, resume=True, overwrite=False)
 
@@ -293,7 +294,7 @@ def test_a_damaged_config_of_a_run_is_named(tmp_path: Path) -> None:
     run = open_run(tmp_path, CONFIG, {}, overwrite=False)
     for text in ("a: [", "", "- 1\n"):
         run.config.write_text(text)
-        with pytest.raises(InvalidRequest, match=r"run: .*config.yaml is damaged"):
+        with pytest.raises(InvalidRequest, match=r"out: .*config.yaml is damaged"):
             check_out(tmp_path, CONFIG, resume=True, overwrite=False)
 
 

@@ -365,7 +365,7 @@ def test_results_made_another_way_stay_unless_they_may_be_overwritten(
     with pytest.raises(InvalidRequest) as refused:
         rank(finished, config, n=N, folder=out, recipe=one_epoch)
     assert str(refused.value) == (
-        f"out: {out} holds results made another way: recipe.epochs was 2 and is now 1; --overwrite deletes them"
+        f"out: {out} holds a ranking made another way: recipe.epochs was 2 and is now 1; --overwrite deletes it"
     )
     assert (out / "scores.csv").read_bytes() == before
     rank(finished, config, n=N, folder=out, recipe=one_epoch, seeds=[3], overwrite=True)
@@ -376,7 +376,9 @@ def test_a_folder_with_something_else_is_left_alone(finished: RunFolder, tmp_pat
     (tmp_path / "letter.txt").write_text("dear reader")
     with pytest.raises(InvalidRequest) as refused:
         rank(finished, config_of(finished), folder=tmp_path, overwrite=True)
-    assert str(refused.value) == f"out: {tmp_path} holds letter.txt, which is no ranking; give another folder"
+    assert str(refused.value) == (
+        f"out: {tmp_path} holds letter.txt, which is not part of a ranking; give an empty or new folder"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 

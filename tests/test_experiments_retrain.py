@@ -174,7 +174,7 @@ def test_results_made_another_way_are_refused(
     assert main(["retrain", str(compared[0]), *options]) == 2
     said = complaint(capsys)
     assert difference in said
-    assert "--overwrite deletes them" in said
+    assert "--overwrite deletes it" in said
     assert files(compared[0]) == before
 
 
@@ -184,7 +184,7 @@ def test_results_of_another_architecture_are_refused(
     one, two = compared
     capsys.readouterr()
     assert main(["retrain", str(two), "--out", str(one / "retrain" / "winner")]) == 2
-    assert "the architecture is another one" in complaint(capsys)
+    assert "made another way: architecture " in complaint(capsys)
 
 
 def test_overwriting_trains_by_the_new_recipe(tmp_path: Path) -> None:
@@ -502,7 +502,7 @@ def test_an_export_never_touches_files_that_are_not_its_own(
     (to / "notes.txt").write_text("mine")
     capsys.readouterr()
     assert main(["export", str(compared[0]), "--to", str(to)]) == 2
-    assert "to is not empty; give another folder or --overwrite" in complaint(capsys)
+    assert "to already holds notes.txt; give another folder, or --overwrite" in complaint(capsys)
     assert files(to) == {"notes.txt"}
     assert main(["export", str(compared[0]), "--to", str(to), "--overwrite"]) == 0
     assert (to / "notes.txt").read_text() == "mine"

@@ -24,10 +24,11 @@ from experiments.cli import main
 from experiments.comparison.compare import compare
 from experiments.options.config import SearchConfig
 from experiments.options.files import make_config
+from experiments.runs.claimed_folder import ClaimedFolder
 from experiments.runs.folder import RunFolder, open_run
 from experiments.runs.provenance import provenance
 from experiments.runs.task import load_images
-from experiments.training.retrain import check_results, retrain_all
+from experiments.training.retrain import TRAININGS, about, check_results, retrain_all
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
@@ -227,7 +228,7 @@ def test_results_made_another_way_are_found_before_the_images(
     begin(home)
     before = contents(run.path)
     assert main(["retrain", str(run.path)]) == 2
-    assert "recipe.epochs was 7 and is now 2; --overwrite deletes them" in complaint(capsys)
+    assert "recipe.epochs was 7 and is now 2; --overwrite deletes it" in complaint(capsys)
     assert contents(run.path) == before
 
 
@@ -239,7 +240,7 @@ def test_comparison_looks_at_all_folders_before_it_trains(run: RunFolder, capsys
     for overwrite in ([], ["--overwrite"]):
         names = "mobilenetv3-small,mobilenetv3-small-xsep"
         assert main(["compare", str(run.path), "--baselines", names, *overwrite]) == 2
-        assert "holds thesis.tex, which is no result of retraining" in complaint(capsys)
+        assert "holds thesis.tex, which is not part of a retraining" in complaint(capsys)
         assert contents(run.path) == before
 
 
@@ -268,7 +269,7 @@ def test_checking_results_says_whether_they_can_stay(tmp_path: Path) -> None:
 def test_how_many_seeds_run_at_once_does_not_make_other_results(tmp_path: Path) -> None:
     own = config().retrain
     home = tmp_path / "winner"
-    retrain_module._claim(home, architecture(), own, {"seed": 0}, overwrite=False)
+    ClaimedFolder(home, TRAININGS).claim({**about(own, {"seed": 0}), "architecture": str(architecture())})
     begin(home)
     for changed in (replace(own, parallel_seeds=2), replace(own, seeds=[8])):
         assert check_results(home, architecture(), changed, {"seed": 0}, overwrite=False)

@@ -31,7 +31,9 @@ def main(arguments: list[str]) -> None:
     if options.to is not None and not options.pick:
         raise InvalidRequest("--to: nothing is picked; say what may be spent, as --pick 16.7M")
     quiet()
-    from experiments.runs.folder import check_writable, find_run
+    from experiments.runs.claimed_folder import check_writable
+    from experiments.runs.files import sweep
+    from experiments.runs.folder import find_run
     from experiments.search.pareto import front_table, pick, run_front, write_pareto
     from search_space.serialization import save_architecture
 
@@ -44,6 +46,7 @@ def main(arguments: list[str]) -> None:
     objectives = None if options.objectives is None else [name.strip() for name in options.objectives.split(",")]
     front = run_front(run, config, objectives)
     picked = pick(front, options.pick) if options.pick else None
+    sweep(run.path)
     write_pareto(front, config.budget, run.path)
     print(front_table(front, picked))
     if picked is not None:

@@ -9,15 +9,18 @@ from pathlib import Path
 from experiments.comparison.plot import plot_results
 from experiments.comparison.table import Row, as_frame, as_markdown
 from experiments.options.config import SearchConfig
-from experiments.runs.files import read_json, write_text
-from experiments.runs.folder import RunFolder, check_writable, first_difference
+from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
+from experiments.runs.files import write_text
+from experiments.runs.folder import RunFolder
 from experiments.runs.task import load_images
 from experiments.search.search import found
-from experiments.training.retrain import ABOUT_FILE, Result, about, read_result
+from experiments.training.retrain import Result, about, read_about, read_result
 from experiments.training.targets import check_request, data_config, retrain_network, retrain_winner
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
+
+REPORT = FolderKind("a comparison", ("comparison.csv", "comparison.md", "accuracy_macs.png"))
 
 
 def compare(
@@ -44,21 +47,22 @@ def compare(
             f"baselines: {', '.join(baselines)} would be trained as a search's config says, but no search is given;"
             " train them by `sepnas retrain NAME --out FOLDER` and give their folders"
         )
-    reference = about(configs[0].retrain, data_config(configs[0])) if runs else read_json(trained[0] / ABOUT_FILE)
+    reference = about(configs[0].retrain, data_config(configs[0])) if runs else read_about(trained[0])
     for folder in trained:
-        difference = first_difference(reference, read_json(folder / ABOUT_FILE))
+        difference = first_difference(reference, read_about(folder))
         if difference is not None:
             raise InvalidRequest(
                 f"run: {folder} was trained another way than {runs[0].path if runs else trained[0]} ({difference}); a"
                 " table of both would not be fair"
             )
     there = [Row(read_result(folder), None, searched=False) for folder in trained]
-    check_writable("out", out)
+    report = ClaimedFolder(out, REPORT)
+    report.check(overwrite=True)
     rows = [*_train(runs, configs, baselines, overwrite=overwrite), *there] if runs else there
     rows = _distinct_names(rows, [*(run.path for run in runs), *([None] * len(baselines)), *trained])
     if title is None:
         title = _title(configs[0].data.title if runs else None, reference["data"]["name"])
-    out.mkdir(parents=True, exist_ok=True)
+    report.claim(overwrite=True)
     write_text(out / "comparison.csv", as_frame(rows).to_csv(index=False))
     made = runs[0].read_provenance() if runs else rows[0].result.made
     write_text(out / "comparison.md", as_markdown(rows, title, reference, made))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import shutil
 import time
@@ -24,13 +23,13 @@ from evaluators.training.trainer import Accelerator, check_precision, pick_accel
 from experiments.options.config import SearchConfig
 from experiments.rank.report import Measured, RankReport, write_report
 from experiments.rank.verdict import verdict
-from experiments.runs.files import Table, read_json, sweep, write_json
-from experiments.runs.folder import RunFolder, check_writable, first_difference
+from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
+from experiments.runs.files import Table, sweep
+from experiments.runs.folder import RunFolder
 from experiments.runs.records import metrics_rows, metrics_writer
 from experiments.runs.seeds import stream_seed
 from experiments.runs.task import Task, load_task
 from search_space.architecture import Architecture
-from search_space.base.atomic import is_temporary
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.weights import load_weights
@@ -39,7 +38,11 @@ from strategies.budget.feasible import FeasibleSet
 ABOUT_FILE = "about.json"
 SCORES_FILE = "scores.csv"
 TRAINING_FOLDER = "training"
-_OWN = (SCORES_FILE, TRAINING_FOLDER, "rank.csv", "rank.json", "rank.md", "rank.png", ABOUT_FILE)
+RANKING = FolderKind(
+    name="a ranking",
+    files=(SCORES_FILE, TRAINING_FOLDER, "rank.csv", "rank.json", "rank.md", "rank.png"),
+    marker=ABOUT_FILE,
+)
 
 
 def rank(
@@ -68,10 +71,11 @@ def rank(
     device = pick_accelerator(config.accelerator)
     check_precision(recipe.precision, device)
     about = _about(run, config, recipe)
-    _check_folder(folder, about, overwrite=overwrite)
+    claimed = ClaimedFolder(folder, RANKING)
+    claimed.check(about, overwrite=overwrite)
     task = load_task(config)
     samples = draw_spread(task.feasible, n, stream_seed(config.seed, "rank"))
-    _open_folder(folder, about)
+    claimed.claim(about, overwrite=overwrite)
     record = ScoreTable(folder / SCORES_FILE)
     architectures = [task.space.architecture(sample) for sample in samples]
     trainings = [(architecture, seed) for seed in seeds for architecture in architectures]
@@ -159,49 +163,16 @@ def _about(run: RunFolder, config: SearchConfig, recipe: Recipe) -> dict[str, An
     """All that the scores depend on, apart from architecture and seed."""
     with run.supernet.open("rb") as stream:
         weights = hashlib.file_digest(stream, "sha256").hexdigest()
-    about = {
+    return {
         "supernet": weights,
         "calibration_images": _calibration_images(config),
         "recipe": asdict(recipe),
         "data": {**config.data.deciding(), "seed": config.seed},
     }
-    plain: dict[str, Any] = json.loads(json.dumps(about))  # as it is read again: tuples are lists
-    return plain
 
 
 def _calibration_images(config: SearchConfig) -> int:
     return int(getattr(config.strategy.typed_options(), "images_to_calibrate", 1024))
-
-
-def _check_folder(folder: Path, about: dict[str, Any], *, overwrite: bool) -> None:
-    """InvalidRequest if ``folder`` cannot be used; with ``overwrite`` results made another way are deleted."""
-    check_writable("out", folder)
-    recorded = folder / ABOUT_FILE
-    if not recorded.exists():
-        entries = folder.iterdir() if folder.is_dir() else []
-        if foreign := sorted(entry.name for entry in entries if not is_temporary(entry)):
-            raise InvalidRequest(f"out: {folder} holds {foreign[0]}, which is no ranking; give another folder")
-        return
-    difference = first_difference(read_json(recorded), about)
-    if difference is None:
-        return
-    if not overwrite:
-        raise InvalidRequest(f"out: {folder} holds results made another way: {difference}; --overwrite deletes them")
-
-
-def _open_folder(folder: Path, about: dict[str, Any]) -> None:
-    recorded = folder / ABOUT_FILE
-    if recorded.exists() and first_difference(read_json(recorded), about) is not None:
-        for name in _OWN:  # what marks the folder goes last
-            old = folder / name
-            if old.is_dir() and not old.is_symlink():
-                shutil.rmtree(old)
-            else:
-                old.unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    if not recorded.exists():
-        write_json(recorded, about)
 
 
 def _score_inherited(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from experiments.options.config import SearchConfig
 from experiments.options.files import read_config
-from experiments.runs.folder import find_run, first_difference
+from experiments.runs.claimed_folder import first_difference
+from experiments.runs.folder import find_run
 from search_space.base.errors import InvalidRequest
 
 

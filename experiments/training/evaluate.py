@@ -17,8 +17,8 @@ from evaluators.training.recipes import Precision
 from evaluators.training.retrain import check_fit
 from evaluators.training.trainer import Accelerator, pick_accelerator
 from experiments.options.config import check_seed
+from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import write_json, write_text
-from experiments.runs.folder import check_writable
 from experiments.runs.task import load_images
 from experiments.training.evaluation_plot import plot_evaluation
 from experiments.training.trained import TrainedNetwork
@@ -32,6 +32,7 @@ Split = Literal["test", "validation", "train"]
 RESULT = "evaluation.json"
 MATRIX = "confusion_matrix.csv"
 PICTURE = "evaluation.png"
+EVALUATION = FolderKind("an evaluation", (RESULT, MATRIX, PICTURE))
 _BATCH = 256
 #: Classes that the text names; of more, so many of the worst.
 _SHOWN = 20
@@ -164,8 +165,7 @@ def check_classes(trained: tuple[str, ...], found: tuple[str, ...], name: str) -
 
 def write_evaluation(evaluation: Evaluation, out: Path, *, overwrite: bool = False) -> None:
     """Leave evaluation.json, confusion_matrix.csv and evaluation.png in ``out`` (see `check_out_folder`)."""
-    check_out_folder(out, overwrite=overwrite)
-    out.mkdir(parents=True, exist_ok=True)
+    ClaimedFolder(out, EVALUATION).claim(overwrite=overwrite)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["label \\ predicted", *evaluation.classes])
@@ -178,10 +178,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, *, overwrite: bool = Fal
 
 def check_out_folder(out: Path, *, overwrite: bool) -> None:
     """InvalidRequest if the files of an evaluation cannot be written to ``out``, or are there already."""
-    check_writable("out", out)
-    there = [name for name in (RESULT, MATRIX, PICTURE) if (out / name).exists()]
-    if there and not overwrite:
-        raise InvalidRequest(f"out: {out} already holds {there[0]}; give another folder or --overwrite")
+    ClaimedFolder(out, EVALUATION).check(overwrite=overwrite)
 
 
 def _notes(trained: TrainedNetwork, data: DataOptions, split: Split, split_seed: int) -> list[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from experiments.runs.files import read_json, write_json, write_text
-from experiments.runs.folder import check_writable
-from experiments.training.retrain import ABOUT_FILE, DATA_FILE, RESULT_FILE
+from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
+from experiments.runs.files import copy_file, read_json, write_json, write_text
+from experiments.training.retrain import DATA_FILE, RESULT_FILE, read_about
 from experiments.training.trained import TRAINING_FILE, find_training
-from search_space.base.atomic import replacing
-from search_space.base.errors import InvalidRequest
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
+
+#: an export takes no folder in which anything else is, unless asked to
+EXPORT = FolderKind("an export", ("*",))
 
 _LOADER = '''"""Loads the exported network; needs torch and sepnas's package `search_space`, no NNI.
 
@@ -82,14 +82,10 @@ def export(target: Path, to: Path, *, seed: int | None = None, overwrite: bool =
     ``to`` is not empty (unless ``overwrite``, which replaces only the exported files).
     """
     home, source = find_training(target, seed)
-    check_writable("to", to)
-    if to.is_dir() and any(to.iterdir()) and not overwrite:
-        raise InvalidRequest(f"to: {to} is not empty; give another folder or --overwrite")
-    to.mkdir(parents=True, exist_ok=True)
+    ClaimedFolder(to, EXPORT, field="to").claim(overwrite=overwrite)
     for path in (home / ARCHITECTURE_FILE, source / WEIGHTS_FILE, source / DATA_FILE):
-        with replacing(to / path.name) as temporary:
-            shutil.copyfile(path, temporary)
+        copy_file(path, to / path.name)
     result = {name: value for name, value in read_json(source / RESULT_FILE).items() if name != "provenance"}
-    write_json(to / TRAINING_FILE, {**result, **read_json(home / ABOUT_FILE)})
+    write_json(to / TRAINING_FILE, {**result, **read_about(home)})
     write_text(to / "load.py", _LOADER)
     return to

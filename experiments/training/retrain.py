@@ -13,12 +13,11 @@ from evaluators.training.processes import decided, is_first, run_each
 from evaluators.training.retrain import check_processes, retrain
 from evaluators.training.trainer import CHECKPOINT_FILE, Accelerator, pick_accelerator
 from experiments.options.config import RetrainConfig
+from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep, write_json
-from experiments.runs.folder import check_writable, first_difference
 from experiments.runs.provenance import provenance
 from experiments.runs.records import metrics_rows, metrics_writer
 from search_space.architecture import Architecture
-from search_space.base.atomic import is_temporary
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.serialization import load_architecture, save_architecture
@@ -28,6 +27,13 @@ RESULT_FILE = "result.json"
 DATA_FILE = "data.json"
 ABOUT_FILE = "about.json"
 FAILED_FILE = "failed.json"
+TRAININGS = FolderKind(
+    name="a retraining",
+    files=("seed[0-9]*", ARCHITECTURE_FILE),
+    marker=ABOUT_FILE,
+    # what a seed would lose: its result, or the resume point that it would go on from
+    valuable=(f"seed*/{RESULT_FILE}", f"seed*/{CHECKPOINT_FILE}"),
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,9 @@ def retrain_all(
     homes = {seed: folder / f"seed{seed}" for seed in config.seeds}
 
     def claim() -> dict[int, dict[str, Any]]:
-        _claim(folder, architecture, config, data_config, overwrite=overwrite)
+        request = _request(architecture, config, data_config)
+        ClaimedFolder(folder, TRAININGS).claim(request, overwrite=overwrite)
+        save_architecture(architecture, folder / ARCHITECTURE_FILE)
         return {seed: read_json(home / RESULT_FILE) for seed, home in homes.items() if (home / RESULT_FILE).exists()}
 
     done = decided(claim)
@@ -133,46 +141,22 @@ def check_results(
     InvalidRequest if it holds results or resume points that were made another way (unless ``overwrite``), or if
     ``folder`` holds other files.
     """
-    check_writable("out", folder)
-    # one look: another process may be claiming the folder meanwhile
-    entries = sorted(entry.name for entry in folder.iterdir() if not is_temporary(entry)) if folder.is_dir() else []
-    if ABOUT_FILE in entries:
-        difference = first_difference(read_json(folder / ABOUT_FILE), about(config, data_config))
-        if difference is None and ARCHITECTURE_FILE in entries:
-            known = load_architecture(folder / ARCHITECTURE_FILE)
-            difference = None if known == architecture else "the architecture is another one"
-        if difference is not None and not overwrite and _anything_to_lose(folder):
-            raise InvalidRequest(
-                f"out: {folder} holds results made another way: {difference}; --overwrite deletes them"
-            )
-        return difference is None
-    if entries:
-        raise InvalidRequest(f"out: {folder} holds {entries[0]}, which is no result of retraining; give another folder")
-    return True
-
-
-def _anything_to_lose(folder: Path) -> bool:
-    """Whether a seed has its result, or would go on from a resume point."""
-    return any(any(folder.glob(f"seed*/{name}")) for name in (RESULT_FILE, CHECKPOINT_FILE))
-
-
-def _claim(
-    folder: Path, architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
-) -> None:
-    """Make sure that what ``folder`` holds was made the same way, or clear it if ``overwrite`` or nothing is lost."""
-    if not check_results(folder, architecture, config, data_config, overwrite=overwrite):
-        for old in folder.glob("seed*/*"):
-            old.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    # first: it marks the folder as ours
-    write_json(folder / ABOUT_FILE, about(config, data_config))
-    save_architecture(architecture, folder / ARCHITECTURE_FILE)
+    return ClaimedFolder(folder, TRAININGS).check(_request(architecture, config, data_config), overwrite=overwrite)
 
 
 def about(config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
     """What results depend on, besides the architecture and the seed."""
     return {"recipe": asdict(config.recipe), "train_on": config.train_on, "data": data_config}
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """`about` of the trainings in ``folder``."""
+    values = ClaimedFolder(folder, TRAININGS, field="run").request()
+    return {name: value for name, value in values.items() if name != "architecture"}
+
+
+def _request(architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
+    return {**about(config, data_config), "architecture": str(architecture)}
 
 
 def _train_one(

@@ -1,0 +1,218 @@
+"""Folders that a command claims for one request: what may stay, what may be deleted, whose files are left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments.runs.files import read_json, sweep, write_json, write_text
+from search_space.base.atomic import is_temporary
+from search_space.base.checks import shown
+from search_space.base.errors import InvalidRequest
+
+
+@dataclass(frozen=True)
+class FolderKind:
+    """What a command leaves in the folder that it claims.
+
+    Attributes:
+        name: what refusals call the folder's content, such as "a run".
+        files: glob patterns of what the command writes, in the order of deletion, apart from the next two.
+        marker: the file that keeps the request (JSON or YAML, by its suffix) and so marks the folder as the command's;
+            None if the command only replaces ``files`` and never goes on with them.
+        before_marker: files written just before the marker, without which it marks nothing.
+        valuable: patterns of ``files`` without which there is nothing to lose, so that another request may take the
+            folder unasked; None if there always is.
+        deleted_whole: whether the folder as such is deleted, so that files of others must not lie in it.
+        remedy: what to do if the folder was made for another request.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    marker: str | None = None
+    before_marker: tuple[str, ...] = ()
+    valuable: tuple[str, ...] | None = None
+    deleted_whole: bool = False
+    remedy: str = "--overwrite deletes it"
+
+
+class ClaimedFolder:
+    """A folder in which a command of one kind leaves its files.
+
+    Only files that the kind names are ever deleted. A process that is killed at any moment leaves a folder that the
+    same request can take up and that ``overwrite`` can clear: the marker comes first, and stays until the one of
+    another request replaces it, when everything else is gone.
+
+    Args:
+        path: of the folder; it need not exist.
+        kind: what is in it.
+        field: the option that names it, for refusals.
+    """
+
+    def __init__(self, path: Path, kind: FolderKind, *, field: str = "out") -> None:
+        self.path = path
+        self.kind = kind
+        self.field = field
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether there is a marker."""
+        return self._is_claimed(self._entries())
+
+    def request(self) -> dict[str, Any]:
+        """What the marker keeps; InvalidRequest if it is damaged."""
+        assert self.kind.marker is not None
+        path = self.path / self.kind.marker
+        try:
+            values = read_json(path) if path.suffix == ".json" else yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError) as error:  # broken JSON and broken UTF-8 are ValueErrors
+            raise InvalidRequest(f"{self.field}: {path} is damaged ({' '.join(str(error).split())})") from None
+        if not isinstance(values, dict):
+            raise InvalidRequest(f"{self.field}: {path} is damaged (it holds no keys)")
+        return values
+
+    def check(
+        self, request: Mapping[str, Any] | None = None, *, overwrite: bool = False, resume: bool | None = None
+    ) -> bool:
+        """Whether what is there can stay; changes nothing.
+
+        Args:
+            request: what the results depend on, as JSON or YAML can keep it.
+            overwrite: what was made for another request may be deleted.
+            resume: whether the user wants to go on with what is there, which must then be asked for; None if the same
+                request goes on unasked.
+
+        Raises:
+            InvalidRequest: The folder cannot be written to, holds other files, or holds what was made for another
+                request.
+        """
+        check_writable(self.field, self.path)
+        entries = self._entries()  # one look: another process may be claiming the folder meanwhile
+        if self.kind.marker is None:
+            taken = [name for name in entries if _matches(name, self.kind.files)]
+            if taken and not overwrite:
+                raise InvalidRequest(
+                    f"{self.field}: {self.path} already holds {taken[0]}; give another folder, or --overwrite to"
+                    " replace files of the same names"
+                )
+            return True
+        if not self._is_claimed(entries):
+            if foreign := [name for name in entries if name not in self.kind.before_marker]:
+                raise InvalidRequest(
+                    f"{self.field}: {self.path} holds {foreign[0]}, which is not part of {self.kind.name}; give an"
+                    " empty or new folder"
+                )
+            return True
+        if resume is False and not overwrite:
+            raise InvalidRequest(
+                f"{self.field}: {self.path} already holds {self.kind.name}; --resume continues it, --overwrite deletes"
+                " it first"
+            )
+        foreign = [name for name in entries if not self._is_own(name)]
+        if foreign and self.kind.deleted_whole and (overwrite or resume is None):
+            raise InvalidRequest(
+                f"{self.field}: {self.path} holds {foreign[0]} beside {self.kind.name}; move it or give another folder"
+            )
+        if overwrite and resume is not None:
+            return False
+        difference = first_difference(self.request(), _as_read(request, self.kind.marker))
+        if difference is not None and not overwrite and self._has_valuables():
+            raise InvalidRequest(
+                f"{self.field}: {self.path} holds {self.kind.name} made another way: {difference}; {self.kind.remedy}"
+            )
+        return difference is None
+
+    def claim(
+        self,
+        request: Mapping[str, Any] | None = None,
+        *,
+        overwrite: bool = False,
+        resume: bool | None = None,
+        before_marker: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make the folder the request's own: `check`, delete what cannot stay, note the request.
+
+        ``before_marker`` are the JSON values of the kind's files of that name. What killed writers left is deleted.
+        """
+        stays = self.check(request, overwrite=overwrite, resume=resume)
+        if not stays:
+            self._delete_files()
+        self.path.mkdir(parents=True, exist_ok=True)
+        sweep(self.path)
+        if self.kind.marker is None or (stays and self.is_claimed):
+            return
+        for name, value in (before_marker or {}).items():
+            write_json(self.path / name, value)
+        path = self.path / self.kind.marker
+        if path.suffix == ".json":
+            write_json(path, request)
+        else:
+            write_text(path, yaml.safe_dump(request, sort_keys=False))
+
+    def _entries(self) -> list[str]:
+        if not self.path.is_dir():
+            return []
+        return sorted(entry.name for entry in self.path.iterdir() if not is_temporary(entry))
+
+    def _is_claimed(self, entries: list[str]) -> bool:
+        marks = (self.kind.marker, *self.kind.before_marker)
+        return all(name in entries and (self.path / name).is_file() for name in marks if name is not None)
+
+    def _is_own(self, name: str) -> bool:
+        return name in (self.kind.marker, *self.kind.before_marker) or _matches(name, self.kind.files)
+
+    def _has_valuables(self) -> bool:
+        valuable = self.kind.valuable
+        return valuable is None or any(any(self.path.glob(pattern)) for pattern in valuable)
+
+    def _delete_files(self) -> None:
+        for pattern in self.kind.files:
+            for path in [path for path in self.path.iterdir() if path.match(pattern)]:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+def check_writable(field: str, path: Path) -> None:
+    """InvalidRequest if ``path`` is no folder and cannot become one, or must not be written to."""
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise InvalidRequest(f"{field}: {there} is a file; give a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InvalidRequest(f"{field}: {there} must not be written to; give another folder")
+
+
+def first_difference(old: Any, new: Any, where: str = "") -> str | None:
+    """The first key, by its dots, whose value is not the same in both nested dicts; None if there is none."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            difference = first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
+            if difference is not None:
+                return difference
+        return None
+    if old == new:
+        return None
+    if shown(old) == shown(new):  # they differ behind the characters that are shown
+        return f"{where} is another one"
+    return f"{where} was {shown(old)} and is now {shown(new)}"
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(Path(name).match(pattern) for pattern in patterns)
+
+
+def _as_read(request: Any, marker: str) -> Any:
+    """``request`` as it is read again: tuples are lists."""
+    if marker.endswith(".json"):
+        return json.loads(json.dumps(request))
+    return yaml.safe_load(yaml.safe_dump(request))
