@@ -11,7 +11,6 @@ from .measuring.inherited import reestimate_batch_norm as reestimate_batch_norm
 from .measuring.statistics import Summary as Summary
 from .measuring.statistics import summarise as summarise
 from .sources.names import DATASETS as DATASETS
-from .training.failures import TrainingDiverged as TrainingDiverged
 from .training.module import ClassificationModule as ClassificationModule
 from .training.presets import RECIPES as RECIPES
 from .training.presets import recipe as recipe
@@ -19,4 +18,6 @@ from .training.recipes import Recipe as Recipe
 from .training.retrain import Trained as Trained
 from .training.retrain import retrain as retrain
 from .training.retrain import retrain_seeds as retrain_seeds
+from .training.run import TrainingDiverged as TrainingDiverged
+from .training.run import TrainingRun as TrainingRun
 from .training.supernet import supernet_evaluator as supernet_evaluator

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from evaluators.training.failures import TrainingDiverged
+from evaluators.training.run import TrainingDiverged
 from search_space.base.errors import InvalidRequest
 
 

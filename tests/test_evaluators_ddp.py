@@ -13,10 +13,13 @@ from torch import nn
 
 from evaluators import Recipe, retrain
 from evaluators.data.shares import own_rows
+from evaluators.training.devices import check_processes
+from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule
 from evaluators.training.processes import run_each, run_together
-from evaluators.training.retrain import check_processes, retrain_seeds, training_loader
-from evaluators.training.trainer import CHECKPOINT_FILE, TrainingDiverged, fit, make_trainer
+from evaluators.training.retrain import retrain_seeds
+from evaluators.training.run import TrainingDiverged
+from evaluators.training.trainer import CHECKPOINT_FILE, fit, make_trainer
 from search_space import Architecture, InvalidRequest, baseline
 
 RECIPE = Recipe(
@@ -226,12 +229,12 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"devices": 0}, "devices: 0 must be at least 1"),
+        ({"devices": 0}, "devices: 0 must be a whole number of at least 1"),
         ({"num_nodes": 2}, "num_nodes: 2, but neither torchrun nor SLURM started this process"),
     ],
 )
 def test_impossible_machines_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
         retrain(small(), small_images(), RECIPE, accelerator="cpu", **options)
-    with pytest.raises(InvalidRequest, match="parallel_seeds: 0 is no number of processes"):
+    with pytest.raises(InvalidRequest, match="parallel_seeds: 0 must be a whole number of at least 1"):
         retrain_seeds(small(), small_images(), RECIPE, [0], parallel_seeds=0)

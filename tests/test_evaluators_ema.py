@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from evaluators import Recipe, accuracy, retrain
 from evaluators.training.averaging import AveragedWeights
 from evaluators.training.best_weights import BEST_FILE
+from evaluators.training.loaders import measuring_loader, training_loader
 from evaluators.training.module import ClassificationModule
-from evaluators.training.retrain import measuring_loader, training_loader
 from evaluators.training.trainer import fit, make_trainer
 from search_space import Architecture, InvalidRequest, baseline, build
 from search_space.weights import load_weights
@@ -155,7 +155,7 @@ def test_a_training_killed_before_its_figures_were_written_gives_them_again(tmp_
 
 def test_the_best_epoch_needs_validation_images_and_a_folder(tmp_path: Path) -> None:
     data = small_images()
-    with pytest.raises(InvalidRequest, match=r"keep_best: the best epoch is chosen by validation images"):
+    with pytest.raises(InvalidRequest, match=r"keep_best: True chooses the best epoch by validation images"):
         retrain(small(), data, RECIPE, accelerator="cpu", folder=tmp_path, keep_best=True)
-    with pytest.raises(InvalidRequest, match=r"keep_best: needs a folder"):
+    with pytest.raises(InvalidRequest, match=r"keep_best: True needs a folder"):
         retrain(small(), data, RECIPE, accelerator="cpu", train_on="train", keep_best=True)

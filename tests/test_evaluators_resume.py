@@ -17,7 +17,8 @@ from torch import nn
 from evaluators import Recipe, retrain
 from evaluators.training.divergence import all_finite
 from evaluators.training.module import ClassificationModule
-from evaluators.training.trainer import CHECKPOINT_FILE, TrainingDiverged
+from evaluators.training.run import TrainingDiverged
+from evaluators.training.trainer import CHECKPOINT_FILE
 from search_space import Architecture, baseline
 
 TESTS = Path(__file__).resolve().parent

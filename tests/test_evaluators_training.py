@@ -13,8 +13,11 @@ from strategy_spaces import small_images
 from torch import nn
 
 from evaluators import ClassificationModule, InheritedAccuracy, Recipe, accuracy, reestimate_batch_norm, retrain
-from evaluators.training.retrain import joined, training_loader
-from evaluators.training.trainer import CHECKPOINT_FILE, TrainingDiverged, make_trainer, pick_accelerator
+from evaluators.data.images import joined
+from evaluators.training.devices import pick_accelerator
+from evaluators.training.loaders import training_loader
+from evaluators.training.run import TrainingDiverged
+from evaluators.training.trainer import CHECKPOINT_FILE, make_trainer
 from search_space import Architecture, InvalidRequest, baseline, build
 from search_space.orthonormal import orthonormal_bases, orthonormal_loss
 from search_space.space import SepConvSpace
@@ -124,7 +127,7 @@ def test_scoring_on_validation_images_leaves_test_images_alone() -> None:
         for images in (data, poisoned)
     ]
     assert scores[0] == scores[1]
-    with pytest.raises(InvalidRequest, match=r"train_on: train\+validation cannot be measured on validation"):
+    with pytest.raises(InvalidRequest, match=r"train_on: 'train\+validation' cannot be measured on validation"):
         retrain(small(), data, RECIPE, measure_on="validation", accelerator="cpu")
 
 

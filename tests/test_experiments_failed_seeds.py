@@ -11,7 +11,7 @@ import pytest
 from experiment_helpers import contents, tiny_config
 
 import experiments.training.retrain as retrain_module
-from evaluators.training.failures import TrainingDiverged
+from evaluators.training.run import TrainingDiverged
 from experiments.runs.records import metrics_rows, metrics_writer
 from experiments.runs.task import load_images
 from experiments.training.retrain import check_results, read_result, retrain_all
@@ -40,10 +40,10 @@ def diverging(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     seeds: set[int] = set()
     original = retrain_module.retrain
 
-    def retrain(*args: Any, seed: int, **options: Any) -> Any:
-        if seed in seeds:
+    def retrain(*args: Any, **options: Any) -> Any:
+        if (seed := args[-1].seed) in seeds:
             raise TrainingDiverged(f"net, seed {seed}: the loss is nan at step 3")
-        return original(*args, seed=seed, **options)
+        return original(*args, **options)
 
     monkeypatch.setattr(retrain_module, "retrain", retrain)
     return seeds

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from evaluators.training.recipes import Recipe
 from experiments.options.config import SearchConfig, StrategyConfig
 from experiments.runs import provenance as provenance_module
-from experiments.runs.files import Table, read_json, sweep, write_json, write_text
 from experiments.runs.claimed_folder import first_difference
+from experiments.runs.files import Table, read_json, sweep, write_json, write_text
 from experiments.runs.folder import RunFolder, check_out, open_run
 from experiments.runs.provenance import provenance
 from experiments.runs.records import ScoreRecord, metrics_writer

@@ -23,8 +23,8 @@ import experiments.search.search as search_module
 from evaluators.base.progress import progress_bar
 from evaluators.data.images import ImageData, ImageSet
 from evaluators.measuring.ranking import Ranking, rank_agreement
-from evaluators.training.failures import TrainingDiverged
 from evaluators.training.recipes import Recipe
+from evaluators.training.run import TrainingDiverged
 from experiments.cli import main
 from experiments.options.config import SearchConfig
 from experiments.options.files import read_config
@@ -100,7 +100,7 @@ def counting(
     original = rank_module.retrain
 
     def retrain(architecture: Architecture, *args: Any, **options: Any) -> Any:
-        begun.append((str(architecture), options["seed"]))
+        begun.append((str(architecture), args[-1].seed))
         stand_in(len(begun), architecture)
         return original(architecture, *args, **options)
 

@@ -25,7 +25,7 @@ from evaluators.augment.augmentation import normalise
 from evaluators.augment.crops import centre
 from evaluators.data.decode import square
 from evaluators.training import trainer as trainer_module
-from evaluators.training.retrain import measuring_loader
+from evaluators.training.loaders import measuring_loader
 from experiments.cli import main
 from experiments.comparison.compare import compare
 from experiments.options.files import read_config

@@ -19,7 +19,7 @@ import experiments.comparison.compare as compare_module
 import experiments.training.retrain as retrain_module
 import experiments.training.targets as targets_module
 from evaluators.training import trainer as trainer_module
-from evaluators.training.retrain import measuring_loader
+from evaluators.training.loaders import measuring_loader
 from experiments.cli import main
 from experiments.comparison.compare import compare
 from experiments.options.config import SearchConfig

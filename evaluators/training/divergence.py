@@ -11,7 +11,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from evaluators.training.failures import TrainingDiverged
+from evaluators.training.run import TrainingDiverged
 
 
 class DivergenceGuard(pl.Callback):

@@ -18,7 +18,7 @@ import torch.distributed
 import torch.multiprocessing
 
 from evaluators.base.progress import hide_bars
-from evaluators.training.failures import TrainingDiverged
+from evaluators.training.run import TrainingDiverged
 from search_space.base.errors import InvalidRequest
 
 T = TypeVar("T")

@@ -11,10 +11,12 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.evaluator.pytorch import Trainer as TracedTrainer
 
 from evaluators.data.images import ImageData
+from evaluators.training.devices import pick_accelerator
+from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule
 from evaluators.training.recipes import Recipe
-from evaluators.training.retrain import training_loader
-from evaluators.training.trainer import Accelerator, SeededEpochs, make_trainer, pick_accelerator, resume_point
+from evaluators.training.run import Accelerator
+from evaluators.training.trainer import SeededEpochs, make_trainer, resume_point
 from search_space.base.errors import InvalidRequest
 
 
@@ -39,7 +41,7 @@ def supernet_evaluator(
     """
     check_supernet_recipe(recipe)
     device = pick_accelerator(accelerator)
-    checkpoint = resume_point(folder) if folder is not None else None
+    checkpoint = resume_point(folder)
     return Lightning(
         ClassificationModule(recipe),
         make_trainer(

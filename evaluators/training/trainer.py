@@ -14,25 +14,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from evaluators.base.progress import progress_bar
+from evaluators.training.devices import check_precision, pick_accelerator
 from evaluators.training.divergence import DivergenceGuard
-from evaluators.training.failures import TrainingDiverged
+from evaluators.training.run import Accelerator
 from search_space.base.atomic import replacing
-from search_space.base.errors import InvalidRequest
 
-__all__ = [
-    "CHECKPOINT_FILE",
-    "Accelerator",
-    "EpochProgress",
-    "ResumePoint",
-    "TrainingDiverged",
-    "check_precision",
-    "fit",
-    "make_trainer",
-    "pick_accelerator",
-    "resume_point",
-]
-
-Accelerator = Literal["auto", "cpu", "cuda"]
 CHECKPOINT_FILE = "last.ckpt"
 _PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -180,24 +166,7 @@ def fit(
         trainer.fit(module, training, validation, ckpt_path=checkpoint, weights_only=True)
 
 
-def pick_accelerator(name: str) -> str:
-    """ "cpu" or "cuda" for ``name``; "auto" takes the GPU where there is one. InvalidRequest if it is not there."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise InvalidRequest(f"accelerator: {name!r} is unknown; known are auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InvalidRequest("accelerator: cuda, but torch sees no GPU here; take auto or cpu")
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
-
-
-def check_precision(precision: str, device: str) -> None:
-    """InvalidRequest if ``device`` ("cpu" or "cuda") cannot train in ``precision``."""
-    if precision == "fp16" and device == "cpu":
-        raise InvalidRequest("recipe.precision: fp16 needs a GPU, and this is to run on the CPU; take bf16 or fp32")
-
-
-def resume_point(folder: Path) -> Path | None:
-    """The resume point in ``folder``, if a run left one."""
-    path = folder / CHECKPOINT_FILE
-    return path if path.is_file() else None
+def resume_point(folder: Path | None) -> Path | None:
+    """The resume point in ``folder``, if there is a folder and a run left one there."""
+    path = None if folder is None else folder / CHECKPOINT_FILE
+    return path if path is not None and path.is_file() else None

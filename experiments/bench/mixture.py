@@ -12,7 +12,8 @@ import time
 import torch
 from nni.nas.strategy import DARTS as NniDARTS
 
-from evaluators.training.trainer import Accelerator, pick_accelerator
+from evaluators.training.devices import pick_accelerator
+from evaluators.training.run import Accelerator
 from experiments.bench.clock import Row
 from search_space.space import SepConvSpace
 from strategies.one_shot.darts import DARTS

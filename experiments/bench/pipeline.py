@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from evaluators.data.images import ImageData, ImageSet
+from evaluators.training.loaders import training_loader
 from evaluators.training.recipes import Recipe
-from evaluators.training.retrain import training_loader
 from experiments.bench.bare_loop import BareStep
 from experiments.bench.clock import Comparison, Row, free, in_turn, now
 from experiments.bench.noise import noise

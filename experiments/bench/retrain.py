@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evaluators.data.images import ImageData, ImageSet
+from evaluators.training.devices import pick_accelerator
+from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule
 from evaluators.training.recipes import Recipe
-from evaluators.training.retrain import training_loader
+from evaluators.training.run import Accelerator
 from evaluators.training.schedule import learning_rate_scale
-from evaluators.training.trainer import Accelerator, fit, make_trainer, pick_accelerator
+from evaluators.training.trainer import fit, make_trainer
 from experiments.bench.clock import Row, free, now
 from experiments.bench.noise import noise
 from experiments.bench.pipeline import pipeline_rows

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import torch
 
-from evaluators.training.trainer import Accelerator, pick_accelerator
+from evaluators.training.devices import pick_accelerator
+from evaluators.training.run import Accelerator
 from experiments.bench.budget import budget_rows
 from experiments.bench.clock import Row
 from experiments.bench.cost import cost_rows

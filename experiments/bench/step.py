@@ -9,11 +9,13 @@ import numpy as np
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
+from evaluators.training.devices import pick_accelerator
+from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule
 from evaluators.training.recipes import Recipe
-from evaluators.training.retrain import training_loader
+from evaluators.training.run import Accelerator
 from evaluators.training.supernet import supernet_evaluator
-from evaluators.training.trainer import Accelerator, make_trainer, pick_accelerator
+from evaluators.training.trainer import make_trainer
 from experiments.bench.clock import Row, StepClock
 from experiments.bench.noise import noise
 from search_space.candidates import SearchSpace

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from jsonargparse import ArgumentParser
+
+from evaluators.training.run import Accelerator
 
 
 def add_accelerator(parser: ArgumentParser) -> None:
-    kinds = Literal["auto", "cpu", "cuda"]
-    parser.add_argument("--accelerator", type=kinds, default="auto", help="auto takes the GPU where there is one")
+    parser.add_argument("--accelerator", type=Accelerator, default="auto", help="auto takes the GPU where there is one")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 
 from evaluators.data.options import DataOptions
+from evaluators.training.run import Accelerator
 from experiments.options.files import flat
 from experiments.options.parsing import as_given, new_parser, parse, quiet
 
@@ -30,7 +31,7 @@ class Options:
     data: DataOptions
     split: Literal["test", "validation", "train"] = "test"
     split_seed: int = 0
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    accelerator: Accelerator = "auto"
 
 
 def main(arguments: list[str]) -> None:

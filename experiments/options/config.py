@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any
 
 from evaluators.data.options import DataOptions
 from evaluators.training.recipes import Recipe
+from evaluators.training.run import Accelerator, TrainingOptions
 from experiments.options.complaints import readable
+from search_space.base.checks import SEED_LIMIT, check_options, check_seed, option, require
 from search_space.base.errors import InvalidRequest
 from search_space.defaults import DEFAULT_OPERATORS, DEFAULT_WIDTHS, StageCandidates
 from strategies.budget.budget import Budget
@@ -74,39 +76,30 @@ class StrategyConfig:
 
 
 @dataclass(frozen=True)
-class RetrainConfig:
+class RetrainConfig(TrainingOptions):
     """How winners and baselines are trained for the comparison.
 
     Attributes:
         recipe: the training recipe, the same for every network.
         seeds: one training for each seed.
-        train_on: train+validation, as nothing is chosen by validation any more at this point; or train, which keeps the
-            weights of the epoch with the best validation accuracy beside the last ones.
         parallel_seeds: trainings at once on one device, each in a process of its own.
-        devices: processes that share each batch of a training; GPUs, or CPU processes without one.
-        num_nodes: machines, whose processes torchrun or SLURM has started.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
-    train_on: Literal["train", "train+validation"] = "train+validation"
-    parallel_seeds: int = 1
-    devices: int = 1
-    num_nodes: int = 1
+    seeds: list[int] = option(factory=lambda: [0, 1, 2], least=0, most=SEED_LIMIT - 1)
+    parallel_seeds: int = option(1, least=1)
 
     def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise InvalidRequest(f"retrain.seeds: {self.seeds} must be one or more different whole numbers")
-        for seed in self.seeds:
-            check_seed("retrain.seeds", seed)
-        for name in ("parallel_seeds", "devices", "num_nodes"):
-            if getattr(self, name) < 1:
-                raise InvalidRequest(f"retrain.{name}: {getattr(self, name)} must be at least 1")
-        if self.parallel_seeds > 1 and self.devices * self.num_nodes > 1:
-            raise InvalidRequest(
-                f"retrain.parallel_seeds: {self.parallel_seeds} trainings at once cannot each take several devices;"
-                " set one of them to 1"
-            )
+        check_options(self, "retrain")
+        different = len(set(self.seeds)) == len(self.seeds) > 0
+        require(different, "retrain.seeds", self.seeds, "must be one or more different whole numbers")
+        require(
+            self.parallel_seeds == 1 or self.devices * self.num_nodes == 1,
+            "retrain.parallel_seeds",
+            self.parallel_seeds,
+            "trainings at once cannot each take several devices",
+            "set one of them to 1",
+        )
 
 
 @dataclass(frozen=True)
@@ -137,7 +130,7 @@ class SearchConfig:
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
     supernet: str | None = None
     seed: int = 0
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    accelerator: Accelerator = "auto"
 
     def __post_init__(self) -> None:
         check_seed("seed", self.seed)
@@ -156,9 +149,3 @@ class SearchConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dicts, for YAML."""
         return asdict(self)
-
-
-def check_seed(where: str, seed: int) -> None:
-    """InvalidRequest if ``seed``, of the field ``where``, cannot be one."""
-    if not 0 <= seed < 2**32:
-        raise InvalidRequest(f"{where}: {seed} is no seed; give a whole number from 0 to {2**32 - 1}")

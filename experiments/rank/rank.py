@@ -16,10 +16,10 @@ import numpy as np
 from evaluators.base.progress import progress_bar
 from evaluators.measuring.inherited import InheritedAccuracy
 from evaluators.measuring.ranking import LEAST, Ranking, rank_agreement
-from evaluators.training.failures import TrainingDiverged
+from evaluators.training.devices import check_precision, pick_accelerator
 from evaluators.training.recipes import Recipe
 from evaluators.training.retrain import retrain
-from evaluators.training.trainer import Accelerator, check_precision, pick_accelerator
+from evaluators.training.run import Accelerator, TrainingDiverged, TrainingRun
 from experiments.options.config import SearchConfig
 from experiments.rank.report import Measured, RankReport, write_report
 from experiments.rank.verdict import verdict
@@ -225,18 +225,16 @@ def _train(
         home.mkdir(parents=True, exist_ok=True)
         sweep(home)
         try:
-            accuracy = retrain(
-                architecture,
-                task.data,
-                recipe,
+            run = TrainingRun(
                 seed=seed,
                 train_on="train",
                 measure_on="validation",
                 accelerator=accelerator,
                 folder=home,
                 title=f"seed {seed}",
-                on_epoch=metrics_writer(home / "metrics.csv", "rank"),
-            ).accuracy
+            )
+            report = metrics_writer(home / "metrics.csv", "rank")
+            accuracy = retrain(architecture, task.data, recipe, run, on_epoch=report).accuracy
         except TrainingDiverged:
             accuracy = math.nan
         # of all epochs: a resumed training has run for longer than this process

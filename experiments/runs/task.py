@@ -8,7 +8,7 @@ from typing import Any
 from evaluators.data.images import ImageData
 from evaluators.data.load import describe, load_data, open_source
 from evaluators.data.options import DataOptions
-from evaluators.training.trainer import check_precision, pick_accelerator
+from evaluators.training.devices import check_precision, pick_accelerator
 from experiments.options.config import SearchConfig, SpaceConfig
 from experiments.options.files import is_macro_file
 from experiments.runs.seeds import stream_seed

@@ -16,9 +16,11 @@ from nni.nas.strategy.base import Strategy
 
 from evaluators.base.progress import progress_bar
 from evaluators.measuring.inherited import InheritedAccuracy
+from evaluators.training.devices import pick_accelerator
 from evaluators.training.retrain import retrain
+from evaluators.training.run import TrainingDiverged, TrainingRun
 from evaluators.training.supernet import supernet_evaluator
-from evaluators.training.trainer import CHECKPOINT_FILE, TrainingDiverged, pick_accelerator
+from evaluators.training.trainer import CHECKPOINT_FILE
 from experiments.options.config import SearchConfig
 from experiments.runs.files import copy_file
 from experiments.runs.folder import RunFolder, check_out, open_run
@@ -168,16 +170,14 @@ def _score_one_by_one(
 
         def judge(network: Network, trial: int) -> float:
             try:
-                trained = retrain(
-                    network.architecture,
-                    task.data,
-                    config.search,
+                run = TrainingRun(
                     seed=stream_seed(config.seed, f"trial {trial}"),
                     train_on="train",
                     measure_on="validation",
                     accelerator=config.accelerator,
                     title=f"candidate {trial}",
                 )
+                trained = retrain(network.architecture, task.data, config.search, run)
             except TrainingDiverged:
                 return math.nan  # a bad candidate, not a failed search; it never becomes a parent
             return trained.accuracy

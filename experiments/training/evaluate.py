@@ -13,15 +13,16 @@ from evaluators.data.load import open_source
 from evaluators.data.loaders import make_loader
 from evaluators.data.options import DataOptions
 from evaluators.measuring.measurement import BINS, NORM, TOP, Measurement, measure_accuracy
+from evaluators.training.devices import pick_accelerator
+from evaluators.training.loaders import check_fit
 from evaluators.training.recipes import Precision
-from evaluators.training.retrain import check_fit
-from evaluators.training.trainer import Accelerator, pick_accelerator
-from experiments.options.config import check_seed
+from evaluators.training.run import Accelerator
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import write_json, write_text
 from experiments.runs.task import load_images
 from experiments.training.evaluation_plot import plot_evaluation
 from experiments.training.trained import TrainedNetwork
+from search_space.base.checks import check_seed
 from search_space.base.errors import InvalidRequest
 from search_space.network import build
 from search_space.serialization import load_architecture

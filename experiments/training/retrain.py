@@ -8,10 +8,11 @@ from typing import Any
 
 from evaluators.data.images import ImageData
 from evaluators.measuring.statistics import Summary, summarise
-from evaluators.training.failures import TrainingDiverged
+from evaluators.training.devices import check_processes, pick_accelerator
 from evaluators.training.processes import decided, is_first, run_each
-from evaluators.training.retrain import check_processes, retrain
-from evaluators.training.trainer import CHECKPOINT_FILE, Accelerator, pick_accelerator
+from evaluators.training.retrain import retrain
+from evaluators.training.run import Accelerator, TrainingDiverged
+from evaluators.training.trainer import CHECKPOINT_FILE
 from experiments.options.config import RetrainConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep, write_json
@@ -174,20 +175,15 @@ def _train_one(
         sweep(home)
         (home / FAILED_FILE).unlink(missing_ok=True)
     try:
-        trained = retrain(
-            architecture,
-            data,
-            config.recipe,
+        run = config.run(
             seed=seed,
-            train_on=config.train_on,
             accelerator=accelerator,
             folder=home,
             title=f"{name}, seed {seed}",
-            on_epoch=metrics_writer(home / "metrics.csv", "retrain") if is_first() else None,
             keep_best=config.train_on == "train" and len(data.validation) > 0,
-            devices=config.devices,
-            num_nodes=config.num_nodes,
         )
+        report = metrics_writer(home / "metrics.csv", "retrain") if is_first() else None
+        trained = retrain(architecture, data, config.recipe, run, on_epoch=report)
     except TrainingDiverged as error:
         failure = {"seed": seed, "error": str(error)}
         if is_first():

@@ -7,8 +7,8 @@ from typing import Any
 
 from evaluators.data.images import ImageData
 from evaluators.data.load import open_source
-from evaluators.training.retrain import check_fit, check_input, check_processes
-from evaluators.training.trainer import check_precision, pick_accelerator
+from evaluators.training.devices import check_precision, check_processes, pick_accelerator
+from evaluators.training.loaders import check_fit, check_input
 from experiments.options.config import SearchConfig
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import load_images, possible_channels

@@ -1,0 +1,84 @@
+"""The options of one training beside its recipe, and how it fails. Imports no torch, as configs are read without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from search_space.base.checks import SEED_LIMIT, check_options, option, require
+
+#: What trains; auto takes the GPU where there is one.
+Accelerator = Literal["auto", "cpu", "cuda"]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or a weight is no longer finite."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How final trainings go, whatever their seed.
+
+    Attributes:
+        train_on: train+validation, as nothing is chosen by validation any more at this point; or train, which keeps the
+            weights of the epoch with the best validation accuracy beside the last ones.
+        devices: processes that share each batch of a training; GPUs, or CPU processes without one.
+        num_nodes: machines, whose processes torchrun or SLURM has started.
+    """
+
+    train_on: Literal["train", "train+validation"] = "train+validation"
+    devices: int = option(1, least=1)
+    num_nodes: int = option(1, least=1)
+
+    def run(self, **others: Any) -> TrainingRun:
+        """One training with these options; ``others`` are further fields of `TrainingRun`."""
+        return TrainingRun(**{own.name: getattr(self, own.name) for own in fields(TrainingOptions)}, **others)
+
+
+@dataclass(frozen=True)
+class TrainingRun(TrainingOptions):
+    """One training of one network.
+
+    Attributes:
+        seed: of initialisation, order of images, augmentation and dropout: the same seed on the same machine gives the
+            same weights.
+        measure_on: the split that the trained network is measured on. Validation, for scoring candidates in a search,
+            leaves the test images alone and needs ``train_on="train"``.
+        accelerator: what trains.
+        folder: where a killed training leaves what it resumes from; None for nowhere.
+        title: of the progress bar and of what goes wrong.
+        keep_best: measure every epoch on the validation images and keep the best one's weights in ``folder``.
+    """
+
+    seed: int = option(0, least=0, most=SEED_LIMIT - 1)
+    measure_on: Literal["test", "validation"] = "test"
+    accelerator: Accelerator = "auto"
+    folder: Path | None = None
+    title: str = "retrain"
+    keep_best: bool = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        alone = self.train_on == "train"
+        require(
+            alone or self.measure_on != "validation",
+            "train_on",
+            self.train_on,
+            "cannot be measured on validation images",
+            "train on 'train'",
+        )
+        require(
+            alone or not self.keep_best,
+            "keep_best",
+            self.keep_best,
+            f"chooses the best epoch by validation images, which train_on {self.train_on} trains on",
+            "train on 'train'",
+        )
+        require(
+            self.folder is not None or not self.keep_best,
+            "keep_best",
+            self.keep_best,
+            "needs a folder for the weights",
+            "give one",
+        )
