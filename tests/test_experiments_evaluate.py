@@ -327,7 +327,7 @@ def test_a_training_in_bf16_is_measured_in_bf16(
 
 
 def test_a_negative_split_seed_is_refused(run: Path, refused: Any) -> None:
-    assert "split_seed: -1 is no seed" in refused("evaluate", run, "--split_seed=-1")
+    assert "split_seed: -1 must be a whole number from 0" in refused("evaluate", run, "--split_seed=-1")
 
 
 @pytest.mark.parametrize(
