@@ -21,7 +21,7 @@ from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, write_json
 from experiments.runs.provenance import processor
 from experiments.runs.seeds import stream_seed
-from experiments.runs.task import light_space
+from experiments.runs.task import SearchTask
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
@@ -110,7 +110,7 @@ def write_table(
     if metric in ("", "macs", "params"):
         raise InvalidRequest(f"metric: {metric!r} is no name for a cost of one's own; take one such as latency_ms")
     check_out(out, overwrite=overwrite)
-    space = light_space(config)
+    space = SearchTask(config).space
     samples = random_samples(space, networks, config.seed)
     parts = space_parts(space)
     wholes = [network_part(space.architecture(sample)) for sample in samples]

@@ -66,12 +66,12 @@ def retrain_as_seen(folders: list[Path], report: Any) -> dict[str, Any]:
 def retrain_small(folder: Path, seeds: list[int], *, epochs: int, devices: int) -> Any:
     from experiment_helpers import tiny_config
 
-    from experiments.runs.task import load_images
+    from experiments.runs.task import DataTask
     from experiments.training.retrain import retrain_all
     from search_space.hand_designed import baseline
 
     recipe = {"epochs": epochs, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 0}
     config = tiny_config(retrain={"recipe": recipe, "seeds": seeds, "devices": devices})
     network = baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.25)
-    data = load_images(config.data, config.seed)
+    data = DataTask(config.data, config.seed).data
     return retrain_all("net", network, data, config.retrain, folder, data_config={}, accelerator="cpu")

@@ -775,7 +775,7 @@ def test_every_bundled_config_is_whole_and_its_budget_can_be_met() -> None:
         assert find_config(name) == BUNDLED / f"{name}.yaml"
         config = read_config(find_config(name))
         # images that do not come with sepnas are stood in for: space and budget depend on their classes alone
-        task_module.check_request(replace(config, data=replace(config.data, name="digits")))
+        task_module.SearchTask(replace(config, data=replace(config.data, name="digits"))).check()
 
 
 def test_a_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:

@@ -170,9 +170,9 @@ def test_images_are_normalised_as_in_training(run: Path, tmp_path: Path, said: A
     values = json.loads((home / "seed1" / "data.json").read_text())
     trained = find_trained(run)
     config = replace(trained.data, name=str(data), max_train_images=None, test=0.5)
-    from experiments.runs.task import load_images
+    from experiments.runs.task import DataTask
 
-    test = load_images(config, 5).test
+    test = DataTask(config, 5).data.test
     pixels = test.gather(torch.arange(len(test))).float() / 255
     images = (pixels - values["mean"][0]) / values["std"][0]
     by_hand = measure_accuracy(load_network(tmp_path / "network"), [(images, test.labels)], 10)

@@ -13,7 +13,7 @@ from experiment_helpers import contents, tiny_config
 import experiments.training.retrain as retrain_module
 from evaluators.training.run import TrainingDiverged
 from experiments.runs.records import metrics_rows, metrics_writer
-from experiments.runs.task import load_images
+from experiments.runs.task import DataTask
 from experiments.training.retrain import check_results, read_result, retrain_all
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
@@ -30,7 +30,7 @@ def architecture() -> Architecture:
 
 def train(folder: Path, **retrain: Any) -> retrain_module.Result:
     own = tiny_config(retrain={"recipe": RECIPE, "seeds": SEEDS, **retrain})
-    data = load_images(own.data, own.seed)
+    data = DataTask(own.data, own.seed).data
     return retrain_all("net", architecture(), data, own.retrain, folder, data_config={"any": 1}, accelerator="cpu")
 
 

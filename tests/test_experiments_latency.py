@@ -15,7 +15,7 @@ from experiments import latency as latency_module
 from experiments.cli import main
 from experiments.latency import random_samples, tell_latency, tell_table, write_table
 from experiments.options.files import make_config
-from experiments.runs.task import light_space
+from experiments.runs.task import SearchTask
 from search_space.base.errors import InvalidRequest
 from search_space.cost_file import load_costs
 from search_space.hand_designed import baseline
@@ -143,7 +143,7 @@ def test_the_file_is_one_of_costs_with_what_made_it(table: Path) -> None:
     values = json.loads(table.read_text())
     assert (values["format"], values["version"]) == ("sepnas-costs", 1)
     assert (values["metric"], values["unit"]) == ("latency_ms", "ms")
-    space = light_space(CONFIG)
+    space = SearchTask(CONFIG).space
     assert {label: tuple(own) for label, own in values["costs"].items()} == space.cost_table.candidates
     made = values["measurement"]
     assert (made["backend"], made["threads"], made["batch"]) == ("pytorch-cpu", 1, 1)
@@ -161,11 +161,11 @@ def test_the_stated_error_is_that_of_the_networks_that_are_listed(table: Path) -
     assert set(told["tried"]) == {"none", "fixed", "block", "scale"}
     assert told["tried"][told["correction"]]["mape"] == told["mape"] <= told["tried"]["none"]["mape"]
     for row in told["measured_networks"]:
-        light_space(CONFIG).architecture(row["sample"])
+        SearchTask(CONFIG).space.architecture(row["sample"])
 
 
 def test_a_search_can_be_bounded_by_the_table(table: Path) -> None:
-    own = load_costs(table).added_to(light_space(CONFIG).cost_table)
+    own = load_costs(table).added_to(SearchTask(CONFIG).space.cost_table)
     low, high = own.reachable()["latency_ms"]
     assert 0 < low < high
     middle = (low + high) / 2
@@ -178,11 +178,11 @@ def test_a_search_can_be_bounded_by_the_table(table: Path) -> None:
 
 
 def test_random_networks_differ_and_follow_the_seed() -> None:
-    space = light_space(CONFIG)
+    space = SearchTask(CONFIG).space
     one = random_samples(space, 20, 0)
     assert one == random_samples(space, 20, 0) != random_samples(space, 20, 1)
     assert len({space.architecture(sample) for sample in one}) == 20
-    small = light_space(make_config({**VALUES, "space": {"operators": ["dw_k3"], "widths": [1.0]}}, "test"))
+    small = SearchTask(make_config({**VALUES, "space": {"operators": ["dw_k3"], "widths": [1.0]}}, "test")).space
     assert len(random_samples(small, 5, 0)) == small.size == 1
 
 

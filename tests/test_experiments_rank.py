@@ -167,7 +167,7 @@ def test_the_inherited_accuracy_is_the_one_the_search_gave(finished: RunFolder, 
     scored = {row["architecture"]: float(row["score"]) for row in rows(finished.architectures)}
     space = SearchSpace.create(**task_module.space_arguments(config.space, 8, 1, 10))
     chosen = [space.sample(parse(text)) for text in scored]
-    task = task_module.load_task(config)
+    task = task_module.SearchTask(config)
     record = rank_module.ScoreTable(tmp_path / "scores.csv")
     with progress_bar(len(chosen), "rank", "result", shown=False) as bar:
         rank_module._score_inherited(finished, config, task, chosen, record, "cpu", bar)

@@ -31,7 +31,7 @@ from experiments.comparison.compare import compare
 from experiments.options.files import read_config
 from experiments.runs.folder import RunFolder, find_run, open_run
 from experiments.runs.provenance import provenance
-from experiments.runs.task import load_images
+from experiments.runs.task import DataTask
 from experiments.training import export as export_module
 from search_space.hand_designed import baseline
 from search_space.network_cost import cost
@@ -101,7 +101,7 @@ def test_each_seed_leaves_weights_data_metrics_and_a_result(compared: tuple[Path
 def test_the_test_accuracy_is_that_of_the_saved_weights(compared: tuple[Path, Path]) -> None:
     home = compared[0] / "retrain" / "winner"
     config = read_config(compared[0] / "config.yaml")
-    data = load_images(config.data, config.seed)
+    data = DataTask(config.data, config.seed).data
     for seed in (0, 1):
         network = load_network(_exported(home, seed))
         right = 0

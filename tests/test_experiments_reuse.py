@@ -13,7 +13,7 @@ from experiments.cli import main
 from experiments.options.config import SearchConfig
 from experiments.options.files import make_config
 from experiments.runs.folder import RunFolder
-from experiments.runs.task import light_space
+from experiments.runs.task import SearchTask
 from experiments.search.search import found, search
 from search_space import InvalidRequest, cost
 from search_space.cost_file import OwnCosts, save_costs
@@ -113,7 +113,7 @@ def test_supernet_options_are_refused_where_no_supernet_is_trained(option: dict[
 @pytest.fixture
 def latencies(tmp_path: Path) -> Path:
     """Made-up milliseconds: depthwise 1, separable 3, skip 0, and 2 in common."""
-    space = light_space(config())
+    space = SearchTask(config()).space
     per_candidate = {
         label: {name: {"dw": 1.0, "se": 3.0, "sk": 0.0}[name[:2]] for name in names}
         for label, names in zip(space.labels, space.candidates, strict=True)

@@ -15,9 +15,8 @@ import torch
 from experiment_helpers import Killed, complaint, contents, rows, tiny_config, tiny_values
 from safetensors.torch import load_file
 
-import experiments.comparison.compare as compare_module
+import experiments.runs.task as task_module
 import experiments.training.retrain as retrain_module
-import experiments.training.targets as targets_module
 from evaluators.training import trainer as trainer_module
 from evaluators.training.loaders import measuring_loader
 from experiments.cli import main
@@ -27,7 +26,7 @@ from experiments.options.files import make_config
 from experiments.runs.claimed_folder import ClaimedFolder
 from experiments.runs.folder import RunFolder, open_run
 from experiments.runs.provenance import provenance
-from experiments.runs.task import load_images
+from experiments.runs.task import DataTask
 from experiments.training.retrain import TRAININGS, about, check_results, retrain_all
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
@@ -48,7 +47,7 @@ def config(**retrain: Any) -> SearchConfig:
 
 
 def train(own: SearchConfig, folder: Path) -> retrain_module.Result:
-    data = load_images(own.data, own.seed)
+    data = DataTask(own.data, own.seed).data
     return retrain_all("net", architecture(), data, own.retrain, folder, data_config={"any": 1}, accelerator="cpu")
 
 
@@ -118,7 +117,7 @@ def test_seeds_at_once_cannot_share_out_devices_too() -> None:
 
 
 def test_best_epoch_is_kept_beside_the_last_one(best_kept: Path) -> None:
-    data = load_images(config().data, 0)
+    data = DataTask(config().data, 0).data
     for seed in SEEDS:
         home = best_kept / f"seed{seed}"
         assert {path.name for path in home.iterdir()} == {
@@ -209,11 +208,10 @@ def begin(home: Path) -> None:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A finished search whose images must not be looked at."""
 
-    def decode(*args: Any) -> None:
+    def decode(*args: Any, **options: Any) -> None:
         raise AssertionError("images were decoded")
 
-    for module in (targets_module, compare_module):
-        monkeypatch.setattr(module, "load_images", decode)
+    monkeypatch.setattr(task_module, "load_data", decode)
     made = open_run(tmp_path / "run", config().as_dict(), provenance(0, "cpu"), overwrite=False)
     save_architecture(architecture(), made.winner)
     return made

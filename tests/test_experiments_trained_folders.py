@@ -10,8 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import evaluators.data.load as data_module
-import experiments.training.targets as targets_module
+import experiments.runs.task as task_module
 from experiments.cli import main
 from search_space import baseline, cost, load_architecture
 from search_space.serialization import save_architecture
@@ -115,8 +114,7 @@ def test_what_cannot_work_is_refused_before_images_are_decoded(
     def decode(*args: Any, **options: Any) -> None:
         raise AssertionError("images were decoded")
 
-    monkeypatch.setattr(targets_module, "load_images", decode)
-    monkeypatch.setattr(data_module, "load_data", decode)
+    monkeypatch.setattr(task_module, "load_data", decode)
     monkeypatch.chdir(tmp_path)
     for name, made in (("architecture.json", {"image_size": 16}), ("ten.json", {"image_size": 8, "classes": 7})):
         network = baseline("mobilenetv3-small", in_channels=1, **made)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from experiments.commands import COMMANDS
 from experiments.listing import LISTINGS
 from experiments.options.config import SearchConfig
 from experiments.options.files import make_config
-from experiments.runs.task import light_space
+from experiments.runs.task import SearchTask
 from search_space import SearchSpace, baseline, build, cost, operators
 from search_space.defaults import DEFAULT_WIDTHS
 from strategies.names import STRATEGIES
@@ -114,8 +114,8 @@ def test_strategies_are_all_named_by_their_kind() -> None:
 def test_the_space_in_yaml_is_one() -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     config = make_config(yaml.safe_load(text), "README.md")
-    everywhere = light_space(replace(config, space=replace(config.space, stages={})))
-    space = light_space(config)
+    everywhere = SearchTask(replace(config, space=replace(config.space, stages={}))).space
+    space = SearchTask(config).space
     changed = {names for names, before in zip(space.candidates, everywhere.candidates, strict=True) if names != before}
     assert changed
     for names in changed:  # "dw_k3-e720" is dw_k3 at 720 expanded channels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def open_source(data: DataOptions | str) -> Source:
     return find_source(data.name if isinstance(data, DataOptions) else data)
 
 
-def image_channels(options: DataOptions, source: Source) -> int:
+def image_channels(options: DataOptions, source: Source) -> Literal[1, 3]:
     """Return how many channels the images of ``source`` are loaded with: 1 or 3.
 
     With ``channels: auto`` this reads headers of image files, unless the source says it: all of them where all are

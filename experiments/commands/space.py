@@ -14,8 +14,8 @@ def main(arguments: list[str]) -> None:
         " the share inside the budget. Options override CONFIG.",
     )[0]
     quiet()
-    from experiments.runs.task import cost_table, light_space
+    from experiments.runs.task import SearchTask
     from experiments.space_report import space_report
 
-    space = light_space(config)
-    print(space_report(space, cost_table(config, space), config.budget))
+    task = SearchTask(config)
+    print(space_report(task.space, task.table, config.budget))

@@ -12,7 +12,7 @@ from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.files import write_text
 from experiments.runs.folder import RunFolder
-from experiments.runs.task import load_images
+from experiments.runs.task import DataTask
 from experiments.search.search import found
 from experiments.training.retrain import Result, about, read_about, read_result
 from experiments.training.targets import check_request, data_config, retrain_network, retrain_winner
@@ -87,19 +87,19 @@ def _train(runs: list[RunFolder], configs: list[SearchConfig], baselines: list[s
     """Winners and baselines, trained as the first run's config says where they are not yet."""
     first, skeleton = configs[0], found(runs[0])
     hand_designed = {name: _baseline(name, skeleton, first.space.width) for name in baselines}
+    task = DataTask(first.data, first.seed)
     # all of them, before the first is trained
     for run, config in zip(runs, configs, strict=True):
-        check_request(found(run), config, run.retrain / "winner", overwrite=overwrite)
+        check_request(found(run), config, task, run.retrain / "winner", overwrite=overwrite)
     for name, architecture in hand_designed.items():
-        check_request(architecture, first, runs[0].retrain / name, overwrite=overwrite)
-    data = load_images(first.data, first.seed)
+        check_request(architecture, first, task, runs[0].retrain / name, overwrite=overwrite)
     rows = [
-        Row(retrain_winner(run, config, data=data, overwrite=overwrite), config.budget, searched=True)
+        Row(retrain_winner(run, config, task=task, overwrite=overwrite), config.budget, searched=True)
         for run, config in zip(runs, configs, strict=True)
     ]
     for name, architecture in hand_designed.items():
         home = runs[0].retrain / name
-        result = retrain_network(name, architecture, first, home, data=data, overwrite=overwrite)
+        result = retrain_network(name, architecture, first, home, task=task, overwrite=overwrite)
         # a winner is held against the budget it was searched under, a baseline against the first
         rows.append(Row(result, first.budget, searched=False))
     return rows

@@ -28,7 +28,7 @@ from experiments.runs.files import Table, sweep
 from experiments.runs.folder import RunFolder
 from experiments.runs.records import metrics_rows, metrics_writer
 from experiments.runs.seeds import stream_seed
-from experiments.runs.task import Task, load_task
+from experiments.runs.task import SearchTask
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
@@ -73,7 +73,8 @@ def rank(
     about = _about(run, config, recipe)
     claimed = ClaimedFolder(folder, RANKING)
     claimed.check(about, overwrite=overwrite)
-    task = load_task(config)
+    task = SearchTask(config)
+    task.announce()
     samples = draw_spread(task.feasible, n, stream_seed(config.seed, "rank"))
     claimed.claim(about, overwrite=overwrite)
     record = ScoreTable(folder / SCORES_FILE)
@@ -178,7 +179,7 @@ def _calibration_images(config: SearchConfig) -> int:
 def _score_inherited(
     run: RunFolder,
     config: SearchConfig,
-    task: Task,
+    task: SearchTask,
     samples: list[dict[str, str]],
     record: ScoreTable,
     device: str,
@@ -210,7 +211,7 @@ def _score_inherited(
 def _train(
     architecture: Architecture,
     seed: int,
-    task: Task,
+    task: SearchTask,
     recipe: Recipe,
     accelerator: Accelerator,
     folder: Path,

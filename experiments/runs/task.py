@@ -1,13 +1,15 @@
-"""What a config means: images, the space for them, and the budget checked -- cheap questions first."""
+"""What a config means, worked out once by a command and handed on: the images, the space, the budget."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Literal
 
 from evaluators.data.images import ImageData
-from evaluators.data.load import describe, load_data, open_source
+from evaluators.data.load import describe, image_channels, load_data, open_source
 from evaluators.data.options import DataOptions
+from evaluators.sources.base import Source
 from evaluators.training.devices import check_precision, pick_accelerator
 from experiments.options.config import SearchConfig, SpaceConfig
 from experiments.options.files import is_macro_file
@@ -27,80 +29,106 @@ from strategies.options import EnasOptions, MultiTrialOptions, NSGA2Options
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
 
 
-@dataclass(frozen=True)
-class Task:
-    """Images and the feasible part of the space for them."""
+class DataTask:
+    """The images that options mean. They are listed when first asked about and decoded when first needed, each once.
 
-    data: ImageData
-    space: SearchSpace
-    feasible: FeasibleSet
-
-
-def check_request(config: SearchConfig) -> None:
-    """InvalidRequest for names, operators, recipes, options and budgets that cannot work; decodes no image.
-
-    Whether images are grey can need a look into every file, so with ``channels: auto`` a budget is refused here only
-    if it fails for grey and for colour images (they differ in the stem alone).
+    Args:
+        options: the data section of a config.
+        seed: of the config; a stream of it decides the splits.
     """
-    _check_recipe(config)
-    classes = len(open_source(config.data).classes)
-    refused = None
-    for count in possible_channels(config):
-        try:
-            table = cost_table(config, _space(config, count, classes))
-            _check_strategy(config, table)
-            FeasibleSet(table, config.budget)
-            return
-        except InvalidRequest as error:
-            refused = error
-    if refused is not None:
-        raise refused
+
+    def __init__(self, options: DataOptions, seed: int) -> None:
+        self.options = options
+        self.seed = seed
+
+    @cached_property
+    def source(self) -> Source:
+        """The listed data set; InvalidRequest if it cannot be used."""
+        return open_source(self.options)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Class names."""
+        return self.source.classes
+
+    @cached_property
+    def channels(self) -> Literal[1, 3]:
+        """1 for grey images, 3 for colour; with ``channels: auto`` this can need a look at the headers of the files."""
+        return image_channels(self.options, self.source)
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The decoded images; prints which unreadable ones were skipped."""
+        _ = self.classes  # the listing is not kept: that of an archive holds its pixels
+        options = replace(self.options, channels=self.channels)
+        data = load_data(options, seed=stream_seed(self.seed, "splits"), source=self.source)
+        del self.source
+        if data.skipped:
+            names = ", ".join(data.skipped[:3]) + (", ..." if len(data.skipped) > 3 else "")
+            print(f"skipped {len(data.skipped)} unreadable images: {names}")
+        return data
 
 
-def _check_recipe(config: SearchConfig) -> None:
-    """InvalidRequest if ``config.search`` asks for what its trainings or their device cannot do."""
-    from evaluators.training.supernet import check_supernet_recipe
+class SearchTask(DataTask):
+    """A search: its images, the space for them, and the part of the space inside the budget."""
 
-    device = pick_accelerator(config.accelerator)
-    if getattr(config.strategy.typed_options(), "scoring", "supernet") == "supernet":
-        check_supernet_recipe(config.search)
-    else:
-        check_precision(config.search.precision, device)
+    def __init__(self, config: SearchConfig) -> None:
+        super().__init__(config.data, config.seed)
+        self.config = config
 
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space for these images."""
+        image_size, classes = self.options.image_size, len(self.classes)
+        return SearchSpace.create(**space_arguments(self.config.space, image_size, self.channels, classes))
 
-def _check_strategy(config: SearchConfig, table: CostTable) -> None:
-    """InvalidRequest if the strategy lacks a package, or if its options name what is not there."""
-    options = config.strategy.typed_options()
-    if isinstance(options, MultiTrialOptions):
-        make_multi_trial(config.strategy.name, options, budget=config.budget, costs=table)
-    if isinstance(options, NSGA2Options):
-        check_objectives(options.objectives, table.metrics, "strategy.options.objectives")
-    if isinstance(options, EnasOptions) and options.reward_metric_name not in (None, *VALIDATION_METRICS):
-        raise InvalidRequest(
-            f"strategy.options.reward_metric_name: {options.reward_metric_name!r} is not measured; known are"
-            f" {', '.join(VALIDATION_METRICS)}"
-        )
+    @cached_property
+    def table(self) -> CostTable:
+        """What the candidates cost."""
+        return cost_table(self.config, self.space)
 
+    @cached_property
+    def feasible(self) -> FeasibleSet:
+        """The architectures inside the budget; InvalidRequest if there are none."""
+        return FeasibleSet(self.table, self.config.budget)
 
-def load_task(config: SearchConfig) -> Task:
-    """Load the images and check the budget exactly; prints what is searched and what is reachable."""
-    data = load_images(config.data, config.seed)
-    print(describe(data))
-    space = _space(config, data.channels, len(data.classes))
-    table = cost_table(config, space)
-    print(f"space: {space.size:.3g} architectures; reachable are {format_ranges(table)}")
-    feasible = FeasibleSet(table, config.budget)
-    print(f"budget: {config.budget}")
-    return Task(data, space, feasible)
+    def check(self) -> None:
+        """Refuse names, operators, recipes, options and budgets that cannot work, before an image is decoded.
 
+        Raises:
+            InvalidRequest: something in the config cannot work.
+        """
+        self._check_recipe()
+        self._check_strategy()
+        _ = self.feasible
 
-def load_images(config: DataOptions, seed: int) -> ImageData:
-    """The images of a data config, split by a stream of ``seed``."""
-    data = load_data(config, seed=stream_seed(seed, "splits"))
-    if data.skipped:
-        shown = ", ".join(data.skipped[:3]) + (", ..." if len(data.skipped) > 3 else "")
-        print(f"skipped {len(data.skipped)} unreadable images: {shown}")
-    return data
+    def _check_recipe(self) -> None:
+        from evaluators.training.supernet import check_supernet_recipe
+
+        device = pick_accelerator(self.config.accelerator)
+        if getattr(self.config.strategy.typed_options(), "scoring", "supernet") == "supernet":
+            check_supernet_recipe(self.config.search)
+        else:
+            check_precision(self.config.search.precision, device)
+
+    def _check_strategy(self) -> None:
+        options = self.config.strategy.typed_options()
+        if isinstance(options, MultiTrialOptions):
+            make_multi_trial(self.config.strategy.name, options, budget=self.config.budget, costs=self.table)
+        if isinstance(options, NSGA2Options):
+            check_objectives(options.objectives, self.table.metrics, "strategy.options.objectives")
+        if isinstance(options, EnasOptions) and options.reward_metric_name not in (None, *VALIDATION_METRICS):
+            raise InvalidRequest(
+                f"strategy.options.reward_metric_name: {options.reward_metric_name!r} is not measured; known are"
+                f" {', '.join(VALIDATION_METRICS)}"
+            )
+
+    def announce(self) -> None:
+        """Load the images; print what is searched and what is reachable."""
+        feasible = self.feasible
+        print(describe(self.data))
+        print(f"space: {self.space.size:.3g} architectures; reachable are {format_ranges(self.table)}")
+        print(f"budget: {feasible.budget}")
 
 
 def space_arguments(config: SpaceConfig, image_size: int, channels: int, classes: int) -> dict[str, Any]:
@@ -127,20 +155,6 @@ def cost_table(config: SearchConfig, space: SearchSpace) -> CostTable:
         except InvalidRequest as error:
             raise InvalidRequest(f"costs: {path}: {error}") from None
     return table
-
-
-def _space(config: SearchConfig, channels: int, classes: int) -> SearchSpace:
-    return SearchSpace.create(**space_arguments(config.space, config.data.image_size, channels, classes))
-
-
-def light_space(config: SearchConfig) -> SearchSpace:
-    """The space of a config without a look at its images: where ``data.channels`` is auto, colour is assumed."""
-    return _space(config, possible_channels(config)[-1], len(open_source(config.data).classes))
-
-
-def possible_channels(config: SearchConfig) -> tuple[int, ...]:
-    """Input channels that the images can have, as far as that is known without decoding them."""
-    return open_source(config.data).channels if config.data.channels == "auto" else (config.data.channels,)
 
 
 def _macro(given: str | dict[str, Any]) -> str | MacroDefinition:

@@ -28,7 +28,7 @@ from experiments.runs.provenance import provenance
 from experiments.runs.records import ScoreRecord, metrics_writer
 from experiments.runs.reuse import reused_supernet
 from experiments.runs.seeds import stream_seed
-from experiments.runs.task import Task, check_request, load_task, space_arguments
+from experiments.runs.task import SearchTask, space_arguments
 from experiments.search.pareto import pareto_front, write_pareto
 from search_space.architecture import Architecture
 from search_space.network import Network
@@ -50,10 +50,11 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     ``resume``; one that is finished is left as it is.
     """
     check_out(out, config.as_dict(), resume=resume, overwrite=overwrite)
-    check_request(config)
+    task = SearchTask(config)
+    task.check()
     if config.supernet is not None:
         reused_supernet(config)
-    task = load_task(config)
+    task.announce()
     device = pick_accelerator(config.accelerator)
     run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
     if run.winner.exists():
@@ -81,7 +82,7 @@ def found(run: RunFolder) -> Architecture:
     return load_architecture(run.winner)
 
 
-def supernet(config: SearchConfig, task: Task) -> SepConvSpace:
+def supernet(config: SearchConfig, task: SearchTask) -> SepConvSpace:
     """A fresh supernet for the images of ``task``, its weights drawn by the config's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(config.seed, "weights"))
@@ -91,7 +92,7 @@ def supernet(config: SearchConfig, task: Task) -> SepConvSpace:
 
 
 def _train_supernet(
-    config: SearchConfig, task: Task, run: RunFolder, strategy: Strategy, *, clips_gradients: bool
+    config: SearchConfig, task: SearchTask, run: RunFolder, strategy: Strategy, *, clips_gradients: bool
 ) -> SepConvSpace:
     """Run a one-shot ``strategy`` on a fresh supernet, from its resume point if there is one."""
     space = supernet(config, task)
@@ -109,7 +110,7 @@ def _train_supernet(
     return space
 
 
-def _one_shot(config: SearchConfig, options: OneShotOptions, task: Task, run: RunFolder) -> Architecture:
+def _one_shot(config: SearchConfig, options: OneShotOptions, task: SearchTask, run: RunFolder) -> Architecture:
     """A strategy that searches while it trains the supernet."""
     strategy = make_one_shot(
         config.strategy.name,
@@ -130,7 +131,9 @@ def _one_shot(config: SearchConfig, options: OneShotOptions, task: Task, run: Ru
     return winner
 
 
-def _trained_supernet(config: SearchConfig, options: MultiTrialOptions, task: Task, run: RunFolder) -> SepConvSpace:
+def _trained_supernet(
+    config: SearchConfig, options: MultiTrialOptions, task: SearchTask, run: RunFolder
+) -> SepConvSpace:
     """The supernet whose weights candidates inherit: trained here, or by the run that the config names."""
     if not run.supernet.exists():
         if config.supernet is not None:
@@ -149,7 +152,7 @@ def _trained_supernet(config: SearchConfig, options: MultiTrialOptions, task: Ta
 
 
 def _score_one_by_one(
-    config: SearchConfig, options: MultiTrialOptions, task: Task, run: RunFolder, device: str
+    config: SearchConfig, options: MultiTrialOptions, task: SearchTask, run: RunFolder, device: str
 ) -> Architecture:
     """A strategy that asks for one architecture after the other and is told how good each is."""
     judge: Callable[[Network, int], float]

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from evaluators.data.load import open_source
 from evaluators.data.loaders import make_loader
 from evaluators.data.options import DataOptions
 from evaluators.measuring.measurement import BINS, NORM, TOP, Measurement, measure_accuracy
@@ -19,7 +18,7 @@ from evaluators.training.recipes import Precision
 from evaluators.training.run import Accelerator
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import write_json, write_text
-from experiments.runs.task import load_images
+from experiments.runs.task import DataTask
 from experiments.training.evaluation_plot import plot_evaluation
 from experiments.training.trained import TrainedNetwork
 from search_space.base.checks import check_seed
@@ -129,11 +128,12 @@ def evaluate(
     device = pick_accelerator(accelerator)
     check_seed("split_seed", split_seed)
     # before any image is decoded
-    check_classes(trained.classes, open_source(data_config).classes, data_config.name)
+    task = DataTask(data_config, split_seed)
+    check_classes(trained.classes, task.classes, data_config.name)
     architecture = load_architecture(trained.architecture)
     network = build(architecture)
     load_weights(network, trained.weights)
-    data = load_images(data_config, split_seed)
+    data = task.data
     check_fit(architecture, data)
     images = {"train": lambda: data.train, "validation": lambda: data.validation, "test": lambda: data.test}[split]()
     like_training = copy.copy(data)
