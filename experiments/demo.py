@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.comparison.compare import compare
-from experiments.options.config import DEFAULT_BASELINES, SpaceConfig, StrategyConfig
+from experiments.options.config import DEFAULT_BASELINES, StrategyConfig
 from experiments.options.files import find_config, read_config
 from experiments.runs.folder import check_out
 from experiments.search.search import search
 from experiments.training.export import export
+from search_space.options import SpaceOptions
 
 #: What is searched a second time, beside the strategy of the bundled config.
 EVOLUTION = StrategyConfig("evolution", {"trials": 100})
@@ -25,7 +26,7 @@ def demo(out: Path, space: str = "quick", *, resume: bool, overwrite: bool) -> N
     start = time.perf_counter()
     base = read_config(find_config("digits"))
     if space != "quick":
-        base = replace(base, space=SpaceConfig(base.space.macro, base.space.width, operators=space))
+        base = replace(base, space=SpaceOptions(base.space.macro, base.space.width, operators=space))
     configs = [base, replace(base, strategy=EVOLUTION)]
     # both are checked before either is begun
     for config in configs:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from evaluators.sources.names import DATASETS
 from evaluators.training.presets import RECIPES
 from evaluators.training.recipes import Recipe
-from search_space.defaults import PRESETS
+from search_space.options import PRESETS
 from strategies.names import STRATEGIES
 
 #: Where a recipe preset comes from.

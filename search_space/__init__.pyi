@@ -19,7 +19,9 @@ from .network_cost import cost as cost
 from .notation import parse as parse
 from .notation import to_text as to_text
 from .ops import operators as operators
-from .presets import preset as preset
+from .options import SpaceOptions as SpaceOptions
+from .options import StageCandidates as StageCandidates
+from .options import preset as preset
 from .registry import Operator as Operator
 from .registry import Slot as Slot
 from .serialization import from_json as from_json

@@ -10,9 +10,7 @@ from search_space.base.errors import InvalidRequest
 from search_space.layer_cost import downsampled
 from search_space.layers import ACTIVATIONS
 from search_space.ops import operators
-from search_space.registry import Operator, Slot
-
-SKIP = "skip"
+from search_space.registry import SKIP, Operator, Slot
 
 
 @dataclass(frozen=True)

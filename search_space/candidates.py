@@ -6,17 +6,19 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from search_space.architecture import SKIP, Architecture, Block
+from search_space.base.checks import shown
 from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
-from search_space.defaults import DEFAULT_OPERATORS, DEFAULT_WIDTHS, StageCandidates
-from search_space.macro_definition import MacroDefinition, divisible
-from search_space.macros import built_in_macro, macro
+from search_space.macro_definition import divisible
+from search_space.macro_file import find_macro
 from search_space.network_cost import block_cost, fixed_cost
-from search_space.presets import operator_names
+from search_space.notation import block_text, parse, parse_block
+from search_space.options import SpaceOptions, StageCandidates, operator_names
 from search_space.registry import operators
 
 
@@ -61,46 +63,34 @@ class SearchSpace:
     @classmethod
     def create(
         cls,
-        macro_name: str | MacroDefinition = "mobilenetv3-small",
+        options: SpaceOptions | None = None,
         *,
         image_size: int = 32,
         in_channels: int = 3,
         classes: int = 10,
-        width: float = 1.0,
-        operators: str | Iterable[str] | None = None,
-        widths: Iterable[float] | None = None,
-        search_se: bool = False,
-        stages: Mapping[int, StageCandidates] | None = None,
+        **changes: Any,
     ) -> SearchSpace:
-        """The space of ``operators`` times ``widths`` on a macro-architecture, one of sepnas's or the user's own.
+        """The space that ``options`` describe, for square images of ``image_size`` pixels.
 
-        Parameters
-        ----------
-        operators
-            A preset (`search_space.presets`, default "paper") or names. An operator is a candidate wherever it fits:
-            ``skip`` where the shape is kept, grouped convolutions where their width divides the channels.
-        widths
-            Expanded channels of inverted residuals as multiples of the hand-designed ones, rounded to multiples of 8.
-        search_se
-            Offer every inverted residual with and without squeeze-and-excitation.
-        stages
-            Other candidates for some stages of the macro-architecture, by number from 0.
+        ``changes`` are fields of `SpaceOptions` that replace those of ``options``, so that
+        ``SearchSpace.create(operators="full", width=0.5)`` needs none. An operator is a candidate wherever it fits:
+        ``skip`` where the shape is kept, grouped convolutions where their width divides the channels.
 
-        InvalidRequest for unknown names, an operator that fits nowhere, a stage that is not there.
+        Raises:
+            InvalidRequest: for unknown names, an operator that fits nowhere, a stage that is not there.
         """
-        skeleton = macro(macro_name, image_size=image_size, in_channels=in_channels, classes=classes, width=width)
-        whole = _Wanted(
-            operator_names(DEFAULT_OPERATORS if operators is None else operators),
-            _checked_widths(DEFAULT_WIDTHS if widths is None else widths),
-            search_se,
+        options = replace(SpaceOptions() if options is None else options, **changes)
+        definition = find_macro(options.macro)
+        skeleton = definition.architecture(
+            image_size=image_size, in_channels=in_channels, classes=classes, width=options.width
         )
-        definition = macro_name if isinstance(macro_name, MacroDefinition) else built_in_macro(macro_name)
+        whole = _Wanted(operator_names(options.operators), tuple(options.widths), options.search_se)
         numbers = definition.stage_numbers
         wanted = dict.fromkeys(numbers, whole)
-        for number, own in (stages or {}).items():
+        for number, own in options.stages.items():
             if number not in wanted:
                 raise InvalidRequest(
-                    f"stages: there is no stage {number!r}; {skeleton.macro} has the stages 0 to {numbers[-1]}"
+                    f"stages: there is no stage {shown(number)}; {skeleton.macro} has the stages 0 to {numbers[-1]}"
                 )
             wanted[number] = whole.changed(own, f"stages[{number}].")
         choices = tuple(
@@ -112,7 +102,7 @@ class SearchSpace:
             for name in part.operators:
                 if not any(block.operator == name for blocks in here for block in blocks):
                     raise InvalidRequest(
-                        f"{part.where}operators: {name} fits no block of {skeleton.macro} at width {width};"
+                        f"{part.where}operators: {name} fits no block of {skeleton.macro} at width {options.width};"
                         " leave it out"
                     )
         return cls(skeleton, choices, numbers)
@@ -184,6 +174,24 @@ class SearchSpace:
             fixed={"macs": fixed.macs, "params": fixed.params},
         )
 
+    def _dump(self) -> dict[str, Any]:
+        """What NNI's serialiser keeps of the space; it would pickle it, and refuse more than 4 KiB of that."""
+        return {
+            "skeleton": str(self.skeleton),
+            "choices": [[block_text(block) for block in choices] for choices in self.choices],
+            "stage_numbers": self.stage_numbers,
+        }
+
+    @classmethod
+    def _load(cls, skeleton: str, choices: list[list[str]], stage_numbers: list[int] | None) -> SearchSpace:
+        """The space from which `_dump` made these."""
+        architecture = parse(skeleton)
+        blocks = tuple(
+            tuple(parse_block(text, original.in_channels) for text in texts)
+            for texts, original in zip(choices, architecture.blocks, strict=True)
+        )
+        return cls(architecture, blocks, None if stage_numbers is None else tuple(stage_numbers))
+
     @cached_property
     def _named(self) -> tuple[dict[str, Block], ...]:
         return tuple(
@@ -216,7 +224,7 @@ class _Wanted:
         try:
             return _Wanted(
                 self.operators if own.operators is None else operator_names(own.operators),
-                self.widths if own.widths is None else _checked_widths(own.widths),
+                self.widths if own.widths is None else tuple(own.widths),
                 self.search_se if own.search_se is None else own.search_se,
                 where,
             )
@@ -257,16 +265,6 @@ class _Wanted:
         yield designed
         if self.search_se:
             yield other
-
-
-def _checked_widths(widths: Iterable[float]) -> tuple[float, ...]:
-    values = tuple(float(width) for width in widths)
-    if not values or len(set(values)) != len(values):
-        raise InvalidRequest(f"widths: {list(values)} must be one or more different multipliers")
-    for value in values:
-        if not 0 < value <= 16:
-            raise InvalidRequest(f"widths: {value!r} must be a multiplier above 0 and at most 16")
-    return values
 
 
 def _keeps_shape(block: Block) -> bool:

@@ -9,6 +9,7 @@ from search_space.base.checks import check_bool, check_choice, check_int, check_
 from search_space.base.errors import InvalidRequest
 from search_space.layer_cost import downsampled
 from search_space.layers import ACTIVATIONS
+from search_space.options import MOST_WIDTH
 from search_space.registry import operators
 
 #: Inputs below this side (pixels) get the low-resolution strides, as in the papers' networks for 32 and 56 pixels.
@@ -243,10 +244,8 @@ class MacroDefinition:
         ``width`` multiplies the channels, rounded to multiples of 8. InvalidRequest for an impossible size, and for an
         operator that does not fit the channels it gets at this width.
         """
-        if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width <= 16:
-            raise InvalidRequest(f"width: {width!r} must be a multiplier above 0 and at most 16")
-        if not isinstance(image_size, int) or image_size < 8:
-            raise InvalidRequest(f"image_size: {image_size!r} must be a whole number of at least 8 pixels")
+        check_number("width", width, above=0, most=MOST_WIDTH)
+        check_int("image_size", image_size, 8)
         low = image_size < LOW_RESOLUTION_BELOW
         stem = Stem(scaled(self.stem.channels, width), _stride(self.stem, low), self.stem.activation)
         blocks: list[Block] = []

@@ -31,6 +31,7 @@ which default it has. Channels are those at width 1. Only ``name``, ``stem.chann
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ import yaml
 from search_space.base.errors import InvalidRequest
 from search_space.macro_definition import MacroDefinition, MacroHead, MacroStem, Stage
 from search_space.macros import MACROS, built_in_macro
+from search_space.options import is_macro_file
+
+
+def find_macro(given: str | Mapping[str, Any]) -> MacroDefinition:
+    """The macro-architecture that `SpaceOptions.macro` means: built in, in a YAML file, or written inline."""
+    if not isinstance(given, str):
+        return macro_from_dict(given)
+    return load_macro(given) if is_macro_file(given) else built_in_macro(given)
 
 
 def load_macro(path: Path | str) -> MacroDefinition:

@@ -27,7 +27,7 @@ def to_text(architecture: Architecture) -> str:
     parts = [
         f"{a.macro} {a.in_channels}x{a.image_size}x{a.image_size} {a.classes}",
         f"stem c{a.stem.channels} s{a.stem.stride} {a.stem.activation}",
-        *(_block_text(block) for block in a.blocks),
+        *(block_text(block) for block in a.blocks),
         " ".join(
             [
                 "head",
@@ -43,7 +43,8 @@ def to_text(architecture: Architecture) -> str:
     return " | ".join(parts)
 
 
-def _block_text(block: Block) -> str:
+def block_text(block: Block) -> str:
+    """The part of the text that stands for ``block``."""
     if block.is_skip:
         return f"{SKIP} c{block.out_channels}" + (f" {block.activation}" if block.activation != "relu" else "")
     tokens = [block.operator]
@@ -157,14 +158,16 @@ def parse(text: str) -> Architecture:
     blocks = []
     channels = stem.channels
     for index, part in enumerate(parts[2:-1]):
-        block = _parse_block(_Tokens(f"part {index + 3} (block {index})", part), channels)
+        block = parse_block(part, channels, f"part {index + 3} (block {index})")
         channels = block.out_channels
         blocks.append(block)
 
     return Architecture(macro, int(match[2]), int(match[1]), classes, stem, tuple(blocks), head, orthonormal)
 
 
-def _parse_block(tokens: _Tokens, in_channels: int) -> Block:
+def parse_block(text: str, in_channels: int, where: str = "block") -> Block:
+    """The block written in ``text``, behind ``in_channels`` channels; InvalidRequest names ``where``."""
+    tokens = _Tokens(where, text)
     operator = tokens.take("an operator")
     if operator == SKIP:
         out_channels = tokens.number("c", "channels")

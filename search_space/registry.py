@@ -10,13 +10,17 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
-from torch import nn
-
-from search_space.base.errors import InvalidRequest
+from search_space.base.checks import unknown
 from search_space.layer_cost import Cost, downsampled
 from search_space.padding import Direction
+
+if TYPE_CHECKING:  # options name operators, and are read without torch
+    from torch import nn
+
+#: The identity in place of a block. It is no operator: it is the absence of one.
+SKIP = "skip"
 
 Scope = Literal["spatial", "block"]
 
@@ -85,9 +89,7 @@ class OperatorRegistry(Mapping[str, Operator]):
         try:
             return self._operators[name]
         except KeyError:
-            raise InvalidRequest(
-                f"operator: {name!r} is unknown; known are {', '.join(self._operators)} and skip"
-            ) from None
+            raise unknown("operator", name, [*self._operators, SKIP], "sepnas list operators") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._operators)
@@ -119,10 +121,10 @@ class OperatorRegistry(Mapping[str, Operator]):
         if name in self._operators:
             raise ValueError(f"operator name {name!r} is already registered by {type(self._operators[name]).__name__}")
         # the notation and NNI's module names both need plain tokens
-        if name in ("", "skip") or not all(c.isascii() and (c.islower() or c.isdigit() or c == "_") for c in name):
+        if name in ("", SKIP) or not all(c.isascii() and (c.islower() or c.isdigit() or c == "_") for c in name):
             raise ValueError(f"operator name {name!r} is reserved or not made of lower-case letters, digits and '_'")
         self._operators[name] = operator
 
 
-#: All operators by name. `skip` (identity) is no operator: it is the absence of a block.
+#: All operators by name.
 operators = OperatorRegistry()

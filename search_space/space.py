@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
@@ -13,20 +13,16 @@ from torch import Tensor, nn
 from search_space.architecture import Architecture
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
-from search_space.defaults import StageCandidates
 from search_space.network import ClassifierHead, Network, build, make_stem
 from search_space.shared_block import supernet_candidates
 from search_space.sliced import inherited_state
 from search_space.supernet_init import initialise_supernet
 
-if TYPE_CHECKING:
-    from search_space.macro_definition import MacroDefinition
-
 
 class SepConvSpace(ModelSpace):
     """A supernet skeleton that every NNI strategy can mutate.
 
-    The arguments are those of `SearchSpace.create`; the value itself is ``.search_space``. The candidates of a block
+    ``space`` is kept as ``.search_space``; without it, it is `SearchSpace.create()`. The candidates of a block
     are complete blocks. Those built around a spatial operator share their expansion, squeeze-and-excitation and
     projection, and those with one operator also its layers; a narrower candidate uses the first channels of the widest
     (`search_space.shared_block`). Parameters are counted once.
@@ -35,37 +31,14 @@ class SepConvSpace(ModelSpace):
     even-sized layer is padded by the direction of its block's position; a frozen network gets the exact ones.
     """
 
-    def __init__(
-        self,
-        macro_name: str | MacroDefinition = "mobilenetv3-small",
-        *,
-        image_size: int = 32,
-        in_channels: int = 3,
-        classes: int = 10,
-        width: float = 1.0,
-        operators: str | Iterable[str] | None = None,
-        widths: Iterable[float] | None = None,
-        search_se: bool = False,
-        stages: Mapping[int, StageCandidates] | None = None,
-    ) -> None:
+    def __init__(self, space: SearchSpace | None = None) -> None:
         super().__init__()
-        self.search_space = SearchSpace.create(
-            macro_name,
-            image_size=image_size,
-            in_channels=in_channels,
-            classes=classes,
-            width=width,
-            operators=operators,
-            widths=widths,
-            search_se=search_se,
-            stages=stages,
-        )
+        self.search_space = space = SearchSpace.create() if space is None else space
         sample = current_model()
         if sample is not None:  # NNI rebuilds one model of the space from its sample
             network = build(self.architecture(sample))
             self.stem, self.blocks, self.head = network.stem, network.blocks, network.head
             return
-        space = self.search_space
         skeleton = space.skeleton
         self.stem = make_stem(skeleton)
         self.blocks = nn.Sequential()

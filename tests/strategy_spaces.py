@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from evaluators.data.images import ImageData, ImageSet, channel_statistics
 from evaluators.training.recipes import Recipe
 from evaluators.training.supernet import supernet_evaluator
+from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
 from search_space.space import SepConvSpace
 from strategies import Budget
@@ -43,7 +44,9 @@ def all_samples(table: CostTable) -> Iterator[dict[str, str]]:
 
 def small_space() -> SepConvSpace:
     """A quarter-width MobileNetV3-Small for 8x8 grey images."""
-    return SepConvSpace(image_size=8, in_channels=1, classes=4, width=0.25, operators=OPERATORS, widths=(1.0,))
+    return SepConvSpace(
+        SearchSpace.create(image_size=8, in_channels=1, classes=4, width=0.25, operators=OPERATORS, widths=(1.0,))
+    )
 
 
 def small_images(count: int = 32) -> ImageData:

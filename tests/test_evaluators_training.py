@@ -18,7 +18,7 @@ from evaluators.training.devices import pick_accelerator
 from evaluators.training.loaders import training_loader
 from evaluators.training.run import TrainingDiverged
 from evaluators.training.trainer import CHECKPOINT_FILE, make_trainer
-from search_space import Architecture, InvalidRequest, baseline, build
+from search_space import Architecture, InvalidRequest, SearchSpace, baseline, build
 from search_space.orthonormal import orthonormal_bases, orthonormal_loss
 from search_space.space import SepConvSpace
 
@@ -165,7 +165,9 @@ def test_the_orthonormal_loss_pulls_the_projections_of_bsconv_s_to_orthonormal_r
 
 
 def test_only_bases_on_the_sampled_path_are_regularised() -> None:
-    space = SepConvSpace(image_size=8, in_channels=1, classes=4, width=0.25, operators=["dw_k3", "bsconv_s_k3"])
+    space = SepConvSpace(
+        SearchSpace.create(image_size=8, in_channels=1, classes=4, width=0.25, operators=["dw_k3", "bsconv_s_k3"])
+    )
     module = ClassificationModule(Recipe(orthonormal_weight=1.0), space)
     module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
     batch = (torch.randn(4, 1, 8, 8), torch.arange(4))

@@ -12,6 +12,7 @@ import experiments.bench.budget as bench_budget
 import experiments.bench.cost as bench_cost
 import experiments.bench.mixture as bench_mixture
 from experiments.cli import main
+from search_space.candidates import SearchSpace
 from search_space.space import SepConvSpace
 
 
@@ -40,7 +41,8 @@ def test_budget_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mixture_is_measured_in_processes_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench_mixture, "SepConvSpace", lambda: SepConvSpace(width=0.25, operators=("dw_k3", "skip")))
+    space = SearchSpace.create(width=0.25, operators=("dw_k3", "skip"))
+    monkeypatch.setattr(bench_mixture, "SepConvSpace", lambda: SepConvSpace(space))
     bench_mixture._measure("sepnas", "cpu", 1)
     printed = json.loads(capsys.readouterr().out)
     assert printed["seconds"] > 0

@@ -30,7 +30,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 @pytest.mark.parametrize("macro", ["mobilenetv3-small", "mobilenetv1", "mobilenetv3-small-torchvision"])
 def test_nni_convention_is_what_nnis_profiler_counts(macro: str) -> None:
-    space = SepConvSpace(macro, image_size=11, width=0.25, operators=TRACEABLE, widths=(1.0,)).eval()
+    space = SepConvSpace(
+        SearchSpace.create(macro=macro, image_size=11, width=0.25, operators=TRACEABLE, widths=(1.0,))
+    ).eval()
     profiler = FlopsProfiler(space, torch.randn(1, 3, 11, 11))
     rng = np.random.default_rng(0)
     for _ in range(10):
@@ -77,7 +79,7 @@ def test_describe_as_json_has_the_figures(capsys: pytest.CaptureFixture[str], tm
         (("describe", "nothing"), "network: 'nothing' is neither a baseline (mobilenetv3-small, "),
         (("describe", "mobilenetv2", "--input", "3"), "image_size: 3 must be a whole number of at least 8"),
         (("space", "digits", "--space.operators", "most"), "operators: 'most' is unknown; known are "),
-        (("space", "digits", "--space.widths", "0"), "widths: 0.0 must be a multiplier above 0 and at most 16"),
+        (("space", "digits", "--space.widths", "0"), "widths[0]: 0.0 must be a number above 0 and at most 16"),
         (("space", "digits", "--budget.max_macs", "1k"), "budget.max_macs: 1,000 is below the smallest architecture"),
         (("space", "digits", "--space.macro", "resnet"), "macro: 'resnet' is unknown; known are mobilenetv3-small, "),
         (("space", "digits", "--space.macro", "no.yaml"), "macro file no.yaml: does not exist; give a YAML file"),

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.image import imread
 
 from evaluators.data.options import DataOptions
-from experiments.options.config import SearchConfig, SpaceConfig, StrategyConfig
+from experiments.options.config import SearchConfig, StrategyConfig
 from experiments.runs.folder import RunFolder
 from experiments.runs.records import Scored, ScoreRecord
 from experiments.search.pareto import FILES, Front, front_table, pareto_front, pick, run_front, write_pareto
@@ -25,6 +25,7 @@ from search_space.cost_file import OwnCosts, save_costs
 from search_space.cost_table import CostTable
 from search_space.network_cost import cost
 from search_space.notation import parse
+from search_space.options import SpaceOptions
 from search_space.serialization import load_architecture
 from strategies import Budget, FeasibleSet
 
@@ -36,7 +37,7 @@ def a_config(name: str = "evolution", **more: Any) -> SearchConfig:
     options = {"nsga2": {"trials": 10, "population_size": 4}, "evolution": {"trials": 10}}.get(name, {})
     return SearchConfig(
         data=DataOptions("digits", image_size=8, max_train_images=80),
-        space=SpaceConfig(width=0.25, operators=OPERATORS),
+        space=SpaceOptions(width=0.25, operators=OPERATORS),
         budget=BUDGET,
         strategy=StrategyConfig(name, options),
         **more,

@@ -165,7 +165,7 @@ def test_the_figures_are_those_of_the_rows(ranked: Path) -> None:
 def test_the_inherited_accuracy_is_the_one_the_search_gave(finished: RunFolder, tmp_path: Path) -> None:
     config = config_of(finished)
     scored = {row["architecture"]: float(row["score"]) for row in rows(finished.architectures)}
-    space = SearchSpace.create(**task_module.space_arguments(config.space, 8, 1, 10))
+    space = SearchSpace.create(config.space, image_size=8, in_channels=1, classes=10)
     chosen = [space.sample(parse(text)) for text in scored]
     task = task_module.SearchTask(config)
     record = rank_module.ScoreTable(tmp_path / "scores.csv")

@@ -103,7 +103,7 @@ def test_importing_the_package_alone_waits_for_nothing() -> None:
 
 #: what reads configs, names and options, and so must not wait for torch
 LIGHT = (
-    "search_space.defaults",
+    "search_space.options",
     "search_space.base.errors",
     "strategies",
     "strategies.budget.budget",

@@ -20,7 +20,7 @@ from experiments.options.config import SearchConfig
 from experiments.options.files import make_config
 from experiments.runs.task import SearchTask
 from search_space import SearchSpace, baseline, build, cost, operators
-from search_space.defaults import DEFAULT_WIDTHS
+from search_space.options import DEFAULT_WIDTHS
 from strategies.names import STRATEGIES
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from search_space import (
     operators,
     preset,
 )
-from search_space.defaults import StageCandidates
+from search_space.options import StageCandidates
 
 DEFAULT = SearchSpace.create()
 NARROW = SearchSpace.create(image_size=17, in_channels=1, classes=3, width=0.25)
@@ -51,7 +51,7 @@ def test_presets_are_what_their_names_say() -> None:
     with pytest.raises(InvalidRequest) as caught:
         preset("all")
     assert str(caught.value) == (
-        "operators: 'all' is no preset (paper, kernels, full); give one of them or a list of names"
+        "operators: 'all' is not a preset; known are paper, kernels, full; or give a list of names"
     )
 
 
@@ -91,7 +91,7 @@ def test_squeeze_and_excitation_is_a_choice_on_request() -> None:
 
 def test_stages_are_those_of_the_macro() -> None:
     assert DEFAULT.stage_numbers == NARROW.stage_numbers == (0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4)
-    mobilenetv2 = SearchSpace.create("mobilenetv2", width=0.35)
+    mobilenetv2 = SearchSpace.create(macro="mobilenetv2", width=0.35)
     assert mobilenetv2.stage_numbers == (0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6)
 
 
@@ -125,7 +125,7 @@ def test_impossible_stages_are_refused(stages: dict[int, StageCandidates], messa
 
 @pytest.mark.parametrize("widths", [(), (0.0,), (1.0, 1.0), (17.0,), (float("nan"),)])
 def test_impossible_widths_are_refused(widths: tuple[float, ...]) -> None:
-    with pytest.raises(InvalidRequest, match=r"^widths: .* must be "):
+    with pytest.raises(InvalidRequest, match=r"^widths(\[0\])?: .* must "):
         SearchSpace.create(widths=widths)
 
 
@@ -148,8 +148,8 @@ def test_size_is_the_product_of_the_choices() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "operators: empty; name at least one"),
-        (("dw_k3", "dw_k3"), "operators: a name stands twice in dw_k3, dw_k3"),
+        ((), "operators: () is empty; name at least one"),
+        (("dw_k3", "dw_k3"), "operators: ('dw_k3', 'dw_k3') names an operator twice; leave one out"),
         (("dw_k3", "conv"), "operators: 'conv' is unknown; known are "),
         (("skip",), "choices[1]: empty; no operator asked for fits this block"),  # 16 -> 24 channels at stride 2
     ],
@@ -210,7 +210,7 @@ def test_candidates_keep_the_inverted_residual_or_replace_it() -> None:
 @pytest.mark.parametrize("name", sorted(baselines()))
 def test_baselines_are_points_of_the_full_space_of_their_macro(name: str, width: float) -> None:
     architecture = baseline(name, width=width)
-    space = SearchSpace.create(architecture.macro, operators="full", width=width)
+    space = SearchSpace.create(macro=architecture.macro, operators="full", width=width)
     # the orthonormal loss of BSConv-S is a matter of training, not of structure
     assert space.architecture(space.sample(replace(architecture, orthonormal=False))) == replace(
         architecture, orthonormal=False

@@ -81,7 +81,7 @@ def test_new_operator_appears_in_the_nni_space() -> None:
     from search_space.space import SepConvSpace
 
     with registered("dilated"):
-        space = SepConvSpace(width=0.25, image_size=8, operators=("dw_k3", "dilated"))
+        space = SepConvSpace(SearchSpace.create(width=0.25, image_size=8, operators=("dw_k3", "dilated")))
         sample = dict.fromkeys(space.search_space.labels, "dilated")
         assert [b.operator for b in space.freeze(sample).architecture.blocks] == ["dilated"] * 11
 

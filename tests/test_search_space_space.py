@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import nni
 import numpy as np
 import pytest
 import torch
@@ -28,7 +29,7 @@ Sample = dict[str, str]
 
 def small(operators: tuple[str, ...] = OPERATORS, **options: Any) -> SepConvSpace:
     fixed: dict[str, Any] = {"image_size": 8, "width": 0.25, "classes": 4, "operators": operators, "widths": (0.5, 1.0)}
-    return SepConvSpace(**{**fixed, **options})
+    return SepConvSpace(SearchSpace.create(**{**fixed, **options}))
 
 
 def random_sample(space: SearchSpace, seed: int) -> Sample:
@@ -272,8 +273,16 @@ def test_space_takes_any_channels_classes_and_size(channels: int, classes: int, 
 
 def test_default_space_is_the_default_search_space() -> None:
     with torch.device("meta"):
-        space = SepConvSpace(width=0.25)
-    assert space.search_space == SearchSpace.create(width=0.25)
+        space = SepConvSpace()
+    assert space.search_space == SearchSpace.create()
+
+
+def test_nnis_serialiser_keeps_the_space_from_one_process_to_the_next() -> None:
+    space = small()
+    again = nni.load(nni.dump(space))
+    assert again.search_space == space.search_space
+    assert shapes(again) == shapes(space)
+    assert nni.load(nni.dump(SearchSpace.create(operators="full"))) == SearchSpace.create(operators="full")
 
 
 def test_same_seed_gives_the_same_space() -> None:

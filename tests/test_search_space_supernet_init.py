@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from nni.nas.nn.pytorch import LayerChoice
 
-from search_space import operators
+from search_space import SearchSpace, operators
 from search_space.layers import ACTIVATIONS
+from search_space.options import DEFAULT_WIDTHS
 from search_space.space import SepConvSpace
 
 
 def space(*widths: float) -> SepConvSpace:
     torch.manual_seed(0)
-    return SepConvSpace(image_size=16, width=0.5, widths=widths or None).train()
+    return SepConvSpace(SearchSpace.create(image_size=16, width=0.5, widths=widths or DEFAULT_WIDTHS)).train()
 
 
 def test_every_residual_candidate_starts_as_the_identity() -> None:

@@ -17,6 +17,7 @@ from search_space import (
     Head,
     InvalidRequest,
     Network,
+    SearchSpace,
     Stem,
     build,
     load_network,
@@ -42,7 +43,7 @@ def trained(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def small_space() -> SepConvSpace:
-    return SepConvSpace(image_size=8, width=0.25, operators=("dw_k3", "xsep_k3", "sep_k3", "skip"))
+    return SepConvSpace(SearchSpace.create(image_size=8, width=0.25, operators=("dw_k3", "xsep_k3", "sep_k3", "skip")))
 
 
 def assert_same_state(one: nn.Module, other: nn.Module) -> None:

@@ -13,6 +13,7 @@ from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.experiment import NasExperiment, NasExperimentConfig
 from strategy_spaces import FOREIGN_COSTS, ForeignSpace, run_one_shot, run_trials, small_space
 
+from search_space.candidates import SearchSpace
 from search_space.network import Network
 from search_space.space import SepConvSpace
 from strategies import (
@@ -133,16 +134,16 @@ def _report_parameters(model: Network) -> None:
 
 def test_the_space_is_rebuilt_by_nni_from_a_sample() -> None:
     """What NNI's training services do in another process: make the model from class, arguments and sample."""
-    space = SepConvSpace(image_size=8, in_channels=1, classes=4, width=0.25)
+    space = SepConvSpace(SearchSpace.create(image_size=8, in_channels=1, classes=4, width=0.25))
     sample = space.search_space.cost_table.sample(np.zeros(11, dtype=int))
-    rebuilt = SepConvSpace.frozen_factory(sample)(image_size=8, in_channels=1, classes=4, width=0.25)
+    rebuilt = SepConvSpace.frozen_factory(sample)(**space.args)
     assert list(rebuilt.state_dict()) == list(space.freeze(sample).state_dict())
 
 
 def test_every_architecture_parameter_gets_a_task_gradient() -> None:
     """On the real supernet, behind whose blocks batch norms would hide the scale of a whole output."""
     torch.manual_seed(0)
-    space = SepConvSpace(width=0.25, operators=["dw_k3", "dw_k7", "xsep_k5", "sep_k3"])
+    space = SepConvSpace(SearchSpace.create(width=0.25, operators=["dw_k3", "dw_k7", "xsep_k5", "sep_k3"]))
     with torch.no_grad():
         for name, tensor in space.named_parameters():
             if name.endswith("norm.weight"):

@@ -10,7 +10,7 @@ from nni.mutable import frozen_context
 from nni.nas.nn.pytorch import LayerChoice
 from torch import Tensor, nn
 
-from search_space import operators
+from search_space import SearchSpace, operators
 from search_space.space import SepConvSpace
 from strategies.one_shot.shared_mixture import SharedMixture
 
@@ -27,7 +27,7 @@ class Fixed(nn.Module):
 def mixture(index: int = 4, **options: Any) -> tuple[SharedMixture, LayerChoice]:
     """Block ``index`` of a small space with random weights, as a mixture and as the choice it was made of."""
     torch.manual_seed(0)
-    space = SepConvSpace(**{"image_size": 16, "width": 0.25, **options}).double()
+    space = SepConvSpace(SearchSpace.create(**{"image_size": 16, "width": 0.25, **options})).double()
     for tensor in space.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(torch.rand_like(tensor) * 0.4 + 0.1)

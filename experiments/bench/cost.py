@@ -9,6 +9,7 @@ import torch
 from nni.nas.profiler.pytorch.flops import FlopsProfiler
 
 from experiments.bench.clock import Row, timed
+from search_space.candidates import SearchSpace
 from search_space.space import SepConvSpace
 
 #: NNI's profiler cannot follow the padding of even kernels nor channel splits, so its ratio is taken without them
@@ -17,7 +18,7 @@ PROFILED = ("dw_k3", "dw_k5", "dw_k7", "xsep_no2x2_k5", "xsep_no2x2_k7", "sep_k3
 
 def cost_rows(repeats: int) -> list[Row]:
     """Cost of many architectures: our table, and NNI's profiler on the same ones."""
-    space = SepConvSpace(operators=PROFILED).eval()
+    space = SepConvSpace(SearchSpace.create(operators=PROFILED)).eval()
     table = space.cost_table
     rng = np.random.default_rng(0)
     many = np.stack([rng.integers(len(values), size=200_000) for values in table.candidates.values()], axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.options.parsing import new_parser, parse, quiet
-from search_space.defaults import PRESETS
+from search_space.options import PRESETS
 
 
 def main(arguments: list[str]) -> None:

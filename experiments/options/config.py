@@ -11,34 +11,12 @@ from evaluators.training.run import Accelerator, TrainingOptions
 from experiments.options.complaints import readable
 from search_space.base.checks import SEED_LIMIT, check_options, check_seed, option, require
 from search_space.base.errors import InvalidRequest
-from search_space.defaults import DEFAULT_OPERATORS, DEFAULT_WIDTHS, StageCandidates
+from search_space.options import SpaceOptions
 from strategies.budget.budget import Budget
 from strategies.names import STRATEGIES
 
 #: Hand-designed networks that winners are compared with unless others are named.
 DEFAULT_BASELINES = ("mobilenetv3-small", "mobilenetv3-small-xsep")
-
-
-@dataclass(frozen=True)
-class SpaceConfig:
-    """What may be found.
-
-    Attributes:
-        macro: the macro-architecture whose blocks are searched; see `sepnas list macros`. Or one's own, as the path of
-            a YAML file or inline.
-        width: multiplier of all its channels.
-        operators: candidate operators, as a preset (paper, kernels, full) or as names; see `sepnas list operators`.
-        widths: expanded channels of inverted residuals, as multiples of the hand-designed ones.
-        search_se: whether each inverted residual may be with or without squeeze-and-excitation.
-        stages: other candidates for some stages, by number; `sepnas space` shows the stages.
-    """
-
-    macro: str | dict[str, Any] = "mobilenetv3-small"
-    width: float = 1.0
-    operators: str | list[str] = DEFAULT_OPERATORS
-    widths: list[float] = field(default_factory=lambda: list(DEFAULT_WIDTHS))
-    search_se: bool = False
-    stages: dict[int, StageCandidates] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,7 +100,7 @@ class SearchConfig:
     """
 
     data: DataOptions = field(default_factory=DataOptions)
-    space: SpaceConfig = field(default_factory=SpaceConfig)
+    space: SpaceOptions = field(default_factory=SpaceOptions)
     budget: Budget = field(default_factory=Budget)
     costs: list[str] = field(default_factory=list)
     strategy: StrategyConfig = field(default_factory=StrategyConfig)

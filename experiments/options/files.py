@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -14,6 +14,7 @@ from evaluators.training.presets import resolve
 from experiments.options.complaints import check_keys, readable
 from experiments.options.config import SearchConfig
 from search_space.base.errors import InvalidRequest
+from search_space.options import is_macro_file
 
 BUNDLED = Path(__file__).parents[1] / "configs"
 
@@ -107,8 +108,3 @@ def self_contained(config: SearchConfig) -> SearchConfig:
         inline = macro_to_dict(load_macro(config.space.macro))
         config = replace(config, space=replace(config.space, macro=inline))
     return config
-
-
-def is_macro_file(given: str | dict[str, Any]) -> TypeGuard[str]:
-    """Whether ``space.macro`` is the path of a file, not the name of a macro-architecture nor one written inline."""
-    return isinstance(given, str) and (given.endswith((".yaml", ".yml")) or "/" in given)

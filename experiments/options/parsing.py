@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from evaluators.training.presets import resolve
 from experiments.options.complaints import readable
 from search_space.base.errors import InvalidRequest
-from search_space.defaults import PRESETS
+from search_space.options import PRESETS
 
 
 def new_parser(name: str, description: str) -> ArgumentParser:

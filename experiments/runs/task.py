@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from evaluators.data.images import ImageData
 from evaluators.data.load import describe, image_channels, load_data, open_source
 from evaluators.data.options import DataOptions
 from evaluators.sources.base import Source
 from evaluators.training.devices import check_precision, pick_accelerator
-from experiments.options.config import SearchConfig, SpaceConfig
-from experiments.options.files import is_macro_file
+from experiments.options.config import SearchConfig
 from experiments.runs.seeds import stream_seed
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_file import load_costs
 from search_space.cost_table import CostTable
-from search_space.macro_definition import MacroDefinition
-from search_space.macro_file import load_macro, macro_from_dict
 from strategies.budget.feasible import FeasibleSet, format_ranges
 from strategies.factory import make_multi_trial
 from strategies.multi_trial.pareto import check_objectives
@@ -79,8 +76,12 @@ class SearchTask(DataTask):
     @cached_property
     def space(self) -> SearchSpace:
         """The space for these images."""
-        image_size, classes = self.options.image_size, len(self.classes)
-        return SearchSpace.create(**space_arguments(self.config.space, image_size, self.channels, classes))
+        return SearchSpace.create(
+            self.config.space,
+            image_size=self.options.image_size,
+            in_channels=self.channels,
+            classes=len(self.classes),
+        )
 
     @cached_property
     def table(self) -> CostTable:
@@ -131,21 +132,6 @@ class SearchTask(DataTask):
         print(f"budget: {feasible.budget}")
 
 
-def space_arguments(config: SpaceConfig, image_size: int, channels: int, classes: int) -> dict[str, Any]:
-    """Arguments of `SearchSpace.create` and of `SepConvSpace` for a config and the images it is for."""
-    return {
-        "macro_name": _macro(config.macro),
-        "image_size": image_size,
-        "in_channels": channels,
-        "classes": classes,
-        "width": config.width,
-        "operators": config.operators,
-        "widths": config.widths,
-        "search_se": config.search_se,
-        "stages": config.stages,
-    }
-
-
 def cost_table(config: SearchConfig, space: SearchSpace) -> CostTable:
     """MACs and params of every candidate of ``space``, and the user's own costs that the config names."""
     table = space.cost_table
@@ -155,10 +141,3 @@ def cost_table(config: SearchConfig, space: SearchSpace) -> CostTable:
         except InvalidRequest as error:
             raise InvalidRequest(f"costs: {path}: {error}") from None
     return table
-
-
-def _macro(given: str | dict[str, Any]) -> str | MacroDefinition:
-    """A macro-architecture's name as it is, one's own as its definition."""
-    if isinstance(given, dict):
-        return macro_from_dict(given, "space.macro")
-    return load_macro(given) if is_macro_file(given) else given

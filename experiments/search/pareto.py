@@ -18,7 +18,7 @@ from experiments.options.config import SearchConfig
 from experiments.runs.files import write_text
 from experiments.runs.folder import RunFolder
 from experiments.runs.records import Scored, ScoreRecord
-from experiments.runs.task import cost_table, space_arguments
+from experiments.runs.task import cost_table
 from experiments.search.pareto_plot import plot_pareto
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
@@ -103,7 +103,9 @@ def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | 
     if objectives is None:
         objectives = options.objectives if isinstance(options, NSGA2Options) else OBJECTIVES
     first = scored[0].architecture  # what the images were, without a look at them
-    space = SearchSpace.create(**space_arguments(config.space, first.image_size, first.in_channels, first.classes))
+    space = SearchSpace.create(
+        config.space, image_size=first.image_size, in_channels=first.in_channels, classes=first.classes
+    )
     return pareto_front(scored, space, cost_table(config, space), config.budget, objectives)
 
 

@@ -28,7 +28,7 @@ from experiments.runs.provenance import provenance
 from experiments.runs.records import ScoreRecord, metrics_writer
 from experiments.runs.reuse import reused_supernet
 from experiments.runs.seeds import stream_seed
-from experiments.runs.task import SearchTask, space_arguments
+from experiments.runs.task import SearchTask
 from experiments.search.pareto import pareto_front, write_pareto
 from search_space.architecture import Architecture
 from search_space.network import Network
@@ -86,9 +86,7 @@ def supernet(config: SearchConfig, task: SearchTask) -> SepConvSpace:
     """A fresh supernet for the images of ``task``, its weights drawn by the config's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(config.seed, "weights"))
-        return SepConvSpace(
-            **space_arguments(config.space, task.data.image_size, task.data.channels, len(task.data.classes))
-        )
+        return SepConvSpace(task.space)
 
 
 def _train_supernet(

@@ -138,9 +138,10 @@ def _range(
     if least is not None and most is not None:
         return f" from {least} to {most}"
     low = "" if least is above is None else f"of at least {least}" if above is None else f"above {above}"
-    high = "" if most is below is None else f"of at most {most}" if below is None else f"below {below}"
-    bounds = " and ".join(bound for bound in (low, high) if bound)
-    return f" {bounds}" if bounds else ""
+    high = "" if most is below is None else f"at most {most}" if below is None else f"below {below}"
+    if low and high:
+        return f" {low} and {high}"
+    return f" {low}" if low else f" of {high}" if most is not None else f" {high}" if high else ""
 
 
 def option(
