@@ -13,9 +13,8 @@ from PIL import Image, ImageEnhance
 from torch.nn import functional
 
 from evaluators.augment.augmentation import Augmentation, normalise
-from evaluators.augment.color import draw_jitter, jitter
+from evaluators.augment.blending import draw_jitter, draw_pairs, jitter, mixup
 from evaluators.augment.crops import draw_boxes, resize_boxes
-from evaluators.augment.mixup import draw_pairs, mixup
 from search_space.base.errors import InvalidRequest
 
 
@@ -162,9 +161,9 @@ def test_windows_of_another_size() -> None:
     # of 36 places, 60 draws miss 7 on average
     assert len(places) > 20
     assert torch.equal(Augmentation()(images, seeded(), size=5), images[:, :, 1:6, 1:6])
-    with pytest.raises(InvalidRequest, match="size=10x10 cannot be cut from 9x9 pixels"):
+    with pytest.raises(InvalidRequest, match="size: 10x10 cannot be cut from 9x9 pixels"):
         Augmentation(1)(images, seeded(), size=10)
-    with pytest.raises(InvalidRequest, match="size=8x8 cannot be cut from 7x7 pixels"):
+    with pytest.raises(InvalidRequest, match="size: 8x8 cannot be cut from 7x7 pixels"):
         Augmentation()(images, seeded(), size=8)
 
 
@@ -335,24 +334,27 @@ def test_without_mixup_no_pairs_are_drawn() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"crop_padding": -1}, "crop_padding=-1"),
-        ({"crop_padding": 1.5}, "crop_padding=1.5"),
-        ({"flip": 1}, "flip=1"),
-        ({"resized_crop_area": (0.0, 1.0)}, r"resized_crop_area=\(0.0, 1.0\) is not \[least, most\]"),
+        ({"crop_padding": -1}, "augmentation.crop_padding: -1 must be a whole number of at least 0"),
+        ({"crop_padding": 1.5}, "crop_padding: 1.5"),
+        ({"flip": 1}, "flip: 1 must be true or false"),
+        ({"resized_crop_area": (0.0, 1.0)}, r"resized_crop_area\[0\]: 0.0 must be a number above 0"),
         ({"resized_crop_area": (0.5, 1.5)}, "resized_crop_area"),
         ({"resized_crop_area": (0.5,)}, "resized_crop_area"),
-        ({"resized_crop_area": 0.5}, "resized_crop_area=0.5"),
-        ({"resized_crop_area": (0.08, 1), "crop_padding": 4}, "crop_padding=4 beside .* would crop twice"),
+        ({"resized_crop_area": 0.5}, "resized_crop_area: 0.5 must be a list"),
+        (
+            {"resized_crop_area": (0.08, 1), "crop_padding": 4},
+            "crop_padding: 4 beside resized_crop_area would crop twice",
+        ),
         ({"aspect": (2, 1)}, "aspect"),
         ({"aspect": ("a", "b")}, "aspect"),
         ({"aspect": (1, float("inf"))}, "aspect"),
-        ({"color_jitter": -0.1}, "color_jitter=-0.1 is not a strength"),
+        ({"color_jitter": -0.1}, "color_jitter: -0.1 must be a number of at least 0"),
         ({"color_jitter": (0.1, 0.2)}, "color_jitter"),
         ({"color_jitter": True}, "color_jitter"),
-        ({"color_jitter": "strong"}, "color_jitter='strong'"),
-        ({"cutout": -1}, "cutout=-1"),
-        ({"mixup": -1.0}, "mixup=-1.0 is not a number from 0"),
-        ({"mixup": float("nan")}, "mixup=nan"),
+        ({"color_jitter": "strong"}, "color_jitter: 'strong'"),
+        ({"cutout": -1}, "cutout: -1"),
+        ({"mixup": -1.0}, "mixup: -1.0 must be a number of at least 0"),
+        ({"mixup": float("nan")}, "mixup: nan"),
     ],
 )
 def test_refuses(arguments: dict[str, Any], text: str) -> None:

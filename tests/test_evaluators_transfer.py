@@ -12,8 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from evaluators.augment import augmentation as augment
-from evaluators.augment import color, mixup
-from evaluators.augment import crops as windows
+from evaluators.augment import blending, crops
 from evaluators.augment.augmentation import Augmentation
 from evaluators.base.transfer import to_device
 from evaluators.data import images, loaders
@@ -59,7 +58,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
         return to_device(tensor, device)
 
     with monkeypatch.context() as patch:
-        for module in (augment, color, images, loaders, mixup, windows):
+        for module in (augment, blending, crops, images, loaders):
             patch.setattr(module, "to_device", count)
         yield moved
 

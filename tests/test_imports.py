@@ -110,6 +110,7 @@ LIGHT = (
     "strategies.names",
     "strategies.options",
     "evaluators",
+    "evaluators.augment.options",
     "evaluators.data.options",
     "evaluators.sources.names",
     "evaluators.training.presets",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as functional
 
@@ -60,8 +62,8 @@ def mirror(images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
 def draw_boxes(
     batch: int,
     image_size: tuple[int, int],
-    area: tuple[float, float],
-    aspect: tuple[float, float],
+    area: Sequence[float],
+    aspect: Sequence[float],
     generator: torch.Generator,
 ) -> torch.Tensor:
     """Draw a box for each image as Inception's training does (Szegedy et al. 2015, section 6).
@@ -145,6 +147,6 @@ def check_within(size: tuple[int, int], available: tuple[int, int]) -> None:
     """Refuse windows of `size` in images of `available` (height, width)."""
     if size[0] > available[0] or size[1] > available[1]:
         raise InvalidRequest(
-            f"size={size[0]}x{size[1]} cannot be cut from {available[0]}x{available[1]} pixels: make it smaller, "
+            f"size: {size[0]}x{size[1]} cannot be cut from {available[0]}x{available[1]} pixels; make it smaller, "
             "or the images larger"
         )

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from evaluators.augment.augmentation import Augmentation, Part, normalise
+from evaluators.augment.augmentation import Augmentation, BatchRows, normalise
+from evaluators.augment.blending import Pairs, mixup
 from evaluators.augment.crops import centre
-from evaluators.augment.mixup import Pairs, mixup
 from evaluators.base.transfer import to_device
 from evaluators.data.batches import BatchDraw, OrderedBatches, ShuffledBatches, mixed_seed
 from evaluators.data.images import ImageData, Images, ImageSet
@@ -119,7 +119,7 @@ class ImageBatches(Dataset[Batch]):
         images, labels = self._gather(batch.indices[rows])
         generator = torch.Generator().manual_seed(batch.seed)
         images = self.augmentation(
-            images, generator, size=self.image_size, fill=self.mean * 255, part=Part(rows, count)
+            images, generator, size=self.image_size, fill=self.mean * 255, part=BatchRows(rows, count)
         )
         images = normalise(images, self.mean, self.std)
         if pairs is None:

@@ -1,0 +1,116 @@
+"""Pixels blended: an image with its grey values (colour jitter), or with another image (mixup)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+from evaluators.base.transfer import to_device
+
+# ITU-R 601, as in Pillow's conversion to grey
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def draw_jitter(batch: int, strength: Sequence[float], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw what `jitter` does to each image.
+
+    Args:
+        batch: how many images.
+        strength: of brightness, contrast and saturation; s means a factor uniform in max(0, 1 - s)..1 + s.
+        generator: on the CPU.
+
+    Returns:
+        (factors, order): float32 (batch, 3); and int64 (batch, 3), which of the three is changed first, second, third,
+        a uniform permutation.
+    """
+    reach = torch.tensor(strength, dtype=torch.float32)
+    low = (1 - reach).clamp(min=0)
+    factors = low + (1 + reach - low) * torch.rand((batch, 3), generator=generator)
+    return factors, torch.rand((batch, 3), generator=generator).argsort(1)
+
+
+def jitter(images: torch.Tensor, factors: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Return ``images`` with brightness, contrast and saturation changed, as float32 within 0..255.
+
+    Each change is a blend factor * image + (1 - factor) * other, clipped to 0..255: ``other`` is black for brightness,
+    the mean grey of the image for contrast, each pixel's own grey for saturation (Howard, *Some Improvements on Deep
+    Convolutional Neural Network Based Image Classification*, 2013, section 2; the same three as in torchvision and
+    Pillow's ImageEnhance).
+
+    Args:
+        images: (batch, 1 or 3, height, width), values 0..255, any type.
+        factors: float32, (batch, 3), of brightness, contrast and saturation.
+        order: int64, (batch, 3), as `draw_jitter` returns it.
+    """
+    pixels = images.to(torch.float32)
+    batch, channels = pixels.shape[:2]
+    factors, order = to_device(factors, pixels.device), to_device(order, pixels.device)
+    luma = to_device(torch.tensor(_LUMA if channels == 3 else (1.0,)), pixels.device).view(1, channels, 1, 1)
+    for turn in range(3):
+        which = order[:, turn].view(batch, 1, 1, 1)
+        factor = factors.gather(1, order[:, turn : turn + 1]).view(batch, 1, 1, 1)
+        grey = (pixels * luma).sum(1, keepdim=True)
+        # 0 is brightness, 1 contrast, 2 saturation
+        other = torch.where(which == 2, grey, grey.mean((2, 3), keepdim=True) * (which == 1))
+        pixels = (pixels * factor + other * (1 - factor)).clamp_(0, 255)
+    return pixels
+
+
+class Pairs(NamedTuple):
+    """Which images of a batch are blended.
+
+    Attributes:
+        shares: float32, (batch,): how much of each image stays.
+        partners: int64, (batch,): the image that the rest is taken from; a permutation.
+    """
+
+    shares: torch.Tensor
+    partners: torch.Tensor
+
+
+def draw_pairs(batch: int, alpha: float, generator: torch.Generator) -> Pairs:
+    """Draw a random permutation, and one share per image from the Beta(alpha, alpha) distribution.
+
+    Args:
+        batch: how many images.
+        alpha: above 0.
+        generator: on the CPU.
+    """
+    # torch's Beta distribution takes no generator; numpy's continues from a number that ours draws
+    seed = int(torch.randint(2**62, (), generator=generator))
+    shares = torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, batch)).to(torch.float32)
+    return Pairs(shares, torch.randperm(batch, generator=generator))
+
+
+def mixup(
+    images: torch.Tensor, labels: torch.Tensor, classes: int, pairs: Pairs, rows: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Blend images of a batch with others of it (Zhang et al., *mixup*, 2018, equation 1).
+
+    Result i is shares_i * image_rows(i) + (1 - shares_i) * image_partners(i), and its label likewise.
+
+    Args:
+        images: floating-point, (batch, channels, height, width).
+        labels: int64, (batch,).
+        classes: how many there are.
+        pairs: one for each of k results.
+        rows: int64, (k,), the image that each result is made from; image i for result i if None.
+
+    Returns:
+        (images, probabilities): of k images; float32 (k, classes), rows adding up to 1, as `cross_entropy` takes them.
+    """
+    shares, partners = to_device(pairs.shares, images.device), to_device(pairs.partners, images.device)
+    probabilities = functional.one_hot(labels, classes).to(torch.float32)
+    others = images.index_select(0, partners), probabilities.index_select(0, partners)
+    if rows is not None:
+        rows = to_device(rows, images.device)
+        images, probabilities = images.index_select(0, rows), probabilities.index_select(0, rows)
+    share = shares.view(-1, 1, 1, 1).to(images.dtype)
+    return (
+        images * share + others[0] * (1 - share),
+        probabilities * shares[:, None] + others[1] * (1 - shares[:, None]),
+    )

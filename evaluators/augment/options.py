@@ -1,0 +1,68 @@
+"""Which random changes are made to training images. Imports no torch, so that configs can be read without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search_space.base.checks import check_number, check_options, option, refusal, require
+
+
+@dataclass(frozen=True)
+class AugmentationOptions:
+    """Random changes to training images, made in the order of these fields.
+
+    Attributes:
+        crop_padding: pixels of black border around an image, from which a window of the original size is cut at random;
+            0 for none (Lee et al., Deeply-Supervised Nets, 2015; XSepConv section 4.1 on CIFAR takes 4).
+        flip: mirror each image left to right with probability 1/2.
+        resized_crop_area: [least, most] share of the image that a random box covers, which is then resized to the input
+            size, such as [0.08, 1]; null for no such crop (Szegedy et al., Going Deeper with Convolutions, 2015,
+            section 6; XSepConv section 4.1 on Tiny-ImageNet).
+        aspect: [least, most] ratio of width to height of that box.
+        color_jitter: largest relative change of brightness, contrast and saturation, or a list of three; 0 for none.
+        cutout: side in pixels of a square that is blanked around a uniformly drawn pixel of each image, so that it may
+            reach beyond the image; 0 for none (DeVries & Taylor, Cutout, 2017).
+        mixup: alpha of the Beta distribution by which pairs of images and of their labels are blended; 0 for none
+            (Zhang et al., mixup, 2018).
+    """
+
+    crop_padding: int = option(0, least=0)
+    flip: bool = False
+    resized_crop_area: list[float] | None = option(None, above=0, most=1)
+    aspect: list[float] = option(factory=lambda: [3 / 4, 4 / 3], above=0)
+    color_jitter: float | list[float] = 0.0
+    cutout: int = option(0, least=0)
+    mixup: float = option(0.0, least=0)
+
+    def __post_init__(self) -> None:
+        check_options(self, "augmentation")
+        self.check_augmentation("augmentation")
+
+    def check_augmentation(self, where: str) -> None:
+        """Check what `check_options` cannot: fields that depend on each other, lists of a fixed length.
+
+        Args:
+            where: what errors call these options.
+
+        Raises:
+            InvalidRequest: a value cannot be used.
+        """
+        for name in ("resized_crop_area", "aspect"):
+            pair = getattr(self, name)
+            ordered = pair is None or (len(pair) == 2 and pair[0] <= pair[1])
+            require(ordered, f"{where}.{name}", pair, "must be [least, most]")
+        if self.resized_crop_area is not None and self.crop_padding:
+            raise refusal(
+                f"{where}.crop_padding", self.crop_padding, "beside resized_crop_area would crop twice", "set one to 0"
+            )
+        several = isinstance(self.color_jitter, (list, tuple))
+        why = "must be a number, or a list of three for brightness, contrast and saturation"
+        require(not several or len(self.jitter) == 3, f"{where}.color_jitter", self.color_jitter, why)
+        for strength in self.jitter:
+            check_number(f"{where}.color_jitter", strength, least=0)
+
+    @property
+    def jitter(self) -> tuple[float, ...]:
+        """Largest relative changes of brightness, contrast and saturation."""
+        given = self.color_jitter
+        return tuple(given) if isinstance(given, (list, tuple)) else (given,) * 3
