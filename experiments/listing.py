@@ -6,23 +6,9 @@ from collections.abc import Callable
 from dataclasses import fields
 
 from evaluators.sources.names import DATASETS
-from evaluators.training.presets import RECIPES
-from evaluators.training.recipes import Recipe
+from evaluators.training.presets import PRESETS as RECIPE_PRESETS
 from search_space.options import PRESETS
 from strategies.names import STRATEGIES
-
-#: Where a recipe preset comes from.
-_RECIPE_SOURCES = {
-    "xsepconv-cifar": "XSepConv section 4.1",
-    "xsepconv-svhn": "XSepConv section 4.1",
-    "xsepconv-tiny-imagenet": "XSepConv section 4.1",
-    "bsconv-cifar": "BSConv section 5.1",
-    "bsconv-imagenet": "BSConv section 5.2",
-    "even-kernel-cifar": "Convolution with even-sized kernels section 4.5",
-    "xception-imagenet": "Xception sections 4.2 and 4.3",
-    "quick": "our own: a first look, in minutes on a GPU",
-    "cpu": "our own: small images on a few cores",
-}
 
 
 def _columns(rows: dict[str, str]) -> str:
@@ -73,21 +59,7 @@ def _strategies() -> str:
 
 
 def _recipes() -> str:
-    rows = {}
-    for name, own in RECIPES.items():
-        figures = f"{own.epochs} epochs, batch {own.batch_size}, {own.optimizer}, learning rate {own.learning_rate:g}"
-        rows[name] = f"{figures}, {_schedule(own)} [{_RECIPE_SOURCES[name]}]"
-    return _columns(rows)
-
-
-def _schedule(recipe: Recipe) -> str:
-    warmup = f", warm-up {recipe.warmup_epochs:g}" if recipe.warmup_epochs else ""
-    if recipe.schedule == "step":
-        at = ", ".join(f"{epoch:g}" for epoch in recipe.milestone_epochs)
-        return f"step (x {recipe.decay_factor:g} at epochs {at}){warmup}"
-    if recipe.schedule == "exponential":
-        return f"exponential (x {recipe.decay_factor:g} every {recipe.decay_epochs:g} epochs){warmup}"
-    return f"{recipe.schedule}{warmup}"
+    return _columns({name: preset.summary for name, preset in RECIPE_PRESETS.items()})
 
 
 def _datasets() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_the_average_is_torchs_and_so_are_its_checkpoints() -> None:
 
 def test_the_averaged_network_is_the_one_that_is_measured_and_returned() -> None:
     data = small_images(48)
-    plain = Recipe(**{**RECIPE.as_dict(), "ema_decay": None})
+    plain = replace(RECIPE, ema_decay=None)
     averaged, last = (retrain(small(), data, recipe, accelerator="cpu") for recipe in (RECIPE, plain))
     assert not same(states(averaged.network), states(last.network))
     batches = measuring_loader(data.test, data, RECIPE, device="cpu")

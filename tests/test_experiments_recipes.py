@@ -14,7 +14,7 @@ from experiment_helpers import complaint, tiny_values
 
 import experiments.search.search as search_module
 import experiments.training.targets as targets_module
-from evaluators.training.presets import RECIPES, recipe
+from evaluators.training.presets import PRESETS, RECIPES, Preset, recipe
 from evaluators.training.recipes import Recipe
 from experiments.cli import main
 from experiments.listing import LISTINGS
@@ -106,6 +106,17 @@ def test_wrong_field_beside_a_preset_is_still_named() -> None:
         make_config({"search": {"preset": "cpu", "epoch": 3}}, "test")
     with pytest.raises(InvalidRequest, match=r"recipe\.epochs: 0 must be a whole number"):
         make_config({"search": {"preset": "bsconv-cifar", "epochs": 0}}, "test")
+
+
+def test_a_new_preset_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "mine", Preset("our own: a trial", Recipe(epochs=7)))
+    assert "mine" in LISTINGS["recipes"]()
+    assert "7 epochs, batch 64, sgd, learning rate 0.1, cosine, warm-up 1 [our own: a trial]" in LISTINGS["recipes"]()
+    assert make_config({"search": {"preset": "mine"}}, "test").search == Recipe(epochs=7)
+
+
+def test_every_preset_says_where_it_comes_from() -> None:
+    assert all(preset.source for preset in PRESETS.values())
 
 
 # --- on the command line ---

@@ -115,6 +115,7 @@ LIGHT = (
     "evaluators.sources.names",
     "evaluators.training.presets",
     "evaluators.training.recipes",
+    "evaluators.training.run",
     "experiments.bench.names",
     "experiments.cli",
     "experiments.commands",

@@ -24,21 +24,12 @@ def training_loader(
     world_size: int = 1,
 ) -> DataLoader:
     """Shuffled, augmented batches of ``images`` as the recipe wants them; of several processes, each has its part."""
-    augmentation = Augmentation(
-        crop_padding=recipe.crop_padding,
-        flip=recipe.flip,
-        resized_crop_area=recipe.resized_crop_area,
-        aspect=recipe.aspect,
-        color_jitter=recipe.color_jitter,
-        cutout=recipe.cutout,
-        mixup=recipe.mixup,
-    )
     return make_loader(
         images,
         data,
         recipe.batch_size,
         shuffle=True,
-        augmentation=augmentation if augmentation != Augmentation(aspect=recipe.aspect) else None,
+        augmentation=Augmentation.of(recipe),
         seed=seed,
         device=device,
         loader_class=loader_class,

@@ -114,12 +114,12 @@ def _as_json(report: RankReport, config: SearchConfig, made: dict[str, Any]) -> 
         "failed": [str(one.architecture) for one in report.measured if one.failed],
         "architectures": len(report.measured),
         "seeds": report.seeds,
-        "recipe": report.recipe.as_dict(),
+        "recipe": asdict(report.recipe),
         "validation_images": report.validation_images,
         "data": asdict(config.data),
         "budget": str(config.budget),
         "strategy": asdict(config.strategy),
-        "supernet_recipe": config.search.as_dict(),
+        "supernet_recipe": asdict(config.search),
         "provenance": made,
     }
 
