@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_files_of_others_are_never_deleted(tmp_path: Path, kind: FolderKind) -> 
     fill(tmp_path, kind)
     (tmp_path / "thesis.tex").write_text("irreplaceable")
     if kind.deleted_whole:
-        with pytest.raises(InvalidRequest, match="holds thesis.tex beside"):
+        with pytest.raises(InvalidRequest, match=r"holds thesis\.tex beside"):
             claim(tmp_path, kind, NEW, overwrite=True)
     else:
         claim(tmp_path, kind, NEW, overwrite=True)
@@ -104,10 +105,8 @@ def test_a_kill_at_any_moment_can_be_mended(tmp_path: Path, kind: FolderKind, mo
             patch.setattr(os, "replace", dying(os.replace))
             patch.setattr(shutil, "rmtree", dying(shutil.rmtree))
             patch.setattr(Path, "unlink", dying(Path.unlink))
-            try:
+            with contextlib.suppress(Killed):
                 claim(folder, kind, NEW, overwrite=True)
-            except Killed:
-                pass
         claimed = ClaimedFolder(folder, kind)
         assert claimed.is_claimed
         if claimed.request()["seed"] == 0:
