@@ -114,12 +114,3 @@ def test_a_figure_without_a_column_is_a_mistake_except_in_a_search(tmp_path: Pat
     assert not (tmp_path / "metrics.csv").exists()
     metrics_writer(tmp_path / "metrics.csv", "search")(figures)
     assert metrics_rows(tmp_path / "metrics.csv")[0]["seconds"] == "1"
-
-
-def test_a_table_of_an_older_release_gets_the_new_columns(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    path.write_text("phase,epoch,seconds,train_loss\nretrain,0,1.5,0.9\n")
-    metrics_writer(path, "retrain")({"epoch": 1, "seconds": 2.0, "train_loss": 0.8, "val_loss": 0.7})
-    first, second = metrics_rows(path)
-    assert (first["epoch"], first["train_loss"], first["val_loss"]) == ("0", "0.9", "")
-    assert (second["epoch"], second["train_loss"], second["val_loss"]) == ("1", "0.8", "0.7")

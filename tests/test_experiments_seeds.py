@@ -35,6 +35,7 @@ from search_space.network import build
 from search_space.serialization import save_architecture
 
 SEEDS = [0, 1]
+CONDITIONS = {"test_images": 360, "provenance": {}}
 RECIPE = {"epochs": 2, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 0}
 
 
@@ -91,7 +92,7 @@ def test_one_process_more_is_started_only_for_what_is_missing(best_kept: Path, m
     def run_each(function: Any, calls: Any, processes: int) -> list[Any]:
         asked.append([call[4] for call in calls])
         assert processes == 3
-        return [{"test_accuracy": 0.5, "seconds": 1.0} for _ in calls]
+        return [{"test_accuracy": 0.5, "seconds": 1.0, **CONDITIONS} for _ in calls]
 
     monkeypatch.setattr(retrain_module, "run_each", run_each)
     result = train(config(train_on="train", parallel_seeds=3, seeds=[7, 1, 0, 5]), best_kept)
@@ -103,7 +104,7 @@ def test_one_process_more_is_started_only_for_what_is_missing(best_kept: Path, m
 
 @pytest.mark.parametrize("field", ["parallel_seeds", "devices", "num_nodes"])
 def test_fewer_than_one_is_refused(field: str) -> None:
-    with pytest.raises(InvalidRequest, match=rf"retrain\.{field}: 0 must be at least 1"):
+    with pytest.raises(InvalidRequest, match=rf"retrain\.{field}: 0 must be a whole number of at least 1"):
         config(**{field: 0})
 
 
@@ -176,7 +177,7 @@ def test_table_gives_students_confidence_interval(tmp_path: Path, monkeypatch: p
 
     def run_each(function: Any, calls_: Any, processes: int) -> list[Any]:
         made = calls["winner" if "winner" in calls_[0][0] else "mobilenetv3-small"]
-        return [{"test_accuracy": accuracy, "seconds": 2.0} for accuracy in made]
+        return [{"test_accuracy": accuracy, "seconds": 2.0, **CONDITIONS} for accuracy in made]
 
     monkeypatch.setattr(retrain_module, "run_each", run_each)
     own = config(seeds=list(figures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from search_space.base.checks import check_options, option, require
@@ -61,6 +62,13 @@ class DataOptions:
     def side(self) -> int:
         """Side in pixels at which images are kept."""
         return self.image_size if self.stored_size is None else self.stored_size
+
+    @property
+    def display_name(self) -> str:
+        """What tables and plots call the data: the title, else the name, of a folder its last part."""
+        if self.title is not None:
+            return self.title
+        return Path(self.name).name if Path(self.name).is_dir() else self.name
 
     def deciding(self) -> dict[str, Any]:
         """The options that decide which images there are: all but what they are called and how fast they come."""

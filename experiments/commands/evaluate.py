@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> None:
 
     check_alone("evaluate")
     trained = find_trained(Path(first.target), first.seed)
-    values = {**flat(trained.data, "data."), "split_seed": trained.split_seed or 0}
+    values = {**flat(trained.data, "data."), "split_seed": trained.split_seed}
     options = parse(parser(values), arguments)
     if options.out is not None:
         check_out_folder(Path(options.out), overwrite=options.overwrite)

@@ -78,7 +78,6 @@ def main(arguments: list[str]) -> None:
     )
     quiet()
     from evaluators.training.processes import is_first
-    from experiments.training.retrain import told
     from experiments.training.targets import retrain_baseline, retrain_file, retrain_winner
 
     if run is not None:
@@ -94,4 +93,4 @@ def main(arguments: list[str]) -> None:
             width = {} if options.width is None else {"width": options.width}
             result = retrain_baseline(options.target, config, out, overwrite=options.overwrite, **width)
     if is_first():
-        print(f"{result.name}: test accuracy {told(result.summary)}")
+        print(result)

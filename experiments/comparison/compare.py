@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from experiments.comparison.plot import plot_results
-from experiments.comparison.table import Row, as_frame, as_markdown
+from evaluators.data.options import DataOptions
+from experiments.comparison.report import PAGE, PICTURE, TABLE, Row, write_report
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
-from experiments.runs.files import write_text
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import DataTask
 from experiments.search.search import found
@@ -20,7 +19,7 @@ from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
 
-REPORT = FolderKind("a comparison", ("comparison.csv", "comparison.md", "accuracy_macs.png"))
+REPORT = FolderKind("a comparison", (TABLE, PAGE, PICTURE))
 
 
 def compare(
@@ -55,30 +54,27 @@ def compare(
                 f"run: {folder} was trained another way than {runs[0].path if runs else trained[0]} ({difference}); a"
                 " table of both would not be fair"
             )
-    there = [Row(read_result(folder), None, searched=False) for folder in trained]
+    done = [Row(read_result(folder), folder.resolve().name, None, searched=False) for folder in trained]
     report = ClaimedFolder(out, REPORT)
     report.check(overwrite=True)
-    rows = [*_train(runs, configs, baselines, overwrite=overwrite), *there] if runs else there
+    rows = [*_train(runs, configs, baselines, overwrite=overwrite), *done] if runs else done
     rows = _distinct_names(rows, [*(run.path for run in runs), *([None] * len(baselines)), *trained])
     if title is None:
-        title = _title(configs[0].data.title if runs else None, reference["data"]["name"])
+        options = configs[0].data if runs else DataOptions(name=reference["data"]["name"])
+        title = options.display_name
     report.claim(overwrite=True)
-    write_text(out / "comparison.csv", as_frame(rows).to_csv(index=False))
-    made = runs[0].read_provenance() if runs else rows[0].result.made
-    write_text(out / "comparison.md", as_markdown(rows, title, reference, made))
-    results = [row.result for row in rows]
-    plot_results(results, [row.budget for row in rows if row.budget is not None], title, out / "accuracy_macs.png")
-    return results
+    write_report(rows, title, reference, runs[0].read_provenance() if runs else rows[0].result.provenance, out)
+    return [row.result for row in rows]
 
 
 def _check_alike(runs: list[RunFolder], configs: list[SearchConfig]) -> None:
     """InvalidRequest if a run has no winner, or other data or another retraining than the first one."""
     for run, config in zip(runs, configs, strict=True):
-        first, own = ({"data": data_config(c), "retrain": asdict(c.retrain)} for c in (configs[0], config))
-        if own != first:
+        first, this = ({"data": data_config(c), "retrain": asdict(c.retrain)} for c in (configs[0], config))
+        if this != first:
             raise InvalidRequest(
                 f"run: {run.path} has other data, retraining or seed than {runs[0].path}"
-                f" ({first_difference(first, own)}); a table of both would not be fair"
+                f" ({first_difference(first, this)}); a table of both would not be fair"
             )
         run.require_winner()
 
@@ -94,28 +90,33 @@ def _train(runs: list[RunFolder], configs: list[SearchConfig], baselines: list[s
     for name, architecture in hand_designed.items():
         check_request(architecture, first, task, runs[0].retrain / name, overwrite=overwrite)
     rows = [
-        Row(retrain_winner(run, config, task=task, overwrite=overwrite), config.budget, searched=True)
+        Row(
+            retrain_winner(run, config, task=task, overwrite=overwrite),
+            config.strategy.name,
+            config.budget,
+            searched=True,
+        )
         for run, config in zip(runs, configs, strict=True)
     ]
     for name, architecture in hand_designed.items():
         home = runs[0].retrain / name
         result = retrain_network(name, architecture, first, home, task=task, overwrite=overwrite)
         # a winner is held against the budget it was searched under, a baseline against the first
-        rows.append(Row(result, first.budget, searched=False))
+        rows.append(Row(result, name, first.budget, searched=False))
     return rows
 
 
 def _distinct_names(rows: list[Row], folders: list[Path | None]) -> list[Row]:
     """Name networks of the same name, as winners of one strategy, by their folder as well."""
     names = [row.result.name for row in rows]
-    there = [folder.resolve() for folder in folders if folder is not None]
-    short = len({folder.name for folder in there}) == len(there)
+    paths = [folder.resolve() for folder in folders if folder is not None]
+    short = len({path.name for path in paths}) == len(paths)
 
     def distinct(row: Row, folder: Path | None) -> Row:
         if names.count(row.result.name) == 1 or folder is None:
             return row
-        own = folder.resolve()
-        return replace(row, result=replace(row.result, name=f"{row.result.name} ({own.name if short else own})"))
+        path = folder.resolve()
+        return replace(row, result=replace(row.result, name=f"{row.result.name} ({path.name if short else path})"))
 
     return [distinct(row, folder) for row, folder in zip(rows, folders, strict=True)]
 
@@ -128,10 +129,3 @@ def _baseline(name: str, skeleton: Architecture, width: float) -> Architecture:
         classes=skeleton.classes,
         width=width,
     )
-
-
-def _title(title: str | None, name: str) -> str:
-    """What the data are called: as asked, or by the name, of a folder its own."""
-    if title is not None:
-        return title
-    return Path(name).name if Path(name).is_dir() else name

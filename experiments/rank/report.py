@@ -7,20 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from evaluators.data.options import DataOptions
 from evaluators.measuring.ranking import RESAMPLES, Estimate, Ranking, top_share
 from evaluators.training.recipes import Recipe
+from experiments.figures import MACS_AXIS, figure
 from experiments.options.config import SearchConfig
 from experiments.rank.verdict import Verdict, interval_text, tau_text
 from experiments.runs.files import write_json, write_text
 from experiments.runs.provenance import provenance
 from search_space.architecture import Architecture
-from search_space.base.atomic import replacing
 from strategies.budget.budget import format_count
 
 
@@ -81,7 +78,7 @@ def write_report(report: RankReport, config: SearchConfig, device: str, folder: 
     made = provenance(config.seed, device)
     write_text(folder / "rank.csv", _table(report).to_csv(index=False))
     write_json(folder / "rank.json", _as_json(report, config, made))
-    plot_ranking(report, _title(config.data), folder / "rank.png")
+    plot_ranking(report, config.data.display_name, folder / "rank.png")
     write_text(folder / "rank.md", markdown(report, config, made))
 
 
@@ -145,7 +142,7 @@ def markdown(report: RankReport, config: SearchConfig, made: dict[str, Any]) -> 
     trained = f"by seeds {', '.join(map(str, seeds))}" if several else f"once, seed {seeds[0]}"
     means = "means over seeds" if several else "one training each"
     lines = [
-        f"# {_title(config.data)}: can the supernet's ranking be trusted?",
+        f"# {config.data.display_name}: can the supernet's ranking be trusted?",
         "",
         f"**{report.verdict.trusted.capitalize()}.** {report.verdict.text}",
         "",
@@ -191,9 +188,8 @@ def markdown(report: RankReport, config: SearchConfig, made: dict[str, Any]) -> 
 def plot_ranking(report: RankReport, data_name: str, path: Path) -> None:
     """Stand-alone accuracy against the supernet's, one point an architecture, MACs as colour, each seed as a tick."""
     sound = [one for one in report.measured if not one.failed]
-    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(6.4, 4.8), dpi=150, layout="constrained")
-        axes = figure.subplots()
+    with figure(path, 6.4, 4.8) as drawing:
+        axes = drawing.subplots()
         inherited = [100 * one.supernet for one in sound]
         means = [100 * one.mean for one in sound]
         if len(report.seeds) > 1:
@@ -209,7 +205,7 @@ def plot_ranking(report: RankReport, data_name: str, path: Path) -> None:
             linewidth=0.6,
             zorder=2,
         )
-        figure.colorbar(points, ax=axes, label="MACs a forward pass, millions")
+        drawing.colorbar(points, ax=axes, label=MACS_AXIS)
         axes.set_xlabel("accuracy with the supernet's weights, %")
         seeds = len(report.seeds)
         axes.set_ylabel("stand-alone accuracy, %" + (f" (mean and range of {seeds} seeds)" if seeds > 1 else ""))
@@ -220,15 +216,6 @@ def plot_ranking(report: RankReport, data_name: str, path: Path) -> None:
             fontsize=10,
         )
         axes.grid(alpha=0.3)
-        with replacing(path) as temporary:
-            figure.savefig(temporary)
-
-
-def _title(config: DataOptions) -> str:
-    """What the data are called: as asked, or by the name, of a folder its own."""
-    if config.title is not None:
-        return config.title
-    return Path(config.name).name if Path(config.name).is_dir() else config.name
 
 
 def _n(estimate: Estimate | None) -> str:

@@ -40,9 +40,8 @@ def metrics_writer(path: Path, phase: str) -> Callable[[dict[str, float]], None]
             raise ValueError(f"{path.name} has no column for {', '.join(unknown)}")
         epoch = int(figures["epoch"])
         kept = [row for row in table.rows if row["phase"] != phase or int(row["epoch"]) < epoch]
-        # an older release knew fewer columns
-        if len(kept) != len(table.rows) or any(set(row) != set(_METRICS) for row in kept):
-            table.keep([{column: row.get(column, "") for column in _METRICS} for row in kept])
+        if len(kept) != len(table.rows):
+            table.keep(kept)
         rounded = {key: f"{value:.6g}" for key, value in figures.items()}
         table.append({**rounded, "phase": phase, "epoch": epoch})
 

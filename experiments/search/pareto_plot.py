@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from search_space.base.atomic import replacing
+from experiments.figures import draw_bounds, figure
 from strategies.multi_trial.pareto import non_dominated
 
-_AXES = {"macs": "MACs a forward pass", "params": "parameters"}
+_AXES = {"macs": "MACs per image", "params": "parameters"}
 _UNITS = ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands"))
 
 
@@ -36,9 +34,8 @@ def plot_pareto(
     shown = objectives[0]
     title, unit = _axis(shown, costs[shown])
     x, y = np.asarray(costs[shown], dtype=np.float64) / unit, 100 * accuracies
-    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(10.4, 4.4), dpi=150, layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
+    with figure(path, 10.4, 4.4) as drawing:
+        left, right = drawing.subplots(1, 2, width_ratios=(1.7, 1))
         left.scatter(x[~on_front], y[~on_front], s=14, color="0.75", label="scored", zorder=1)
         alone = non_dominated(np.stack([-y, x], axis=1))
         order = np.flatnonzero(alone)[np.argsort(x[alone], kind="stable")]
@@ -48,15 +45,12 @@ def plot_pareto(
             colours = {"c": np.asarray(costs[objectives[1]])[on_front] / second_unit, "cmap": "viridis"}
         else:
             second, colours = "", {"color": "C0"}
-        drawn = left.scatter(
+        members = left.scatter(
             x[on_front], y[on_front], s=42, edgecolors="black", linewidths=0.6, label="Pareto set", zorder=3, **colours
         )
         if second:
-            figure.colorbar(drawn, ax=left, label=second)
-        for bound, text in zip(bounds.get(shown, ()), ("budget: at least", "budget: at most"), strict=False):
-            if bound is not None:
-                label = f"{text} {bound / unit:g}"
-                left.axvline(bound / unit, color="0.5", linestyle="--", linewidth=1, label=label)
+            drawing.colorbar(members, ax=left, label=second)
+        draw_bounds(left, bounds.get(shown, (None, None)), unit)
         left.set_xlabel(title)
         left.set_ylabel("validation accuracy, %")
         left.set_title(f"{int(on_front.sum())} of {len(accuracies)} architectures in the Pareto set", fontsize=10)
@@ -67,8 +61,6 @@ def plot_pareto(
         right.set_ylabel("hypervolume (1 is the ideal)")
         right.set_title(f"over accuracy, {', '.join(objectives)}", fontsize=10)
         right.grid(alpha=0.3)
-        with replacing(path) as temporary:
-            figure.savefig(temporary)
 
 
 def _axis(metric: str, values: NDArray[Any]) -> tuple[str, float]:

@@ -46,7 +46,7 @@ class Evaluation:
     data: str
     split: Split
     classes: tuple[str, ...]
-    seed: int | None
+    seed: int
     notes: tuple[str, ...]
     measured: Measurement
 
@@ -74,10 +74,10 @@ class Evaluation:
 
     def __str__(self) -> str:
         m = self.measured
-        seed = "" if self.seed is None else f", seed {self.seed}"
-        top5 = f"not told: {len(self.classes)} classes" if m.top5 is None else f"{m.top5:.2%}"
+        top5 = f"not given for {len(self.classes)} classes" if m.top5 is None else f"{m.top5:.2%}"
         lines = [
-            f"{self.target}{seed}, on {self.split} of {self.data}: {m.images:,} images, {len(self.classes)} classes",
+            f"{self.target}, seed {self.seed}, on {self.split} of {self.data}: {m.images:,} images,"
+            f" {len(self.classes)} classes",
             f"  top-1 accuracy     {m.top1:.2%}",
             f"  top-{TOP} accuracy     {top5}",
             f"  calibration error  {m.calibration_error:.4f} (expected calibration error, {BINS} bins, norm {NORM})",
@@ -149,18 +149,18 @@ def evaluate(
     return Evaluation(target, name, split, data.classes, trained.seed, tuple(notes), measured)
 
 
-def check_classes(trained: tuple[str, ...], found: tuple[str, ...], name: str) -> None:
+def check_classes(trained: tuple[str, ...], given: tuple[str, ...], name: str) -> None:
     """InvalidRequest if the data ``name`` have other classes than those ``trained``, or the same in another order."""
-    if len(trained) != len(found):
+    if len(trained) != len(given):
         raise InvalidRequest(
-            f"data: {name!r} has {len(found)} classes, but the network tells {len(trained)} apart; give data of the"
+            f"data: {name!r} has {len(given)} classes, but the network tells {len(trained)} apart; give data of the"
             " same classes"
         )
-    for index, (own, other) in enumerate(zip(trained, found, strict=True)):
-        if own != other:
+    for index, (expected, other) in enumerate(zip(trained, given, strict=True)):
+        if expected != other:
             raise InvalidRequest(
-                f"data: class {index} of {name!r} is {other!r}, but {own!r} in the network's training; give data of the"
-                " same classes in the same order"
+                f"data: class {index} of {name!r} is {other!r}, but {expected!r} in the network's training; give data"
+                " of the same classes in the same order"
             )
 
 
@@ -183,17 +183,11 @@ def check_out_folder(out: Path, *, overwrite: bool) -> None:
 
 
 def _notes(trained: TrainedNetwork, data: DataOptions, split: Split, split_seed: int) -> list[str]:
-    told = trained.data
+    before = trained.data
     shares = ("validation", "test", "max_train_images", "on_corrupt")
-    if trained.trained_on is None:
-        return [
-            "this exported network does not say how its images were split; where the data bring no test split of their"
-            " own, give the --split_seed, --data.validation and --data.test of its training, or its own training images"
-            " may be among these"
-        ]
-    if data.name != told.name and Path(data.name).expanduser().resolve() != Path(told.name):
+    if data.name != before.name and Path(data.name).expanduser().resolve() != Path(before.name):
         return []
-    if split_seed != trained.split_seed or any(getattr(data, name) != getattr(told, name) for name in shares):
+    if split_seed != trained.split_seed or any(getattr(data, name) != getattr(before, name) for name in shares):
         return ["split another way than for the training; its own training images may be among these"]
     if split == "train" or (split == "validation" and trained.trained_on == "train+validation"):
         return ["the network was trained on these images"]

@@ -48,7 +48,7 @@ def read(path):
     from PIL import Image, ImageOps
 
     size, channels = DATA["image_size"], DATA["channels"]
-    stored = DATA.get("stored_size", size)
+    stored = DATA["stored_size"]
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
         if "A" in image.getbands() or "transparency" in image.info:

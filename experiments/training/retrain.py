@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,14 @@ TRAININGS = FolderKind(
 class Result:
     """Test accuracies of one network over seeds.
 
-    ``made`` is the provenance of the first training; it and ``test_images`` are None where an older release trained.
+    Attributes:
+        name: what tables call the network.
+        architecture: what was trained.
+        seeds: a training for each.
+        accuracies: on the test images, in [0, 1].
+        seconds: of each training.
+        test_images: how many there are.
+        provenance: of the first training.
     """
 
     name: str
@@ -49,21 +56,26 @@ class Result:
     seeds: list[int]
     accuracies: list[float]
     seconds: list[float]
-    test_images: int | None = None
-    made: dict[str, Any] | None = None
+    test_images: int
+    provenance: dict[str, Any]
 
     @property
     def summary(self) -> Summary:
         """Mean, sample standard deviation and 95 % confidence interval of the accuracy."""
-        return summarise(self.accuracies)
+        summary = summarise(self.accuracies)
+        if summary.interval is None:
+            return summary
+        low, high = summary.interval  # Student's t knows no bounds, but no accuracy lies outside 0..1
+        return replace(summary, interval=(max(0.0, low), min(1.0, high)))
 
-
-def told(summary: Summary) -> str:
-    """``98.33% ± 0.21% (n = 3, 95% confidence 97.81% to 98.85%)``."""
-    if summary.std is None or summary.interval is None:
-        return f"{summary.mean:.2%} (n = 1)"
-    low, high = max(0.0, summary.interval[0]), min(1.0, summary.interval[1])
-    return f"{summary.mean:.2%} ± {summary.std:.2%} (n = {summary.n}, 95% confidence {low:.2%} to {high:.2%})"
+    def __str__(self) -> str:
+        """``gdas winner: test accuracy 98.33% ± 0.21% (n = 3, 95% confidence 97.81% to 98.85%)``."""
+        summary = self.summary
+        text = f"{self.name}: test accuracy {summary.mean:.2%}"
+        if summary.std is None or summary.interval is None:
+            return f"{text} (n = 1)"
+        low, high = summary.interval
+        return f"{text} ± {summary.std:.2%} (n = {summary.n}, 95% confidence {low:.2%} to {high:.2%})"
 
 
 def retrain_all(
@@ -117,8 +129,8 @@ def read_result(folder: Path) -> Result:
 
 def trained_seeds(folder: Path) -> dict[int, Path]:
     """The folders of the trainings in ``folder`` that are finished, by seed, in their order."""
-    found = {int(path.parent.name.removeprefix("seed")): path.parent for path in folder.glob(f"seed*/{RESULT_FILE}")}
-    return dict(sorted(found.items()))
+    homes = [path.parent for path in folder.glob(f"seed[0-9]*/{RESULT_FILE}")]
+    return dict(sorted((int(home.name.removeprefix("seed")), home) for home in homes))
 
 
 def _result(name: str, architecture: Architecture, results: dict[int, dict[str, Any]]) -> Result:
@@ -129,8 +141,8 @@ def _result(name: str, architecture: Architecture, results: dict[int, dict[str, 
         seeds=list(results),
         accuracies=[result["test_accuracy"] for result in results.values()],
         seconds=[result["seconds"] for result in results.values()],
-        test_images=first.get("test_images"),
-        made=first.get("provenance"),
+        test_images=first["test_images"],
+        provenance=first["provenance"],
     )
 
 

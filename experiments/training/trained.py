@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -41,9 +40,6 @@ class TrainedNetwork:
         split_seed: seed of the data's splits.
         trained_on: "train" or "train+validation".
         precision: of the arithmetic in which it was trained and tested.
-
-    A network that an older release exported does not say the last five: seeds and ``trained_on`` are None, ``data`` is
-    what is known, and the precision fp32.
     """
 
     architecture: Path
@@ -54,10 +50,10 @@ class TrainedNetwork:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    seed: int | None
+    seed: int
     data: DataOptions
-    split_seed: int | None
-    trained_on: str | None
+    split_seed: int
+    trained_on: str
     precision: Precision
 
 
@@ -70,19 +66,22 @@ def find_trained(target: Path, seed: int | None = None) -> TrainedNetwork:
     """
     if not target.is_dir():
         raise InvalidRequest(
-            f"target: {target} is no folder; give the folder of a run, of `sepnas retrain --out` or of `sepnas export`"
+            f"target: {target} is not a folder; give that of a run, of `sepnas retrain --out` or of `sepnas export`"
         )
     if (target / WEIGHTS_FILE).is_file() and (target / DATA_FILE).is_file():
         if seed is not None:
             raise InvalidRequest(f"seed: {seed}, but {target} is an exported network, of one training; leave it out")
-        return _exported(target)
-    home, source = find_training(target, seed)
+        home = source = target
+        conditions = target / TRAINING_FILE
+    else:
+        home, source = find_training(target, seed)
+        conditions = home / ABOUT_FILE
+        seed = int(source.name.removeprefix("seed"))
     return TrainedNetwork(
         architecture=home / ARCHITECTURE_FILE,
         weights=source / WEIGHTS_FILE,
-        seed=int(source.name.removeprefix("seed")),
-        **_origin(home / ABOUT_FILE),
-        **_normalisation(source / DATA_FILE),
+        **_read_conditions(conditions, seed),
+        **_read_normalisation(source / DATA_FILE),
     )
 
 
@@ -106,68 +105,61 @@ def _training(home: Path, whose: str, remedy: str, seed: int | None) -> Path:
     return done[seed]
 
 
-def _exported(folder: Path) -> TrainedNetwork:
-    told = _normalisation(folder / DATA_FILE)
-    training = folder / TRAINING_FILE
-    if training.is_file():
-        origin = {**_origin(training), "seed": _object(training).get("seed")}
-    else:
-        data = DataOptions(
-            name=told["name"],
-            image_size=told["image_size"],
-            channels=told["channels"],
-            stored_size=_object(folder / DATA_FILE).get("stored_size"),
-        )
-        origin = {"data": data, "split_seed": None, "trained_on": None, "seed": None, "precision": "fp32"}
-    return TrainedNetwork(architecture=folder / ARCHITECTURE_FILE, weights=folder / WEIGHTS_FILE, **origin, **told)
-
-
-def _origin(path: Path) -> dict[str, Any]:
-    """The images of a training and their splits, as ``about.json`` or ``training.json`` tells them."""
-    about = _object(path)
+def _read_conditions(path: Path, seed: int | None) -> dict[str, Any]:
+    """The images of a training, their splits and its arithmetic, as ``about.json`` keeps them; its seed as well, where
+    ``seed`` is None, from ``training.json``."""
+    values = _read_object(path)
     try:
-        data = dict(about["data"])
+        data = dict(values["data"])
         split_seed = int(data.pop("seed"))
-        # a field that this release does not know is no reason to refuse a measurement
-        known = {field.name for field in fields(DataOptions)}
-        config = DataOptions(**{name: value for name, value in data.items() if name in known})
-        precision = about["recipe"]["precision"]
+        precision = values["recipe"]["precision"]
         if precision not in get_args(Precision):
             raise ValueError(f"precision {precision!r}")
-        return {"data": config, "split_seed": split_seed, "trained_on": str(about["train_on"]), "precision": precision}
+        return {
+            "seed": int(values["seed"]) if seed is None else seed,
+            "data": DataOptions(**data),
+            "split_seed": split_seed,
+            "trained_on": str(values["train_on"]),
+            "precision": precision,
+        }
     except (KeyError, TypeError, ValueError, InvalidRequest) as error:
-        raise InvalidRequest(f"target: {path} is damaged ({error!r}); {_REMEDY}") from None
+        raise _damaged(path, repr(error)) from None
 
 
-def _normalisation(path: Path) -> dict[str, Any]:
+def _read_normalisation(path: Path) -> dict[str, Any]:
     """What ``data.json`` says."""
-    values = _object(path)
+    values = _read_object(path)
     try:
-        found: dict[str, Any] = {
+        channels = int(values["channels"])
+        mean, std = (tuple(map(float, values[name])) for name in ("mean", "std"))
+        for name, numbers in (("mean", mean), ("std", std)):
+            if len(numbers) != channels or not all(map(math.isfinite, numbers)):
+                raise ValueError(f"{name} is not one finite number per channel")
+        if min(std) <= 0:
+            raise ValueError("std is not above 0")
+        return {
             "name": str(values["name"]),
             "classes": tuple(map(str, values["classes"])),
             "image_size": int(values["image_size"]),
-            "channels": int(values["channels"]),
-            "mean": tuple(map(float, values["mean"])),
-            "std": tuple(map(float, values["std"])),
+            "channels": channels,
+            "mean": mean,
+            "std": std,
         }
-        for name in ("mean", "std"):
-            if len(found[name]) != found["channels"] or not all(map(math.isfinite, found[name])):
-                raise ValueError(f"{name} is not one finite number a channel")
-        if min(found["std"]) <= 0:
-            raise ValueError("std is not above 0")
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidRequest(f"target: {path} is damaged ({error!r}); {_REMEDY}") from None
-    return found
+        raise _damaged(path, repr(error)) from None
 
 
-def _object(path: Path) -> Mapping[str, Any]:
+def _read_object(path: Path) -> Mapping[str, Any]:
     try:
         values = read_json(path)
     except OSError as error:
         raise InvalidRequest(f"target: {path} cannot be read ({error.strerror}); {_REMEDY}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"target: {path} is damaged ({error}); {_REMEDY}") from None
+    except ValueError as error:  # broken JSON or broken UTF-8
+        raise _damaged(path, str(error)) from None
     if not isinstance(values, dict):
-        raise InvalidRequest(f"target: {path} is damaged (it holds no JSON object); {_REMEDY}")
+        raise _damaged(path, "it holds no JSON object")
     return values
+
+
+def _damaged(path: Path, why: str) -> InvalidRequest:
+    return InvalidRequest(f"target: {path} is damaged ({why}); {_REMEDY}")
