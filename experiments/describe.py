@@ -7,9 +7,8 @@ from typing import Any
 import pandas as pd
 
 from search_space.architecture import Architecture, Block
-from search_space.conventions import nni_flops
 from search_space.layer_cost import Cost
-from search_space.network_cost import block_cost, cost, head_cost, stem_cost
+from search_space.network_cost import block_cost, cost, head_cost, nni_flops, stem_cost
 from strategies.budget.budget import format_count
 
 

@@ -25,7 +25,7 @@ from experiments.runs.task import SearchTask
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
-from search_space.cost_file import FORMAT, VERSION
+from search_space.cost_table import FORMAT, VERSION
 
 UNIT = "ms"
 _TIMINGS = "timings.json"

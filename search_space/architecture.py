@@ -12,6 +12,9 @@ from search_space.layers import ACTIVATIONS
 from search_space.ops import operators
 from search_space.registry import SKIP, Operator, Slot
 
+#: In the text form, in front of the activation behind a block's projection.
+OUT = "out-"
+
 
 @dataclass(frozen=True)
 class Stem:
@@ -20,6 +23,9 @@ class Stem:
     channels: int
     stride: int
     activation: str = "hardswish"
+
+    def __str__(self) -> str:
+        return f"stem c{self.channels} s{self.stride} {self.activation}"
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,19 @@ class Block:
                 " 'none'"
             )
 
+    def __str__(self) -> str:
+        if self.is_skip:
+            return _joined(SKIP, f"c{self.out_channels}", self.activation != "relu" and self.activation)
+        return _joined(
+            self.operator,
+            self.expanded_channels and f"e{self.expanded_channels}",
+            f"c{self.out_channels} s{self.stride} {self.activation}",
+            self.se_channels and f"se{self.se_channels}",
+            self.se_bias and "sebias",
+            self.residual and "res",
+            self.project_activation != "none" and f"{OUT}{self.project_activation}",
+        )
+
 
 @dataclass(frozen=True)
 class Head:
@@ -139,6 +158,15 @@ class Head:
     features: int
     activation: str = "hardswish"
     features_bias: bool = False
+
+    def __str__(self) -> str:
+        return _joined(
+            "head",
+            self.channels and f"c{self.channels}",
+            self.features and f"f{self.features}",
+            self.features_bias and "fbias",
+            self.activation,
+        )
 
 
 @dataclass(frozen=True)
@@ -214,6 +242,12 @@ class Architecture:
         return replace(self, blocks=blocks)
 
     def __str__(self) -> str:
-        from search_space.notation import to_text
+        """One line of text, from which `search_space.notation.parse` makes an equal value."""
+        size = f"{self.in_channels}x{self.image_size}x{self.image_size}"
+        parts = [f"{self.macro} {size} {self.classes}", self.stem, *self.blocks, self.head]
+        return " | ".join([*map(str, parts), *(["orthonormal"] if self.orthonormal else [])])
 
-        return to_text(self)
+
+def _joined(*tokens: str | int) -> str:
+    """``tokens`` of a text, without those that are 0 or False: what has its default is left out."""
+    return " ".join(str(token) for token in tokens if token)

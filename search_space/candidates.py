@@ -17,7 +17,7 @@ from search_space.cost_table import CostTable
 from search_space.macro_definition import divisible
 from search_space.macro_file import find_macro
 from search_space.network_cost import block_cost, fixed_cost
-from search_space.notation import block_text, parse, parse_block
+from search_space.notation import parse, parse_block
 from search_space.options import SpaceOptions, StageCandidates, operator_names
 from search_space.registry import operators
 
@@ -178,7 +178,7 @@ class SearchSpace:
         """What NNI's serialiser keeps of the space; it would pickle it, and refuse more than 4 KiB of that."""
         return {
             "skeleton": str(self.skeleton),
-            "choices": [[block_text(block) for block in choices] for choices in self.choices],
+            "choices": [[str(block) for block in choices] for choices in self.choices],
             "stage_numbers": self.stage_numbers,
         }
 

@@ -13,53 +13,14 @@ from __future__ import annotations
 
 import re
 
-from search_space.architecture import SKIP, Architecture, Block, Head, Stem
+from search_space.architecture import OUT, SKIP, Architecture, Block, Head, Stem
 from search_space.base.errors import InvalidRequest
 from search_space.layers import ACTIVATIONS
 
-#: in front of the activation behind a block's projection
-OUT = "out-"
-
 
 def to_text(architecture: Architecture) -> str:
-    """One line; ``parse(to_text(a)) == a``."""
-    a = architecture
-    parts = [
-        f"{a.macro} {a.in_channels}x{a.image_size}x{a.image_size} {a.classes}",
-        f"stem c{a.stem.channels} s{a.stem.stride} {a.stem.activation}",
-        *(block_text(block) for block in a.blocks),
-        " ".join(
-            [
-                "head",
-                *([f"c{a.head.channels}"] if a.head.channels else []),
-                *([f"f{a.head.features}"] if a.head.features else []),
-                *(["fbias"] if a.head.features_bias else []),
-                a.head.activation,
-            ]
-        ),
-    ]
-    if a.orthonormal:
-        parts.append("orthonormal")
-    return " | ".join(parts)
-
-
-def block_text(block: Block) -> str:
-    """The part of the text that stands for ``block``."""
-    if block.is_skip:
-        return f"{SKIP} c{block.out_channels}" + (f" {block.activation}" if block.activation != "relu" else "")
-    tokens = [block.operator]
-    if block.expanded_channels:
-        tokens.append(f"e{block.expanded_channels}")
-    tokens += [f"c{block.out_channels}", f"s{block.stride}", block.activation]
-    if block.se_channels:
-        tokens.append(f"se{block.se_channels}")
-    if block.se_bias:
-        tokens.append("sebias")
-    if block.residual:
-        tokens.append("res")
-    if block.project_activation != "none":
-        tokens.append(f"{OUT}{block.project_activation}")
-    return " ".join(tokens)
+    """``str(architecture)``: one line, and ``parse(to_text(a)) == a``."""
+    return str(architecture)
 
 
 class _Tokens:

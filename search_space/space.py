@@ -14,9 +14,8 @@ from search_space.architecture import Architecture
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
 from search_space.network import ClassifierHead, Network, build, make_stem
-from search_space.shared_block import supernet_candidates
 from search_space.sliced import inherited_state
-from search_space.supernet_init import initialise_supernet
+from search_space.supernet import initialise_supernet, supernet_candidates
 
 
 class SepConvSpace(ModelSpace):
@@ -25,7 +24,7 @@ class SepConvSpace(ModelSpace):
     ``space`` is kept as ``.search_space``; without it, it is `SearchSpace.create()`. The candidates of a block
     are complete blocks. Those built around a spatial operator share their expansion, squeeze-and-excitation and
     projection, and those with one operator also its layers; a narrower candidate uses the first channels of the widest
-    (`search_space.shared_block`). Parameters are counted once.
+    (`search_space.supernet`). Parameters are counted once.
 
     Maps ``(batch, in_channels, image_size, image_size)`` to logits ``(batch, classes)``. Inside the supernet every
     even-sized layer is padded by the direction of its block's position; a frozen network gets the exact ones.

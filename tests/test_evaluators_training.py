@@ -19,7 +19,7 @@ from evaluators.training.loaders import training_loader
 from evaluators.training.run import TrainingDiverged
 from evaluators.training.trainer import CHECKPOINT_FILE, make_trainer
 from search_space import Architecture, InvalidRequest, SearchSpace, baseline, build
-from search_space.orthonormal import orthonormal_bases, orthonormal_loss
+from search_space.network import orthonormal_bases, orthonormal_loss
 from search_space.space import SepConvSpace
 
 RECIPE = Recipe(epochs=2, batch_size=16, warmup_epochs=0, learning_rate=0.05)

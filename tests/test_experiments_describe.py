@@ -15,7 +15,7 @@ from experiments.cli import main
 from experiments.describe import rows
 from experiments.space_report import space_report
 from search_space import SearchSpace, baseline, cost, save_architecture
-from search_space.conventions import nni_flops
+from search_space.network_cost import nni_flops
 from search_space.space import SepConvSpace
 from strategies import Budget
 

@@ -21,8 +21,7 @@ from experiments.search.search import search
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
-from search_space.cost_file import OwnCosts, save_costs
-from search_space.cost_table import CostTable
+from search_space.cost_table import CostTable, OwnCosts, save_costs
 from search_space.network_cost import cost
 from search_space.notation import parse
 from search_space.options import SpaceOptions

@@ -16,7 +16,7 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
 from experiments.search.search import found, search
 from search_space import InvalidRequest, cost
-from search_space.cost_file import OwnCosts, save_costs
+from search_space.cost_table import OwnCosts, save_costs
 from strategies import Budget
 
 VALUES: dict[str, Any] = {

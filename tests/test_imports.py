@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -59,6 +60,109 @@ def test_packages_import_only_what_they_may(package: str) -> None:
 def test_imports_are_absolute(package: str) -> None:
     wrong = {f"{path}: {name}" for path, names in modules(package).items() for name in names if name.startswith(".")}
     assert not wrong
+
+
+#: The folders of each package, in the order in which they build on each other: imports go from later to earlier ones.
+LAYERS = {
+    "search_space": ("base", "ops"),
+    "strategies": ("budget", "one_shot", "multi_trial"),
+    "evaluators": ("base", "sources", "augment", "data", "training", "measuring", "latency"),
+    "experiments": ("options", "runs", "search", "bench", "training", "comparison", "rank", "commands"),
+}
+
+
+@cache
+def module_graph() -> dict[str, set[str]]:
+    """{module: the modules of ours that it imports anywhere, also inside functions and for types alone}.
+
+    A public name taken from a package counts as an import of the module that its stub names.
+    """
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in OURS
+        for path in (ROOT / package).rglob("*.py")
+    }
+    homes = {name: name for name in paths}
+    for package in OURS:
+        stub = ROOT / package / "__init__.pyi"
+        for node in ast.walk(ast.parse(stub.read_text(encoding="utf-8") if stub.exists() else "")):
+            if isinstance(node, ast.ImportFrom):
+                homes.update({f"{package}.{alias.name}": f"{package}.{node.module}" for alias in node.names})
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        wanted = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                wanted.update(homes.get(alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                wanted.update(homes.get(f"{node.module}.{alias.name}", homes.get(node.module)) for alias in node.names)
+        graph[module] = {name for name in wanted if name is not None and name != module}
+    return graph
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Some circle in ``graph``, or nothing."""
+    done: set[str] = set()
+
+    def visit(node: str, path: list[str]) -> list[str]:
+        if node in path:
+            return [*path[path.index(node) :], node]
+        if node in done:
+            return []
+        found = next((way for other in sorted(graph[node]) if (way := visit(other, [*path, node]))), [])
+        done.add(node)
+        return found
+
+    return next((way for node in sorted(graph) if (way := visit(node, []))), [])
+
+
+def room(module: str) -> str:
+    """The folder that ``module`` lies in; a module directly in a package is a room of its own."""
+    path = ROOT.joinpath(*module.split("."))
+    folder = path if path.is_dir() else path.parent
+    parts = folder.relative_to(ROOT).parts
+    return ".".join(parts) if len(parts) > 1 or path.is_dir() else module
+
+
+def test_circles_are_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"d", "b"}, "d": set()}) == ["b", "c", "b"]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = module_graph()
+    assert "search_space.architecture" in graph["search_space.notation"]
+    assert not circle(graph)
+
+
+def test_no_folders_import_each_other_in_a_circle() -> None:
+    rooms: dict[str, set[str]] = {}
+    for module, wanted in module_graph().items():
+        rooms.setdefault(room(module), set()).update({room(name) for name in wanted} - {room(module)})
+    assert "evaluators.sources" in rooms["evaluators.data"]
+    assert not circle(rooms)
+
+
+@pytest.mark.parametrize("package", sorted(OURS))
+def test_folders_build_on_each_other_in_the_declared_order(package: str) -> None:
+    order = [f"{package}.{folder}" for folder in LAYERS[package]]
+    folders = {path.parent for path in (ROOT / package).glob("*/__init__.py")}
+    assert {path.name for path in folders} == set(LAYERS[package]), "declare the folder above"
+    wrong = [
+        f"{module} -> {name}"
+        for module, wanted in module_graph().items()
+        for name in wanted
+        if room(module) in order and room(name) in order and order.index(room(name)) > order.index(room(module))
+    ]
+    assert not wrong
+
+
+def test_strategies_of_one_kind_know_none_of_the_other() -> None:
+    for module, wanted in module_graph().items():
+        if room(module) == "strategies.one_shot":
+            assert "strategies.multi_trial" not in map(room, wanted), module
+        if room(module) == "strategies.multi_trial":
+            assert "strategies.one_shot" not in map(room, wanted), module
 
 
 def test_only_the_space_module_of_the_search_space_imports_nni() -> None:

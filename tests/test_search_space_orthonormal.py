@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from search_space import Architecture, Block, Head, Stem, baseline, build
-from search_space.orthonormal import orthonormal_bases, orthonormal_loss
+from search_space.network import orthonormal_bases, orthonormal_loss
 
 
 def basis(weight: torch.Tensor) -> nn.Conv2d:

@@ -13,8 +13,8 @@ from torch import nn
 from search_space import Block, SearchSpace, operators
 from search_space.network import make_block
 from search_space.padding import direction_at
-from search_space.shared_block import supernet_candidates
 from search_space.sliced import Sliced, layers_with_weights
+from search_space.supernet import supernet_candidates
 from strategies.one_shot.batch_norms import frozen_statistics
 
 SPATIAL = tuple(name for name, operator in operators.items() if operator.scope == "spatial")

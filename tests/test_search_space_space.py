@@ -20,8 +20,8 @@ from torch import nn
 from search_space import Network, SearchSpace, build
 from search_space.layers import EvenPad
 from search_space.network import InvertedResidual
-from search_space.shared_block import pad_as_in_supernet
 from search_space.space import SepConvSpace
+from search_space.supernet import pad_as_in_supernet
 
 OPERATORS = ("dw_k3", "xsep_k3", "c2sp", "sep_k3", "bsconv_s_k3", "skip")
 Sample = dict[str, str]

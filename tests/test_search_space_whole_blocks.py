@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from search_space import Block, InvalidRequest, Slot, operators
 from search_space.layers import ACTIVATIONS
 from search_space.network import WholeBlock, make_block
-from search_space.supernet_init import initialise_supernet
+from search_space.supernet import initialise_supernet
 
 WHOLE = [name for name, operator in operators.items() if operator.scope == "block"]
 

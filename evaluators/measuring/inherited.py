@@ -12,7 +12,7 @@ from evaluators.base.transfer import to_device
 from evaluators.data.images import ImageData, ImageSet
 from evaluators.data.loaders import make_loader
 from search_space.network import Network
-from search_space.shared_block import pad_as_in_supernet
+from search_space.supernet import pad_as_in_supernet
 
 Batch = tuple[Tensor, Tensor]
 

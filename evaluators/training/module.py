@@ -15,7 +15,7 @@ from evaluators.data.shares import SharedBatch
 from evaluators.training.optimizers import last_linear, make_optimizer
 from evaluators.training.recipes import Recipe
 from evaluators.training.schedule import learning_rate_scale
-from search_space.orthonormal import orthonormal_bases, orthonormal_loss
+from search_space.network import orthonormal_bases, orthonormal_loss
 
 
 class ClassificationModule(LightningModule):

@@ -15,8 +15,7 @@ from experiments.options.config import SearchConfig
 from experiments.runs.seeds import stream_seed
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
-from search_space.cost_file import load_costs
-from search_space.cost_table import CostTable
+from search_space.cost_table import CostTable, load_costs
 from strategies.budget.feasible import FeasibleSet, format_ranges
 from strategies.factory import make_multi_trial
 from strategies.multi_trial.pareto import check_objectives

@@ -38,7 +38,7 @@ class _BlueprintS(nn.Module):
         return self.depthwise(self.pointwise(self.basis(x)))
 
     def orthonormal_bases(self) -> list[nn.Conv2d]:
-        """Convolutions whose weight is a subspace basis W_B: `search_space.orthonormal` regularises them."""
+        """Convolutions whose weight is a subspace basis W_B: `search_space.network` regularises them."""
         return [self.basis]
 
 

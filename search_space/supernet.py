@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import nn
 
 from search_space.architecture import Block
-from search_space.layers import EvenPad
+from search_space.layers import ConvNormAct, EvenPad
 from search_space.network import (
     InvertedResidual,
     Network,
+    WholeBlock,
     directed_layers,
+    initialise_layer,
     make_block,
     make_expand,
     make_project,
@@ -19,7 +22,7 @@ from search_space.network import (
 )
 from search_space.padding import Direction, direction_at
 from search_space.registry import operators
-from search_space.sliced import Sliced
+from search_space.sliced import Sliced, layers_with_weights
 
 Make = Callable[[Block], nn.Module]
 
@@ -105,3 +108,33 @@ class _SharedLayer:
 
     def _width(self, block: Block) -> tuple[int, int]:
         return block.expanded_channels, block.se_channels if self._by_squeeze else 0
+
+
+#: Standard deviation of the noise on an identity kernel, times the square root of the kernel's area.
+_NOISE = 0.1
+
+
+def initialise_supernet(supernet: nn.Module) -> None:
+    """`initialise_layer`, then residual branches that start at zero and depthwise kernels that start near the identity.
+
+    The last batch norm of a residual branch gets scale 0 (Goyal et al. 2017, section 5.1), so that each such block
+    starts as the identity whatever its candidate -- and equal to ``skip``, but for operators whose activation follows
+    the sum.
+    """
+    for module in layers_with_weights(supernet):
+        initialise_layer(module)
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels == module.out_channels:
+            _near_identity(module)
+        elif isinstance(module, InvertedResidual) and module.residual and isinstance(module.project, ConvNormAct):
+            nn.init.zeros_(module.project.norm.weight)
+        elif isinstance(module, WholeBlock) and module.residual:
+            last = [norm for norm in module.body.modules() if isinstance(norm, nn.BatchNorm2d)][-1]
+            nn.init.zeros_(last.weight)
+
+
+@torch.no_grad()
+def _near_identity(conv: nn.Conv2d) -> None:
+    height, width = conv.kernel_size
+    conv.weight.normal_(std=_NOISE / (height * width) ** 0.5)
+    # the middle; of an even kernel the one of its four middle taps that comes first
+    conv.weight[:, 0, (height - 1) // 2, (width - 1) // 2] += 1
