@@ -14,7 +14,7 @@ from experiments.options.config import SearchConfig
 from experiments.options.files import make_config
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
-from experiments.search.search import found, search
+from experiments.search.search import search
 from search_space import InvalidRequest, cost
 from search_space.cost_table import OwnCosts, save_costs
 from strategies import Budget
@@ -49,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 def test_trained_supernet_searches_other_budgets_without_training(trained: RunFolder, tmp_path: Path) -> None:
     again = search(config(budget=Budget(max_macs="100k"), supernet=str(trained.path)), tmp_path / "again")
-    assert cost(found(again)).macs <= 100_000
+    assert cost(again.read_winner()).macs <= 100_000
     assert again.supernet.read_bytes() == trained.supernet.read_bytes()
     assert trained.metrics.exists()
     assert not again.metrics.exists()  # no epoch was trained
@@ -63,7 +63,7 @@ def test_command_takes_everything_but_the_budget_from_the_run(
     arguments = ["search", "--supernet", str(trained.path), "--budget.max_macs", "90k", "--out", str(out)]
     assert main(arguments) == 0, capsys.readouterr().err
     run = RunFolder(out)
-    assert cost(found(run)).macs <= 90_000
+    assert cost(run.read_winner()).macs <= 90_000
     theirs, mine = trained.read_config(), run.read_config()
     assert mine.pop("supernet") == str(trained.path)
     assert mine["budget"].pop("max_macs") == 90_000
@@ -128,7 +128,7 @@ def test_winners_keep_a_budget_on_ones_own_costs(latencies: Path, tmp_path: Path
     base = config(budget=Budget(max_costs={"latency_ms": 13.0}), costs=[str(latencies)])
     if name == "gdas":
         base = replace(base, strategy=replace(base.strategy, name=name, options={}))
-    winner = found(search(base, tmp_path / "run"))
+    winner = search(base, tmp_path / "run").read_winner()
     spent = 2.0 + sum({"dw": 1.0, "se": 3.0, "sk": 0.0}[block.operator[:2]] for block in winner.blocks)
     assert spent <= 13.0
 
@@ -169,10 +169,10 @@ def test_runs_keep_ones_own_macro_when_its_file_is_gone(tmp_path: Path, capsys: 
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps(values), encoding="utf-8")
     assert main(["search", str(path), "--out", str(out)]) == 0, capsys.readouterr().err
-    winner = found(RunFolder(out))
+    winner = RunFolder(out).read_winner()
     assert winner.macro == "tiny"
     assert len(winner.blocks) == 3
     macro.unlink()
     (out / "winner.json").unlink()
     assert main(["search", str(out / "config.yaml"), "--out", str(out), "--resume"]) == 0, capsys.readouterr().err
-    assert found(RunFolder(out)) == winner
+    assert RunFolder(out).read_winner() == winner

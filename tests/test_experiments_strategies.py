@@ -17,7 +17,7 @@ import experiments.search.search as search_module
 from evaluators.training import trainer as trainer_module
 from experiments.options.config import SearchConfig
 from experiments.runs.folder import RunFolder
-from experiments.search.search import found, search
+from experiments.search.search import search
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.notation import parse
@@ -74,7 +74,7 @@ Whole = Callable[[str], RunFolder]
 @each(*STRATEGIES)
 def test_winner_and_all_that_was_scored_are_inside_the_budget(whole: Whole, name: str) -> None:
     scored = rows(whole(name).architectures)
-    winner = found(whole(name))
+    winner = whole(name).read_winner()
     assert cost(winner).macs <= BUDGET
     assert str(winner) in [row["architecture"] for row in scored]
     for row in scored:

@@ -12,12 +12,9 @@ from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import DataTask
-from experiments.search.search import found
 from experiments.training.retrain import Result, about, read_about, read_result
-from experiments.training.targets import check_request, data_config, retrain_network, retrain_winner
-from search_space.architecture import Architecture
+from experiments.training.targets import check_request, data_config, hand_designed, retrain_network, retrain_winner
 from search_space.base.errors import InvalidRequest
-from search_space.hand_designed import baseline
 
 REPORT = FolderKind("a comparison", (TABLE, PAGE, PICTURE))
 
@@ -81,13 +78,13 @@ def _check_alike(runs: list[RunFolder], configs: list[SearchConfig]) -> None:
 
 def _train(runs: list[RunFolder], configs: list[SearchConfig], baselines: list[str], *, overwrite: bool) -> list[Row]:
     """Winners and baselines, trained as the first run's config says where they are not yet."""
-    first, skeleton = configs[0], found(runs[0])
-    hand_designed = {name: _baseline(name, skeleton, first.space.width) for name in baselines}
+    first = configs[0]
     task = DataTask(first.data, first.seed)
     # all of them, before the first is trained
     for run, config in zip(runs, configs, strict=True):
-        check_request(found(run), config, task, run.retrain / "winner", overwrite=overwrite)
-    for name, architecture in hand_designed.items():
+        check_request(run.read_winner(), config, task, run.retrain / "winner", overwrite=overwrite)
+    architectures = {name: hand_designed(name, task, first.space.width) for name in baselines}
+    for name, architecture in architectures.items():
         check_request(architecture, first, task, runs[0].retrain / name, overwrite=overwrite)
     rows = [
         Row(
@@ -98,7 +95,7 @@ def _train(runs: list[RunFolder], configs: list[SearchConfig], baselines: list[s
         )
         for run, config in zip(runs, configs, strict=True)
     ]
-    for name, architecture in hand_designed.items():
+    for name, architecture in architectures.items():
         home = runs[0].retrain / name
         result = retrain_network(name, architecture, first, home, task=task, overwrite=overwrite)
         # a winner is held against the budget it was searched under, a baseline against the first
@@ -119,13 +116,3 @@ def _distinct_names(rows: list[Row], folders: list[Path | None]) -> list[Row]:
         return replace(row, result=replace(row.result, name=f"{row.result.name} ({path.name if short else path})"))
 
     return [distinct(row, folder) for row, folder in zip(rows, folders, strict=True)]
-
-
-def _baseline(name: str, skeleton: Architecture, width: float) -> Architecture:
-    return baseline(
-        name,
-        image_size=skeleton.image_size,
-        in_channels=skeleton.in_channels,
-        classes=skeleton.classes,
-        width=width,
-    )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep
 from search_space.base.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from search_space.architecture import Architecture
 
 CONFIG_FILE = "config.yaml"
 PROVENANCE_FILE = "provenance.json"
@@ -37,9 +40,9 @@ RUN = FolderKind(
 class RunFolder:
     """Paths in a run's folder.
 
-    ``config.yaml`` (resolved), ``provenance.json``, ``metrics.csv`` (a row an epoch), ``architectures.csv`` (a row an
-    architecture that was scored), ``winner.json``, ``search/`` (resume point, supernet weights), ``retrain/`` (a folder
-    a network and seed), ``report/``.
+    ``config.yaml`` (resolved), ``provenance.json``, ``metrics.csv`` (a row per epoch), ``architectures.csv`` (a row per
+    scored architecture), ``winner.json``, ``search/`` (resume point, supernet weights), ``retrain/`` (a folder for each
+    network, in it one for each seed), ``report/`` and ``rank/``.
     """
 
     path: Path
@@ -69,6 +72,12 @@ class RunFolder:
         if not self.winner.exists():
             raise InvalidRequest(f"run: {self.path} has no winner yet; finish it with `sepnas search ... --resume`")
         return self.winner
+
+    def read_winner(self) -> Architecture:
+        """The architecture that the search found; InvalidRequest if it is not finished."""
+        from search_space.serialization import load_architecture
+
+        return load_architecture(self.require_winner())
 
     @property
     def search(self) -> Path:

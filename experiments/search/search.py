@@ -33,7 +33,7 @@ from experiments.search.pareto import pareto_front, write_pareto
 from search_space.architecture import Architecture
 from search_space.network import Network
 from search_space.network_cost import cost
-from search_space.serialization import load_architecture, save_architecture
+from search_space.serialization import save_architecture
 from search_space.space import SepConvSpace
 from search_space.weights import load_weights, save_weights
 from strategies.budget.budget import format_count
@@ -75,11 +75,6 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     print(f"winner: {format_count(own.macs)} MACs, {format_count(own.params)} params")
     print(f"  {winner}")
     return run
-
-
-def found(run: RunFolder) -> Architecture:
-    """The winner of a finished search."""
-    return load_architecture(run.winner)
 
 
 def supernet(config: SearchConfig, task: SearchTask) -> SepConvSpace:

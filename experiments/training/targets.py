@@ -10,7 +10,6 @@ from evaluators.training.loaders import check_fit, check_input
 from experiments.options.config import SearchConfig
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import DataTask
-from experiments.search.search import found
 from experiments.training.retrain import Result, check_results, retrain_all
 from search_space.architecture import Architecture
 from search_space.hand_designed import baseline
@@ -26,10 +25,9 @@ def retrain_winner(
     overwrite: bool = False,
 ) -> Result:
     """Retrain the winner of ``run`` as ``config.retrain`` says, into ``folder`` (default: the run's own)."""
-    run.require_winner()
     home = folder if folder is not None else run.retrain / "winner"
     name = f"{config.strategy.name} winner"
-    return retrain_network(name, found(run), config, home, task=task, overwrite=overwrite)
+    return retrain_network(name, run.read_winner(), config, home, task=task, overwrite=overwrite)
 
 
 def retrain_file(path: Path, config: SearchConfig, folder: Path, *, overwrite: bool = False) -> Result:
@@ -42,9 +40,13 @@ def retrain_baseline(
 ) -> Result:
     """Retrain the hand-designed network ``name``, made for the config's images, into ``folder``."""
     task = DataTask(config.data, config.seed)
-    size, classes = config.data.image_size, len(task.classes)
-    architecture = baseline(name, image_size=size, in_channels=task.channels, classes=classes, width=width)
-    return retrain_network(name, architecture, config, folder, task=task, overwrite=overwrite)
+    return retrain_network(name, hand_designed(name, task, width), config, folder, task=task, overwrite=overwrite)
+
+
+def hand_designed(name: str, task: DataTask, width: float) -> Architecture:
+    """The hand-designed network ``name`` for the images of ``task``; ``width`` multiplies its channels."""
+    size, classes = task.options.image_size, len(task.classes)
+    return baseline(name, image_size=size, in_channels=task.channels, classes=classes, width=width)
 
 
 def retrain_network(
@@ -77,9 +79,9 @@ def check_request(
 ) -> None:
     """InvalidRequest if a retraining cannot work or its results have no place in ``folder``; decodes no image."""
     check_precision(config.retrain.recipe.precision, pick_accelerator(config.accelerator))
-    own = config.retrain
-    check_processes(own.devices, own.num_nodes, config.accelerator, own.parallel_seeds)
-    check_results(folder, architecture, config.retrain, data_config(config), overwrite=overwrite)
+    options = config.retrain
+    check_processes(options.devices, options.num_nodes, config.accelerator, options.parallel_seeds)
+    check_results(folder, architecture, options, data_config(config), overwrite=overwrite)
     check_input(architecture, config.data.name, config.data.image_size, (task.channels,), len(task.classes))
 
 
