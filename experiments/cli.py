@@ -5,17 +5,21 @@ Imports nothing heavy: help must be there at once.
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search_space.base.checks import unknown
+from search_space.base.errors import InvalidRequest
+
 if TYPE_CHECKING:
-    from experiments.commands import Command
+    from experiments.options.parsing import Command
 
 OK, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 _INTERRUPTED = "interrupted; run the same command again to go on, search and demo with --resume"
@@ -24,31 +28,17 @@ _MEMORY_FULL = (
     "memory: there is not enough of it; take a smaller batch, data.where stream or fewer parallel_seeds, and run the"
     " command again, search and demo with --resume"
 )
+#: what is installed by another extra than [search]
+_EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "datasets": "hub"}
+#: characters of a line of complaint
+_LONGEST = 300
+_SHELLS = ("bash", "zsh", "tcsh")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``sepnas ARGUMENTS`` and return its exit code: 0 done, 2 bad request, 1 failed, 130 interrupted."""
-    shadow = _shadow()
-    if shadow is not None:
-        return _complain(shadow, BAD_REQUEST)
-    # not at the top: a package that is shadowed would fail to be imported before it could be named
-    from experiments import commands
-    from search_space.base.errors import InvalidRequest
-
-    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(_overview(commands.COMMANDS))
-            return OK
-        if arguments[0] == "--version":
-            from experiments.runs.provenance import package_version
-
-            print(f"sepnas {package_version('sepnas') or '(from a checkout that is not installed)'}")
-            return OK
-        command = commands.COMMANDS.get(arguments[0])
-        if command is None:
-            raise InvalidRequest(f"command: {arguments[0]!r} is unknown; known are {', '.join(commands.COMMANDS)}")
-        command.run(arguments[1:])
+        _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()  # here, where a closed pipe is caught
         return OK
     except SystemExit as stop:  # --help of a sub-command, or Lightning's answer to Ctrl-C
@@ -67,32 +57,91 @@ def main(arguments: list[str] | None = None) -> int:
             return _complain(_DISK_FULL, BAD_REQUEST)
         if _memory_full(error):
             return _complain(_MEMORY_FULL, BAD_REQUEST)
+        if isinstance(error, ModuleNotFoundError) and error.name is not None:
+            name = error.name.partition(".")[0]
+            extra = _EXTRAS.get(name, "search")
+            return _complain(f"package {name}: not installed; run: pip install 'sepnas[{extra}]'", BAD_REQUEST)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            return _complain(f"path: {str(error.filename)!r:.80} is too long; give a shorter one", BAD_REQUEST)
         if os.environ.get("SEPNAS_TRACEBACK"):
             traceback.print_exc()
-        reason = " ".join(str(error).split()) or "no reason given"
         hint = "" if os.environ.get("SEPNAS_TRACEBACK") else " (SEPNAS_TRACEBACK=1 shows where)"
-        return _complain(f"failed: {type(error).__name__}: {reason}{hint}", FAILED)
+        reason = " ".join(str(error).split()) or "no reason given"
+        return _complain(f"failed: {type(error).__name__}: {reason[: _LONGEST - 100]}{hint}", FAILED)
+
+
+def _run(arguments: list[str]) -> None:
+    from experiments.commands import COMMANDS
+
+    name, *others = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        print(_overview(COMMANDS))
+    elif name == "--version":
+        print(f"sepnas {_version()}")
+    elif name == "--print_completion":
+        print(_completion(COMMANDS, *others[:1]))
+    elif name in COMMANDS:
+        COMMANDS[name].main(name, others)
+    else:
+        raise unknown("command", name, COMMANDS, "sepnas --help")
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"sepnas: {' '.join(message.split())}", file=sys.stderr)
+    """Print one line without control characters, and not too long a one."""
+    line = "".join(character if character.isprintable() else " " for character in message)
+    line = " ".join(line.split())
+    if len(line) > _LONGEST - 8:
+        line = f"{line[: _LONGEST // 2]} ... {line[-(_LONGEST // 2 - 20) :]}"
+    print(f"sepnas: {line}", file=sys.stderr)
     return code
 
 
 def _overview(commands: Mapping[str, Command]) -> str:
     width = max(map(len, commands))
-    lines = [f"  {name:{width}}  {command.summary}" for name, command in commands.items()]
+    lines = []
+    for group in dict.fromkeys(command.group for command in commands.values()):
+        lines += ["", f"{group}:"]
+        lines += [
+            f"  {name:{width}}  {command.summary}" for name, command in commands.items() if command.group == group
+        ]
     return "\n".join(
         [
             "usage: sepnas COMMAND ...",
             "",
             "Finds a small separable-convolution network for your images within a budget of MACs and parameters.",
-            "",
             *lines,
             "",
-            "`sepnas COMMAND --help` tells every option and its default.",
+            "`sepnas COMMAND --help` tells every option and its default, `sepnas --version` the version;"
+            f" `sepnas --print_completion SHELL` prints completions for {', '.join(_SHELLS)}.",
         ]
     )
+
+
+def _version() -> str:
+    try:
+        return version("sepnas")
+    except PackageNotFoundError:  # a checkout that is not installed
+        import tomllib
+
+        text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+        return str(tomllib.loads(text)["project"]["version"])
+
+
+def _completion(commands: Mapping[str, Command], shell: str = "") -> str:
+    """A script by which a shell completes sub-commands and options."""
+    from experiments.options.parsing import Parser
+
+    if shell not in _SHELLS:
+        raise unknown("--print_completion", shell, _SHELLS)
+    import shtab
+
+    parser = argparse.ArgumentParser("sepnas", description="small networks within a budget")
+    parser.add_argument("--version", action="store_true", help="print the version")
+    parser.add_argument("--print_completion", choices=_SHELLS, help="print completions for a shell")
+    subparsers = parser.add_subparsers(parser_class=Parser)
+    for name, command in commands.items():
+        command.add_options(subparsers.add_parser(name, help=command.summary))
+    return str(shtab.complete(parser, shell))
 
 
 def _disk_full(error: BaseException) -> bool:
@@ -112,19 +161,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _shadow() -> str | None:
-    """A complaint if a package of the same plain name, as a folder in the working directory, is taken for ours."""
-    here = Path(__file__).resolve().parent.parent
-    for name in ("search_space", "strategies", "evaluators"):
-        spec = find_spec(name)
-        origin = Path(spec.origin).resolve() if spec is not None and spec.origin is not None else None
-        if origin is None or origin.parent.parent != here:
-            found = "nothing" if origin is None else str(origin)
-            return f"package {name}: {found} is found in place of the one in {here}; rename it or start elsewhere"
-    return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

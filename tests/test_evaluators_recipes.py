@@ -19,10 +19,11 @@ from torch.nn import functional as F
 from evaluators.measuring.statistics import summarise
 from evaluators.training.module import ClassificationModule
 from evaluators.training.optimizers import make_optimizer
-from evaluators.training.presets import RECIPES, recipe, resolve
+from evaluators.training.presets import RECIPES, recipe
 from evaluators.training.recipes import Recipe
 from evaluators.training.schedule import learning_rate_scale
 from evaluators.training.supernet import supernet_evaluator
+from experiments.options.values import make
 from search_space import InvalidRequest, baseline, build
 
 STEPS = 10  # an epoch
@@ -77,10 +78,8 @@ def test_presets_give_way_field_by_field() -> None:
     shorter = recipe("bsconv-cifar", epochs=60)
     assert shorter == replace(RECIPES["bsconv-cifar"], epochs=60)
     assert [rate(shorter, epoch) for epoch in (29.9, 30, 45, 54)] == pytest.approx([0.1, 0.01, 1e-3, 1e-4])
-    values = resolve({"preset": "bsconv-cifar", "epochs": 60})
-    assert Recipe(**values) == shorter
-    assert "preset" not in values
-    assert resolve({"epochs": 60}) == {"epochs": 60}
+    assert make(Recipe, {"preset": "bsconv-cifar", "epochs": 60}) == shorter
+    assert make(Recipe, {"epochs": 60}) == Recipe(epochs=60)
 
 
 @pytest.mark.parametrize(

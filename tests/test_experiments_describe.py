@@ -12,8 +12,7 @@ import torch
 from nni.nas.profiler.pytorch.flops import FlopsProfiler
 
 from experiments.cli import main
-from experiments.describe import rows
-from experiments.space_report import space_report
+from experiments.describe import describe_space, rows
 from search_space import SearchSpace, baseline, cost, save_architecture
 from search_space.network_cost import nni_flops
 from search_space.space import SepConvSpace
@@ -76,10 +75,10 @@ def test_describe_as_json_has_the_figures(capsys: pytest.CaptureFixture[str], tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("describe", "nothing"), "network: 'nothing' is neither a baseline (mobilenetv3-small, "),
+        (("describe", "nothing"), "network: 'nothing' is neither a baseline, nor a JSON file"),
         (("describe", "mobilenetv2", "--input", "3"), "image_size: 3 must be a whole number of at least 8"),
         (("space", "digits", "--space.operators", "most"), "operators: 'most' is unknown; known are "),
-        (("space", "digits", "--space.widths", "0"), "widths[0]: 0.0 must be a number above 0 and at most 16"),
+        (("space", "digits", "--space.widths", "0"), "space.widths[0]: 0 must be a number above 0 and at most 16"),
         (("space", "digits", "--budget.max_macs", "1k"), "budget.max_macs: 1,000 is below the smallest architecture"),
         (("space", "digits", "--space.macro", "resnet"), "macro: 'resnet' is unknown; known are mobilenetv3-small, "),
         (("space", "digits", "--space.macro", "no.yaml"), "macro file no.yaml: does not exist; give a YAML file"),
@@ -104,7 +103,7 @@ def test_space_report_counts_what_there_is() -> None:
     grids = np.meshgrid(*[np.arange(len(names)) for names in space.candidates], indexing="ij")
     totals = space.cost_table.evaluate(np.stack([grid.ravel() for grid in grids], axis=1))["macs"]
     inside = int((totals <= bound).sum())
-    text = space_report(space, space.cost_table, Budget(max_macs=bound))
+    text = " ".join(describe_space(space, space.cost_table, Budget(max_macs=bound)).split())
     assert f"{space.size:.4g} architectures, 11 labels, {sum(map(len, space.candidates))} candidates" in text
     assert f"({low:,} to {high:,})" in text
     assert f"{inside:.4g} architectures inside, {inside / space.size:.4%} of the space" in text
@@ -127,7 +126,7 @@ def test_spaces_of_ones_own_macro(capsys: pytest.CaptureFixture[str], tmp_path: 
     code, out, error = run(capsys, "space", "digits", "--space.macro", str(path), "--budget.max_macs", "null")
     assert (code, error) == (0, "")
     assert out.startswith("tiny, input 1x16x16, 10 classes: ")
-    assert "block02 (stage 1; " in out
+    assert "block02 (stage 1; " in " ".join(out.split())
     assert "budget none: " in out
     assert "100.0000% of the space" in out
 

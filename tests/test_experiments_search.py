@@ -19,7 +19,8 @@ import torch
 import yaml
 from experiment_helpers import Killed, complaint, contents, outcome, rows, tiny_values
 
-import experiments.demo as demo_module
+import experiments.commands.demo as demo_module
+import experiments.comparison.compare as compare_module
 import experiments.runs.task as task_module
 import experiments.search.search as search_module
 from evaluators.data.images import ImageData, ImageSet, Unopened
@@ -490,7 +491,7 @@ def test_a_demo_does_the_whole_job_and_goes_on_where_it_was_stopped(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(demo_module, "compare", stop)
+        patch.setattr(compare_module, "compare", stop)
         assert main(["demo", "--out", str(out)]) == 130
     winners = [(out / name / "winner.json").read_bytes() for name in ("gdas", "evolution")]
     assert main(["demo", "--out", str(out)]) == 2

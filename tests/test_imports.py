@@ -225,7 +225,7 @@ LIGHT = (
     "experiments.commands",
     "experiments.options.config",
     "experiments.options.files",
-    "experiments.listing",
+    "experiments.commands.listing",
 )
 
 

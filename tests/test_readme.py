@@ -15,7 +15,7 @@ from PIL import Image
 from evaluators.training.presets import recipe
 from experiments.cli import main
 from experiments.commands import COMMANDS
-from experiments.listing import LISTINGS
+from experiments.commands.listing import LISTINGS
 from experiments.options.config import SearchConfig
 from experiments.options.files import make_config
 from experiments.runs.task import SearchTask

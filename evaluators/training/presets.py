@@ -5,8 +5,7 @@ What a paper does not state is said beside the value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from evaluators.training.recipes import Recipe
@@ -171,13 +170,3 @@ def recipe(name: str, **overrides: Any) -> Recipe:
         if key not in known:
             raise unknown("recipe", key, known)
     return replace(PRESETS[name].recipe, **overrides)
-
-
-def resolve(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"preset": name, field: value, ...}`` with the preset replaced by its fields; other values are returned as is.
-
-    For configs: the other values win, and what is written to disk names every field.
-    """
-    given = dict(values)
-    preset = given.pop("preset", None)
-    return given if preset is None else {**asdict(recipe(preset)), **given}

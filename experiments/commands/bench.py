@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from experiments.bench.names import BENCHMARKS
-from experiments.options.parsing import new_parser, parse, quiet
+from experiments.options.parsing import Command, Namespace, Parser, quiet
 from search_space.base.errors import InvalidRequest
 
 
-def main(arguments: list[str]) -> None:
-    parser = new_parser(
-        "bench", "Measure speed on this machine, as ratios within one run. Prints a table, or JSON with --json."
-    )
+def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "what",
         choices=["all", *BENCHMARKS],
@@ -21,10 +18,21 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are reported (default: %(default)s)")
     parser.add_argument("--accelerator", choices=["auto", "cpu", "cuda"], default="auto", help="where steps run")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parse(parser, arguments)
+
+
+def _run(options: Namespace) -> None:
     if options.repeats < 1:
         raise InvalidRequest(f"--repeats: {options.repeats} must be at least 1")
     quiet()
     from experiments.bench.run import bench
 
     bench(options.what, options.repeats, options.accelerator, as_json=options.json)
+
+
+COMMAND = Command(
+    "look at networks",
+    "measure speed on this machine, as ratios within one run",
+    _add_options,
+    _run,
+    details="Prints a table, or JSON with --json.",
+)

@@ -6,17 +6,11 @@ from pathlib import Path
 
 from experiments.options.config import DEFAULT_BASELINES
 from experiments.options.files import read_config
-from experiments.options.parsing import new_parser, parse, quiet
+from experiments.options.parsing import Command, Namespace, Parser, quiet
 from search_space.base.errors import InvalidRequest
 
 
-def main(arguments: list[str]) -> None:
-    parser = new_parser(
-        "compare",
-        "Train winners and hand-designed baselines by the same recipe and seeds (what is not done yet), and write"
-        " comparison.csv, comparison.md and accuracy_macs.png. Networks that `sepnas retrain --out` trained the same"
-        " way join the table; without a search there are only they.",
-    )
+def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "runs", type=str, nargs="+", help="folders of finished searches on the same data, or of `sepnas retrain --out`"
     )
@@ -32,7 +26,9 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--title", type=str, help="what table and plot call the data (default: as the config does)")
     parser.add_argument("--overwrite", action="store_true", help="delete training results that were made another way")
-    options = parse(parser, arguments)
+
+
+def _run(options: Namespace) -> None:
     quiet()
     from evaluators.training.processes import check_alone
 
@@ -62,3 +58,14 @@ def main(arguments: list[str]) -> None:
     )
     print((out / "comparison.md").read_text(encoding="utf-8"))
     print(f"report: {out}")
+
+
+COMMAND = Command(
+    "find and train networks",
+    "table and plot of winners against hand-designed baselines",
+    _add_options,
+    _run,
+    details="Trains them by the same recipe and seeds (what is not done yet), and writes comparison.csv, comparison.md"
+    " and accuracy_macs.png. Networks that `sepnas retrain --out` trained the same way join the table; without a search"
+    " there are only they.",
+)

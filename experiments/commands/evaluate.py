@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from jsonargparse import ArgumentParser
+from typing import TYPE_CHECKING, Any, Literal
 
 from evaluators.data.options import DataOptions
 from evaluators.training.run import Accelerator
-from experiments.options.files import flat
-from experiments.options.parsing import as_given, new_parser, parse, quiet
+from experiments.options.parsing import Command, Namespace, Parser, quiet
+
+if TYPE_CHECKING:
+    from experiments.training.trained import TrainedNetwork
 
 
 @dataclass(frozen=True)
@@ -34,47 +35,57 @@ class Options:
     accelerator: Accelerator = "auto"
 
 
-def main(arguments: list[str]) -> None:
-    def parser(values: dict[str, Any]) -> ArgumentParser:
-        made = new_parser(
-            "evaluate",
-            "Measure a trained network on a split: top-1, top-5 and per-class accuracy, confusion matrix, calibration"
-            " error. Images are, unless told otherwise, those it was trained with, split as they were then.",
-        )
-        made.add_argument(
-            "target",
-            type=str,
-            help="folder of a run (its retrained winner), of `sepnas retrain --out` or of `sepnas export`",
-        )
-        made.add_argument("--seed", type=int, help="which of the trainings to take; the first by default")
-        made.add_argument("--json", action="store_true", help="print JSON")
-        made.add_argument("--out", type=str, help="folder for evaluation.json, confusion_matrix.csv, evaluation.png")
-        made.add_argument("--overwrite", action="store_true", help="replace those files in OUT")
-        made.add_class_arguments(Options)
-        made.set_defaults(values)
-        return made
+def _add_options(parser: Parser) -> None:
+    parser.add_argument(
+        "target", help="folder of a run (its retrained winner), of `sepnas retrain --out` or of `sepnas export`"
+    )
+    parser.add_argument("--seed", type=int, help="which of the trainings to take; the first by default")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--out", help="folder for evaluation.json, confusion_matrix.csv, evaluation.png")
+    parser.add_argument("--overwrite", action="store_true", help="replace those files in OUT")
+    parser.add_class(Options, "settings")
 
-    first = as_given(parser({}), arguments)
+
+def _trained(options: Namespace) -> TrainedNetwork:
     quiet()
     from evaluators.training.processes import check_alone
-    from experiments.training.evaluate import check_out_folder, evaluate, write_evaluation
     from experiments.training.trained import find_trained
 
     check_alone("evaluate")
-    trained = find_trained(Path(first.target), first.seed)
-    values = {**flat(trained.data, "data."), "split_seed": trained.split_seed}
-    options = parse(parser(values), arguments)
+    return find_trained(Path(options.target), options.seed)
+
+
+def _defaults(options: Namespace) -> Mapping[str, Any]:
+    trained = _trained(options)
+    return {"settings": Options(trained.data, split_seed=trained.split_seed)}
+
+
+def _run(options: Namespace) -> None:
+    trained, settings = _trained(options), options.settings
+    from experiments.training.evaluate import check_out_folder, evaluate, write_evaluation
+
     if options.out is not None:
         check_out_folder(Path(options.out), overwrite=options.overwrite)
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         evaluation = evaluate(
             trained,
             options.target,
-            options.data,
-            split=options.split,
-            split_seed=options.split_seed,
-            accelerator=options.accelerator,
+            settings.data,
+            split=settings.split,
+            split_seed=settings.split_seed,
+            accelerator=settings.accelerator,
         )
     print(json.dumps(evaluation.as_dict(), indent=2) if options.json else evaluation)
     if options.out is not None:
         write_evaluation(evaluation, Path(options.out), overwrite=options.overwrite)
+
+
+COMMAND = Command(
+    "use what was trained",
+    "accuracy, confusion and calibration of a trained network on a split",
+    _add_options,
+    _run,
+    details="Measures top-1, top-5 and per-class accuracy, confusion matrix and calibration error. Images are, unless"
+    " given, those it was trained with, split as they were then.",
+    defaults=_defaults,
+)

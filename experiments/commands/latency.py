@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from experiments.commands.network_options import named_network, network_parser
+from experiments.commands.networks import add_network, named_network
 from experiments.options.files import find_config, read_config, self_contained
-from experiments.options.parsing import parse, quiet
+from experiments.options.parsing import Command, Namespace, Parser, quiet
 from search_space.base.errors import InvalidRequest
 
 
-def main(arguments: list[str]) -> None:
-    parser = network_parser(
-        "latency",
-        "Time of a forward pass of a network, or with --table the times of all candidates of a config's search space,"
-        " as a file of costs that a search can be bounded by, with their prediction error on whole networks.",
-    )
+def _add_options(parser: Parser) -> None:
+    add_network(parser, optional=True)
     parser.add_argument("--table", type=str, help="YAML file or bundled name of the config whose space is timed")
     parser.add_argument("--out", type=str, help="file for the table, as latency.json (required with --table)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
@@ -33,7 +29,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rounds", type=int, help="rounds of a table, each in another order (default: 5)")
     parser.add_argument("--networks", type=int, help="whole networks to compare a table with (default: 10)")
     parser.add_argument("--metric", type=str, help="what a table's cost is called (default: latency_ms)")
-    options = parse(parser, arguments)
+
+
+def _run(options: Namespace) -> None:
     if (options.table is None) == (options.network is None):
         raise InvalidRequest("network: give one, or --table CONFIG for a whole search space")
     of_network = {"input": options.input, "classes": options.classes, "channels": options.channels}
@@ -45,7 +43,9 @@ def main(arguments: list[str]) -> None:
         if value is not None:
             raise InvalidRequest(f"--{name}: {value} {why}; leave it out")
     given = {
-        name: value for name in ("repeats", "rounds", "networks", "metric") if (value := options[name]) is not None
+        name: value
+        for name in ("repeats", "rounds", "networks", "metric")
+        if (value := getattr(options, name)) is not None
     }
     quiet()
     from evaluators.latency.backends import make_backend
@@ -65,3 +65,13 @@ def main(arguments: list[str]) -> None:
     fitted = write_table(config, Path(options.out), backend, batch=options.batch, overwrite=options.overwrite, **given)
     print(tell_table(fitted))
     print(f"table: {options.out}; name it in `costs:` of a config and bound it by `budget.max_costs`")
+
+
+COMMAND = Command(
+    "look at networks",
+    "time of a network, or a table of times to search under",
+    _add_options,
+    _run,
+    details="Times a forward pass of a network, or with --table all candidates of a config's search space, as a file of"
+    " costs that a search can be bounded by, with their prediction error on whole networks.",
+)

@@ -1,13 +1,82 @@
-"""The command ``sepnas list``: the names are found by `experiments.listing`."""
+"""The command ``sepnas list``: what can be named in a config."""
 
 from __future__ import annotations
 
-from experiments.listing import LISTINGS
-from experiments.options.parsing import new_parser, parse
+from collections.abc import Callable
+
+from evaluators.sources.names import DATASETS
+from evaluators.training.presets import PRESETS as RECIPE_PRESETS
+from experiments.options.parsing import Command, Parser
+from experiments.options.values import options_of
+from experiments.tables import table
+from search_space.options import PRESETS
+from strategies.names import STRATEGIES
 
 
-def main(arguments: list[str]) -> None:
-    parser = new_parser("list", "What can be named in a config.")
+def _operators() -> str:
+    from search_space import operators
+
+    rows = [(name, operator.scope, f"{operator.summary} [{operator.source}]") for name, operator in operators.items()]
+    return table([*rows, ("skip", "block", "identity, where the shape is kept: depth is searched too")])
+
+
+def _presets() -> str:
+    from search_space import preset
+
+    return table((name, f"{summary}:\n  {', '.join(preset(name))}") for name, summary in PRESETS.items())
+
+
+def _macros() -> str:
+    from search_space import cost, macro
+    from search_space.macros import MACROS
+    from strategies.budget.budget import format_count
+
+    rows = []
+    for name in MACROS:
+        architecture = macro(name, image_size=224, classes=1000)
+        total = cost(architecture)
+        macs, params = format_count(total.macs), format_count(total.params)
+        size = f"{len(architecture.blocks)} blocks; at 224 pixels, 1000 classes"
+        rows.append((name, f"{size} {macs} MACs, {params} params"))
+    return table(rows)
+
+
+def _baselines() -> str:
+    from search_space import baselines
+
+    return table(baselines().items())
+
+
+def _strategies() -> str:
+    rows: list[tuple[str, str]] = []
+    for name, strategy in STRATEGIES.items():
+        rows.append((name, strategy.summary))
+        rows.extend(
+            (f"  {own.name} = {own.default!r}", f"  {own.help}") for own in options_of(strategy.options).values()
+        )
+    return table(rows)
+
+
+#: What can be listed -> the text: a row or more for each name.
+LISTINGS: dict[str, Callable[[], str]] = {
+    "operators": _operators,
+    "presets": _presets,
+    "macros": _macros,
+    "baselines": _baselines,
+    "strategies": _strategies,
+    "recipes": lambda: table((name, preset.summary) for name, preset in RECIPE_PRESETS.items()),
+    "datasets": lambda: table(DATASETS.items()),
+}
+
+
+def _add_options(parser: Parser) -> None:
     parser.add_argument("what", choices=list(LISTINGS), help="what to list")
-    what = parse(parser, arguments).what
-    print(LISTINGS[what]())
+
+
+COMMAND = Command(
+    "look at networks",
+    f"names of {', '.join(LISTINGS)}",
+    _add_options,
+    lambda options: print(LISTINGS[options.what]()),
+    details="They can be named in a config and on the command line.",
+)

@@ -5,16 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.options.files import read_config
-from experiments.options.parsing import new_parser, parse, quiet
+from experiments.options.parsing import Command, Namespace, Parser, quiet
 from search_space.base.errors import InvalidRequest
 
 
-def main(arguments: list[str]) -> None:
-    parser = new_parser(
-        "pareto",
-        "The Pareto set of all architectures that a run has scored (by nsga2, or any strategy that scores one after the"
-        " other): prints it, writes pareto.csv, hypervolume.csv and pareto.png to RUN, and picks from it.",
-    )
+def _add_options(parser: Parser) -> None:
     parser.add_argument("run", type=str, help="folder of a run")
     parser.add_argument(
         "--pick",
@@ -27,7 +22,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--objectives", type=str, help="costs to minimise, separated by commas (default: the run's; else macs,params)"
     )
-    options = parse(parser, arguments)
+
+
+def _run(options: Namespace) -> None:
     if options.to is not None and not options.pick:
         raise InvalidRequest("--to: nothing is picked; say what may be spent, as --pick 16.7M")
     quiet()
@@ -54,3 +51,13 @@ def main(arguments: list[str]) -> None:
         if options.to is not None:
             Path(options.to).parent.mkdir(parents=True, exist_ok=True)
             save_architecture(picked.architecture, Path(options.to))
+
+
+COMMAND = Command(
+    "use what was trained",
+    "the Pareto set of a run, and picking from it",
+    _add_options,
+    _run,
+    details="It is that of all architectures that the run has scored (by nsga2, or any strategy that scores one after"
+    " the other). Prints it, writes pareto.csv, hypervolume.csv and pareto.png to RUN, and picks from it.",
+)

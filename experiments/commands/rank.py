@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
 from evaluators.training.recipes import Recipe
-from experiments.commands.accelerator_option import add_accelerator
-from experiments.options.files import flat, read_config
-from experiments.options.parsing import as_given, new_parser, parse, quiet, spelled_out
+from evaluators.training.run import Accelerator
+from experiments.options.files import read_config
+from experiments.options.parsing import Command, Namespace, Parser, quiet
 
 
-def main(arguments: list[str]) -> None:
-    def parser(values: dict[str, Any]) -> ArgumentParser:
-        made = new_parser(
-            "rank",
-            "Judge a run's supernet: train N architectures on their own and tell, by Kendall's tau, whether the"
-            " supernet ranks them alike. The recipe's defaults are those of the run's retraining. A killed call goes on"
-            " where it was; nothing is trained twice.",
-        )
-        made.add_argument("run", type=str, help="folder of a run with a trained supernet")
-        made.add_argument("--out", type=str, help="folder for the results (default: RUN/rank)")
-        made.add_argument("--overwrite", action="store_true", help="delete results made another way")
-        made.add_class_arguments(Recipe, "recipe")
-        made.add_argument(
-            "--seeds",
-            type=list[int],
-            default=[0, 1],
-            help="trainings of each architecture; the second is the noise ceiling",
-        )
-        made.add_argument("--n", type=int, default=30, help="architectures, spread over the MACs inside the budget")
-        add_accelerator(made)
-        made.set_defaults(values)
-        return made
+@dataclass(frozen=True)
+class Options:
+    """Options of a ranking.
 
-    arguments = list(spelled_out(arguments, ("recipe",)))
+    Attributes:
+        recipe: of each training; by default that of the run's retraining.
+        seeds: trainings of each architecture; the second is the noise ceiling.
+        n: architectures, spread over the MACs inside the budget.
+        accelerator: auto takes the GPU where there is one.
+    """
+
+    recipe: Recipe = field(default_factory=Recipe)
+    seeds: list[int] = field(default_factory=lambda: [0, 1])
+    n: int = 30
+    accelerator: Accelerator = "auto"
+
+
+def _add_options(parser: Parser) -> None:
+    parser.add_argument("run", help="folder of a run with a trained supernet")
+    parser.add_argument("--out", help="folder for the results (default: RUN/rank)")
+    parser.add_argument("--overwrite", action="store_true", help="delete results made another way")
+    parser.add_class(Options, "settings")
+
+
+def _defaults(options: Namespace) -> Mapping[str, Any]:
     from experiments.runs.folder import find_run
 
-    run = find_run(Path(as_given(parser({}), arguments).run))
-    base = read_config(run.config)
-    values = {**flat(base.retrain.recipe, "recipe."), "accelerator": base.accelerator}
-    options = parse(parser(values), arguments)
+    base = read_config(find_run(Path(options.run)).config)
+    return {"settings": Options(recipe=base.retrain.recipe, accelerator=base.accelerator)}
+
+
+def _run(options: Namespace) -> None:
+    from experiments.runs.folder import find_run
+
+    run, settings = find_run(Path(options.run)), options.settings
     quiet()
     from evaluators.training.processes import check_alone
     from experiments.rank.rank import rank
@@ -52,12 +56,23 @@ def main(arguments: list[str]) -> None:
     folder = Path(options.out) if options.out is not None else run.rank
     rank(
         run,
-        replace(base, accelerator=options.accelerator),
-        n=options.n,
-        seeds=options.seeds,
-        recipe=options.recipe,
+        replace(read_config(run.config), accelerator=settings.accelerator),
+        n=settings.n,
+        seeds=settings.seeds,
+        recipe=settings.recipe,
         folder=folder,
         overwrite=options.overwrite,
     )
     print((folder / "rank.md").read_text(encoding="utf-8"))
     print(f"report: {folder}")
+
+
+COMMAND = Command(
+    "use what was trained",
+    "judge a run's supernet: does it rank architectures as their own trainings do?",
+    _add_options,
+    _run,
+    details="Trains N architectures on their own and tells, by Kendall's tau, whether the supernet ranks them alike. A"
+    " killed call goes on where it was; nothing is trained twice.",
+    defaults=_defaults,
+)

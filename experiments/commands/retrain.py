@@ -2,87 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
 from evaluators.data.options import DataOptions
-from experiments.commands.accelerator_option import add_accelerator
 from experiments.options.config import RetrainConfig, SearchConfig
-from experiments.options.files import flat, read_config, self_contained
-from experiments.options.parsing import as_given, new_parser, parse, quiet, spelled_out
+from experiments.options.files import read_config, self_contained
+from experiments.options.parsing import Command, Namespace, Parser, add_accelerator, quiet
+from search_space.base.checks import nearest, refusal
 from search_space.base.errors import InvalidRequest
 
 
-def main(arguments: list[str]) -> None:
-    def parser(values: dict[str, Any]) -> ArgumentParser:
-        made = new_parser(
-            "retrain",
-            "Train the winner of a run, the architecture of a file or a hand-designed network from scratch and test it."
-            " For a run the defaults are those of its config, and results go to RUN/retrain. `--recipe.preset NAME`"
-            " sets a whole recipe of `sepnas list recipes`; options behind it override it.",
-        )
-        made.add_argument(
-            "target",
-            type=str,
-            help="folder of a run, architecture file (JSON), or name of a baseline (`sepnas list baselines`)",
-        )
-        made.add_argument("--out", type=str, help="folder for the results (required unless TARGET is a run)")
-        made.add_argument("--width", type=float, help="channel multiplier of a baseline (default: 1.0)")
-        made.add_argument("--overwrite", action="store_true", help="delete results made another way")
-        made.add_class_arguments(DataOptions, "data")
-        made.add_class_arguments(RetrainConfig)
-        made.add_argument("--seed", type=int, default=0, help="of the data's splits")
-        add_accelerator(made)
-        made.set_defaults(values)
-        return made
+def _add_options(parser: Parser) -> None:
+    parser.add_argument(
+        "target", help="folder of a run, architecture file (JSON), or name of a baseline (`sepnas list baselines`)"
+    )
+    parser.add_argument("--out", help="folder for the results (required unless TARGET is a run)")
+    parser.add_argument("--width", type=float, help="channel multiplier of a baseline (default: 1.0)")
+    parser.add_argument("--overwrite", action="store_true", help="delete results made another way")
+    parser.add_class(RetrainConfig, "retrain")
+    parser.add_argument("--seed", type=int, default=0, help="of the data's splits (default: 0)")
+    add_accelerator(parser)
+    parser.add_class(DataOptions, "data", "data.")
 
-    arguments = list(spelled_out(arguments, ("recipe",)))
-    given = as_given(parser({}), arguments)
-    target = Path(given.target)
-    from experiments.runs.folder import find_run
+
+def _defaults(options: Namespace) -> Mapping[str, Any]:
+    target = Path(options.target)
     from search_space.hand_designed import baselines
 
-    if not target.exists() and given.target not in baselines():
-        raise InvalidRequest(
-            f"target: {target} does not exist; give the folder of a run, an architecture file, or the name of a"
-            " baseline (`sepnas list baselines`)"
+    if not target.exists() and options.target not in baselines():
+        raise refusal(
+            "target",
+            options.target,
+            "does not exist",
+            "give the folder of a run, an architecture file, or the name of a baseline: "
+            + nearest(options.target, baselines(), "sepnas list baselines"),
         )
-    if given.width is not None and target.exists():
+    if options.width is not None and target.exists():
         raise InvalidRequest("--width: an architecture has its channels fixed; leave it out")
+    base = _base(target)
+    return {"data": base.data, "retrain": base.retrain, "seed": base.seed, "accelerator": base.accelerator}
 
-    values: dict[str, Any] = {}
-    run = None
-    if target.is_dir():
-        run = find_run(target)
-        base = read_config(run.config)
-        values = {
-            **flat(base.data, "data."),
-            **flat(base.retrain),
-            "seed": base.seed,
-            "accelerator": base.accelerator,
-        }
-    else:
-        base = SearchConfig()
-    options = parse(parser(values), arguments)
+
+def _base(target: Path) -> SearchConfig:
+    """The config of a run; the default one of anything else."""
+    from experiments.runs.folder import find_run
+
+    return read_config(find_run(target).config) if target.is_dir() else SearchConfig()
+
+
+def _run(options: Namespace) -> None:
+    target = Path(options.target)
     config = self_contained(
         replace(
-            base,
+            _base(target),
             data=options.data,
-            retrain=RetrainConfig(**{own.name: getattr(options, own.name) for own in fields(RetrainConfig)}),
+            retrain=options.retrain,
             seed=options.seed,
             accelerator=options.accelerator,
         )
     )
     quiet()
     from evaluators.training.processes import is_first
+    from experiments.runs.folder import find_run
     from experiments.training.targets import retrain_baseline, retrain_file, retrain_winner
 
-    if run is not None:
+    if target.is_dir():
         folder = Path(options.out) if options.out is not None else None
-        result = retrain_winner(run, config, folder=folder, overwrite=options.overwrite)
+        result = retrain_winner(find_run(target), config, folder=folder, overwrite=options.overwrite)
     else:
         if options.out is None:
             raise InvalidRequest("--out: missing; name the folder for the results")
@@ -94,3 +83,13 @@ def main(arguments: list[str]) -> None:
             result = retrain_baseline(options.target, config, out, overwrite=options.overwrite, **width)
     if is_first():
         print(result)
+
+
+COMMAND = Command(
+    "find and train networks",
+    "train a winner, an architecture file or a baseline from scratch and test it",
+    _add_options,
+    _run,
+    details="For a run the defaults are those of its config, and results go to RUN/retrain.",
+    defaults=_defaults,
+)

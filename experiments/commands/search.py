@@ -1,27 +1,95 @@
-"""The command ``sepnas search``."""
+"""The commands ``sepnas search`` and ``sepnas space``: both read a YAML file, with options over it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from experiments.commands.config_options import config_and_options
-from experiments.options.parsing import quiet
+from experiments.options.config import SearchConfig
+from experiments.options.files import bundled_names, find_config, read_config, self_contained
+from experiments.options.parsing import Command, Namespace, Parser, quiet
 from search_space.base.errors import InvalidRequest
 
 
-def main(arguments: list[str]) -> None:
-    config, options = config_and_options(
-        arguments,
-        "search",
-        "Search a network within a budget. Leaves the winner in OUT/winner.json. Options override CONFIG."
-        " `--search.preset NAME` and `--retrain.recipe.preset NAME` set a whole recipe of `sepnas list recipes`;"
-        " options behind them override it.",
+def add_config(parser: Parser) -> None:
+    """The config: a file, and all its options."""
+    parser.add_argument(
+        "config",
+        nargs="?",
+        help="YAML file with the options below, nested by their dots, which win over it; or the name of a bundled one: "
+        + ", ".join(bundled_names()),
     )
+    parser.add_class(SearchConfig, "settings")
+
+
+def config_defaults(options: Namespace) -> Mapping[str, Any]:
+    """The config file named, else that of the run whose supernet is used."""
+    if options.config is not None:
+        return {"settings": read_config(find_config(options.config))}
+    if getattr(options, "supernet", None) is not None:
+        from experiments.runs.folder import find_run
+
+        return {"settings": read_config(find_run(Path(options.supernet)).config)}
+    return {}
+
+
+def _add_search(parser: Parser) -> None:
+    parser.add_argument("--out", help="folder of the run; must be new or empty (required)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT")
+    parser.add_argument("--overwrite", action="store_true", help="delete the run in OUT first")
+    parser.add_argument(
+        "--print_config", action="store_true", help="print the config as YAML, every option explained, and exit"
+    )
+    parser.add_argument("--print_schema", action="store_true", help="print a JSON Schema of configs, and exit")
+    add_config(parser)
+
+
+def _search(options: Namespace) -> None:
+    if options.print_schema:
+        from experiments.options.schema import schema_text
+
+        print(schema_text())
+        return
+    if options.print_config:
+        from experiments.options.template import commented_yaml
+
+        print(commented_yaml(options.settings), end="")
+        return
     if options.out is None:
         raise InvalidRequest("--out: missing; name the folder that the run shall be written to")
+    config = self_contained(options.settings)
     quiet()
     from evaluators.training.processes import check_alone
     from experiments.search.search import search
 
     check_alone("search")
     search(config, Path(options.out), resume=options.resume, overwrite=options.overwrite)
+
+
+def _space(options: Namespace) -> None:
+    config = self_contained(options.settings)
+    quiet()
+    from experiments.describe import describe_space
+    from experiments.runs.task import SearchTask
+
+    task = SearchTask(config)
+    print(describe_space(task.space, task.table, config.budget))
+
+
+SEARCH = Command(
+    "find and train networks",
+    "search a network within a budget",
+    _add_search,
+    _search,
+    details="Leaves the winner in OUT/winner.json.",
+    defaults=config_defaults,
+)
+SPACE = Command(
+    "look at networks",
+    "size and reachable costs of a search space, and the share inside a budget",
+    add_config,
+    _space,
+    details="Shows the number of architectures, the candidates of each block, the reachable range of each cost.",
+    defaults=config_defaults,
+)

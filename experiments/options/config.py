@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evaluators.data.options import DataOptions
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator, TrainingOptions
-from experiments.options.complaints import readable
-from search_space.base.checks import SEED_LIMIT, check_options, check_seed, option, require
+from experiments.options.values import make, options_of
+from search_space.base.checks import SEED_LIMIT, check_options, check_seed, nearest, option, refusal, require, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.options import SpaceOptions
 from strategies.budget.budget import Budget
@@ -33,24 +33,16 @@ class StrategyConfig:
 
     def __post_init__(self) -> None:
         if self.name not in STRATEGIES:
-            raise InvalidRequest(f"strategy.name: {self.name!r} is unknown; known are {', '.join(STRATEGIES)}")
+            raise unknown("strategy.name", self.name, STRATEGIES, "sepnas list strategies")
 
     def typed_options(self) -> Any:
         """The options as an instance of the strategy's option class; InvalidRequest for an unknown or ill-typed one."""
-        from jsonargparse import ArgumentError, ArgumentParser
-
         cls = STRATEGIES[self.name].options
-        known = [option.name for option in fields(cls)]
-        for name in self.options:
-            if name not in known:
-                raise InvalidRequest(f"strategy.options.{name}: unknown for {self.name}; known are {', '.join(known)}")
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_class_arguments(cls, "options")
-        try:
-            parsed = parser.parse_object({"options": self.options})
-        except (ArgumentError, TypeError) as error:
-            raise InvalidRequest(f"strategy.{readable(error)}") from None
-        return parser.instantiate(parsed).options
+        for name, value in self.options.items():
+            if name not in options_of(cls):
+                why = f"is unknown for {self.name}"
+                raise refusal(f"strategy.options.{name}", value, why, nearest(name, options_of(cls)))
+        return make(cls, self.options, "strategy.options.")
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
-
-from evaluators.training.presets import resolve
-from experiments.options.complaints import check_keys, readable
 from experiments.options.config import SearchConfig
-from search_space.base.errors import InvalidRequest
+from experiments.options.values import make, read_yaml, within
+from search_space.base.checks import nearest, refusal, shown
 from search_space.options import is_macro_file
 
 BUNDLED = Path(__file__).parents[1] / "configs"
@@ -26,70 +23,34 @@ def bundled_names() -> list[str]:
 
 def find_config(given: str) -> Path:
     """The YAML file that ``given`` names: a path, or the name of a bundled config."""
-    for path in (Path(given), BUNDLED / f"{given}.yaml"):
-        if path.is_file():
-            return path
-    raise InvalidRequest(
-        f"config: {given} does not exist; give a YAML file or a bundled name: {', '.join(bundled_names())}"
+    with suppress(OSError, ValueError):  # too long, or not a path at all
+        for path in (Path(given), BUNDLED / f"{given}.yaml"):
+            if path.is_file():
+                return path
+    raise refusal(
+        "config", given, "does not exist", f"give a YAML file or a bundled name: {nearest(given, bundled_names())}"
     )
 
 
 def read_config(path: Path) -> SearchConfig:
     """The config in a YAML file; InvalidRequest names the file and the key or value that is wrong."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidRequest(f"config: {path} cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"config: {path} is not YAML ({' '.join(str(error).split())})") from None
+        raise refusal("config", str(path), f"cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise refusal("config", str(path), "is not YAML (it is not a text in UTF-8)") from None
+    with within(f"config {shown(str(path))}"):
+        values = read_yaml(text)
     if not isinstance(values, dict):
-        raise InvalidRequest(f"config: {path} holds no keys; see the bundled ones for an example")
+        raise refusal("config", str(path), "holds no keys", "see the bundled ones for an example")
     return make_config(values, str(path))
 
 
 def make_config(values: Mapping[str, Any], where: str) -> SearchConfig:
-    """The config of nested dicts; ``where`` is named in errors.
-
-    A recipe may begin with ``preset: NAME``: the fields of that preset (`evaluators.training.presets`), over which its
-    other keys go.
-    """
-    values = _with_presets(values)
-    check_keys(values, SearchConfig, f"config: {where}: ")
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    parser.add_class_arguments(SearchConfig)
-    try:
-        return from_options(parser.instantiate(parser.parse_object(dict(values))))
-    except (ArgumentError, TypeError) as error:
-        raise InvalidRequest(f"config: {where}: {readable(error)}") from None
-
-
-def _with_presets(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``values`` with all recipes spelled out."""
-    given = dict(values)
-    if isinstance(given.get("search"), Mapping):
-        given["search"] = resolve(given["search"])
-    retrain = given.get("retrain")
-    if isinstance(retrain, Mapping) and isinstance(retrain.get("recipe"), Mapping):
-        given["retrain"] = {**retrain, "recipe": resolve(retrain["recipe"])}
-    return given
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """The fields of nested dataclasses by their dotted names, as options are called: {"data.name": "digits", ...}."""
-    found: dict[str, Any] = {}
-    for option in fields(value):
-        own = getattr(value, option.name)
-        name = f"{prefix}{option.name}"
-        if is_dataclass(own) and not isinstance(own, type):
-            found.update(flat(own, f"{name}."))
-        else:
-            found[name] = own
-    return found
-
-
-def from_options(options: Namespace) -> SearchConfig:
-    """The config among the instantiated options of a parser that has its arguments."""
-    return SearchConfig(**{field.name: getattr(options, field.name) for field in fields(SearchConfig)})
+    """The config of nested dicts; ``where`` is named in errors."""
+    with within(f"config {shown(where)}"):
+        return make(SearchConfig, values)
 
 
 def self_contained(config: SearchConfig) -> SearchConfig:

@@ -1,78 +1,197 @@
-"""How every sub-command reads its options: jsonargparse, with a user's spellings and complaints of one line."""
+"""How every sub-command reads its options: argparse, over which dataclasses lay their fields as options."""
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, get_args, get_origin
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
-
-from evaluators.training.presets import resolve
-from experiments.options.complaints import readable
+from evaluators.training.presets import RECIPES
+from evaluators.training.recipes import Recipe
+from evaluators.training.run import Accelerator
+from experiments.options import help as help_text
+from experiments.options.values import convert, from_text, make, options_of
+from search_space.base.checks import check_choice, nearest, refusal
 from search_space.base.errors import InvalidRequest
-from search_space.options import PRESETS
+
+Namespace = argparse.Namespace
 
 
-def new_parser(name: str, description: str) -> ArgumentParser:
-    """A parser for ``sepnas NAME`` that raises instead of exiting."""
-    return ArgumentParser(
-        prog=f"sepnas {name}",
-        description=description,
-        exit_on_error=False,
-        allow_abbrev=False,
-        default_env=False,
+@dataclass(frozen=True)
+class Command:
+    """A sub-command of ``sepnas``.
+
+    Attributes:
+        group: the heading under which the overview names it.
+        summary: one line on it, in the overview and in its own help.
+        add_options: adds its options to a parser.
+        run: does the work with the options.
+        details: what else its own help says of it.
+        defaults: what options are unless they are given, when that depends on other options (the run named, say): a
+            value for each of `Parser.add_class` and for plain options. Values are checked when they are known.
+    """
+
+    group: str
+    summary: str
+    add_options: Callable[[Parser], None]
+    run: Callable[[Namespace], None]
+    details: str = ""
+    defaults: Callable[[Namespace], Mapping[str, Any]] | None = None
+
+    def parser(self, name: str) -> Parser:
+        parser = Parser(
+            prog=f"sepnas {name}", description=f"{self.summary[0].upper()}{self.summary[1:]}. {self.details}"
+        )
+        self.add_options(parser)
+        return parser
+
+    def main(self, name: str, arguments: Sequence[str]) -> None:
+        """Read the arguments and run the command; InvalidRequest for a wrong one."""
+        parser = self.parser(name)
+        options, defaults = parser.read(arguments), {}
+        if self.defaults is not None:
+            defaults = dict(self.defaults(options))
+            parser.set_defaults(**{key: value for key, value in defaults.items() if key not in parser.classes})
+            options = parser.read(arguments)
+        parser.make_classes(options, defaults)
+        self.run(options)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises `InvalidRequest` instead of exiting, and takes options from dataclasses."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        #: {destination: (class, prefix of its options' names)}
+        self.classes: dict[str, tuple[type, str]] = {}
+        #: option of a group of keys, as "--strategy.options" -> where its keys are kept
+        self._groups: dict[str, str] = {}
+
+    def add_class(self, cls: type, dest: str, prefix: str = "") -> None:
+        """Make each field of the dataclass ``cls`` an option; ``options.DEST`` will be an instance of it."""
+        self.classes[dest] = (cls, prefix)
+        self._add_fields(cls, prefix)
+        if "--help.recipe" not in self._option_string_actions and any(help_text.is_recipe(a) for a in self._actions):
+            self.add_argument("--help.recipe", action=_RecipeHelp, help="explain the fields of a recipe, and exit")
+
+    def _add_fields(self, cls: type, prefix: str, section: str = "") -> None:
+        if cls is Recipe:
+            text = "a recipe of `sepnas list recipes`; fields that are given win over it"
+            preset = self.add_argument(
+                f"--{prefix}preset", default=argparse.SUPPRESS, choices=list(RECIPES), metavar="NAME", help=text
+            )
+            help_text.describe(preset, cls, None, section)
+        for own in options_of(cls).values():
+            name = prefix + own.name
+            if own.section is not None:
+                self._add_fields(own.section, f"{name}.", own.help)
+                continue
+            action = self.add_argument(f"--{name}", default=argparse.SUPPRESS, help=own.help.replace("%", "%%"))
+            help_text.describe(action, cls, own, section)
+            if own.type is dict or get_origin(own.type) is dict:
+                self._groups[f"--{name}"] = name
+
+    def read(self, arguments: Sequence[str]) -> Namespace:
+        """The options as given; those of classes are still texts."""
+        keys: dict[str, dict[str, Any]] = {}
+        options = self.parse_args(list(self._without_keys(arguments, keys)))
+        options.keys = keys
+        return options
+
+    def _without_keys(self, arguments: Sequence[str], keys: dict[str, dict[str, Any]]) -> Iterator[str]:
+        """The arguments but ``--strategy.options.trials 5``, which goes to ``keys``; refuses unknown options."""
+        waiting = iter(arguments)
+        for argument in waiting:
+            name, equals, text = argument.partition("=")
+            if not name.startswith("--") or name in self._option_string_actions:
+                yield argument
+                continue
+            group = next((group for group in self._groups if name.startswith(f"{group}.")), None)
+            if group is None:
+                near = nearest(name, (n for n in self._option_string_actions if n.startswith("--"))).partition("; ")[2]
+                raise refusal("option", name, "is unknown", "; ".join(filter(None, [near, self._hint()])))
+            if not equals:
+                text = next(waiting, "--")
+                if text.startswith("--"):
+                    raise InvalidRequest(f"{name}: needs a value; {self._hint()}")
+            keys.setdefault(self._groups[group], {})[name.removeprefix(f"{group}.")] = from_text(text, Any)
+
+    def make_classes(self, options: Namespace, defaults: Mapping[str, Any]) -> None:
+        """Replace the texts of each class by an instance of it; what is not given is as in ``defaults``."""
+        for dest, (cls, prefix) in self.classes.items():
+            given = self._given(cls, prefix, options, defaults.get(dest))
+            try:
+                value = make(cls, given, prefix, defaults.get(dest))
+            except InvalidRequest as error:
+                raise InvalidRequest(f"{error}; {self._hint()}" if given else str(error)) from None
+            setattr(options, dest, value)
+
+    def _given(self, cls: type, prefix: str, options: Namespace, base: Any) -> dict[str, Any]:
+        """The texts for the class among the options, as nested values."""
+        given: dict[str, Any] = {}
+        for own in options_of(cls).values():
+            name = prefix + own.name
+            if own.section is not None:
+                inner = self._given(own.section, f"{name}.", options, getattr(base, own.name, None))
+                if inner:
+                    given[own.name] = inner
+                continue
+            if hasattr(options, name):
+                given[own.name] = from_text(getattr(options, name), own.type)
+            if name in options.keys:
+                before = given.get(own.name, getattr(base, own.name, {}))
+                given[own.name] = {**(before if isinstance(before, Mapping) else {}), **options.keys[name]}
+        if cls is Recipe and hasattr(options, f"{prefix}preset"):
+            given["preset"] = getattr(options, f"{prefix}preset")
+        return given
+
+    def _hint(self) -> str:
+        return f"`{self.prog} --help` tells the options"
+
+    # --- what argparse does by exiting or in a programmer's words ---
+
+    def error(self, message: str) -> NoReturn:
+        message = message.removeprefix("argument ").replace("the following arguments are required: ", "required: ")
+        raise InvalidRequest(f"{message}; {self._hint()}")
+
+    def _get_value(self, action: argparse.Action, text: str) -> Any:
+        if isinstance(action.type, type) and action.type in (int, float):
+            return convert(from_text(text, action.type), action.type, _name(action))
+        return super()._get_value(action, text)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None:
+            check_choice("recipe.preset" if action.dest.endswith("preset") else _name(action), value, action.choices)
+
+    def format_help(self) -> str:
+        return help_text.format_help(self)
+
+
+class _RecipeHelp(argparse.Action):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nargs=0, default=argparse.SUPPRESS, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(help_text.format_recipe(parser))
+        parser.exit()
+
+
+def _name(action: argparse.Action) -> str:
+    return action.option_strings[-1] if action.option_strings else action.dest
+
+
+def add_accelerator(parser: Parser) -> None:
+    """The option that says what trains, for the sub-commands that train."""
+    parser.add_argument(
+        "--accelerator",
+        choices=get_args(Accelerator),
+        default="auto",
+        metavar="WORD",
+        help="auto takes the GPU where there is one",
     )
-
-
-#: options that take a list, which may be written without brackets
-_LISTS = ("--seeds", "--retrain.seeds", "--space.operators", "--space.widths", "--costs")
-
-
-def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
-    """The options with their dataclasses made, and so checked."""
-    parsed = as_given(parser, arguments)
-    try:
-        return parser.instantiate(parsed)
-    except (ArgumentError, TypeError) as error:
-        raise InvalidRequest(f"{readable(error)}; `{parser.prog} --help` tells the options") from None
-
-
-def as_given(parser: ArgumentParser, arguments: list[str]) -> Namespace:
-    """The options as given, of the right types."""
-    try:
-        return parser.parse_args(list(with_brackets(arguments)))
-    except (ArgumentError, TypeError) as error:
-        raise InvalidRequest(f"{readable(error)}; `{parser.prog} --help` tells the options") from None
-
-
-def with_brackets(arguments: list[str]) -> Iterator[str]:
-    """``--seeds 0,1`` as ``--seeds [0,1]``."""
-    expected = False
-    for argument in arguments:
-        name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-        wanted = name in _LISTS if equals else expected
-        if wanted and re.fullmatch(r"[\w./~-]+(\s*,\s*[\w./~-]+)*", value) and value not in ("null", *PRESETS):
-            value = f"[{value}]"
-        yield f"{name}{equals}{value}"
-        expected = argument in _LISTS
-
-
-def spelled_out(arguments: list[str], recipes: tuple[str, ...]) -> Iterator[str]:
-    """``--search.preset NAME`` as an option for each field of that preset; options behind it override them."""
-    names = [f"--{recipe}.preset" for recipe in recipes]
-    waiting = iter(arguments)
-    for argument in waiting:
-        name, equals, value = argument.partition("=")
-        if name not in names:
-            yield argument
-            continue
-        chosen = value if equals else next(waiting, "")
-        for field, own in resolve({"preset": chosen}).items():
-            # names bare, as a user writes them; null, true and lists as JSON
-            yield f"{name.removesuffix('preset')}{field}={own if isinstance(own, str) else json.dumps(own)}"
 
 
 def quiet() -> None:

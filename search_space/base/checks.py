@@ -52,8 +52,8 @@ def known_names(names: Iterable[str]) -> str:
     return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def unknown(where: str, name: object, known: Iterable[str], listing: str | None = None) -> InvalidRequest:
-    """The error for a misspelt name, with what is known (ten names at most) and the nearest of it.
+def nearest(name: object, known: Iterable[str], listing: str | None = None) -> str:
+    """The remedy for a misspelt ``name``: what is known (ten names at most), and the nearest of it.
 
     ``listing`` is the command that shows all names, such as ``sepnas list operators``.
     """
@@ -62,9 +62,12 @@ def unknown(where: str, name: object, known: Iterable[str], listing: str | None 
     if listing is not None and len(known) > _LISTED:
         remedy += f" (`{listing}` shows all)"
     near = difflib.get_close_matches(str(name)[:_SHOWN], known, n=1)
-    if near:
-        remedy += f"; did you mean {near[0]}?"
-    return refusal(where, name, "is unknown", remedy)
+    return f"{remedy}; did you mean {near[0]}?" if near else remedy
+
+
+def unknown(where: str, name: object, known: Iterable[str], listing: str | None = None) -> InvalidRequest:
+    """The error for a misspelt name, with the remedy of `nearest`."""
+    return refusal(where, name, "is unknown", nearest(name, known, listing))
 
 
 def check_choice(where: str, value: object, choices: Iterable[Any], listing: str | None = None) -> Any:

@@ -1,0 +1,92 @@
+"""The commands ``sepnas cost`` and ``sepnas describe``, and the options of all that look at one network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.options.parsing import Command, Namespace, Parser
+from search_space.base.checks import nearest, refusal
+from search_space.base.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from search_space import Architecture
+
+
+def add_network(parser: Parser, *, optional: bool = False) -> None:
+    """The network, its size, and whether JSON is wanted."""
+    parser.add_argument(
+        "network",
+        nargs="?" if optional else None,
+        help="name (see `sepnas list baselines`), architecture file (JSON), or folder of a run",
+    )
+    parser.add_argument("--input", type=int, help="side of the square input, pixels (default: 32, or the file's)")
+    parser.add_argument("--classes", type=int, help="number of classes (default: 10, or the file's)")
+    parser.add_argument("--channels", type=int, help="input channels (default: 3, or the file's)")
+    parser.add_argument("--width", type=float, help="channel multiplier of a baseline (default: 1.0)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def named_network(options: Namespace) -> Architecture:
+    """The architecture that the options of `add_network` name."""
+    from search_space import baseline, baselines, load_architecture
+
+    given = {"image_size": options.input, "classes": options.classes, "in_channels": options.channels}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.network in baselines():
+        width = {} if options.width is None else {"width": options.width}
+        return baseline(options.network, **given, **width)
+    path = Path(options.network)
+    if not options.network.endswith(".json") and not path.exists():
+        raise refusal(
+            "network",
+            options.network,
+            "is neither a baseline, nor a JSON file, nor the folder of a run",
+            nearest(options.network, baselines(), "sepnas list baselines"),
+        )
+    if options.width is not None:
+        raise InvalidRequest("--width: an architecture file has its channels fixed; leave it out")
+    if path.is_dir():
+        from experiments.runs.folder import find_run
+
+        path = find_run(path).require_winner()
+    return replace(load_architecture(path), **given)
+
+
+def _cost(options: Namespace) -> None:
+    architecture = named_network(options)
+    from search_space import cost
+
+    total = cost(architecture)
+    if options.json:
+        print(json.dumps({"network": options.network, "macs": total.macs, "params": total.params}))
+        return
+    from experiments.tables import table
+    from strategies.budget.budget import format_count
+
+    rows = [("MACs", total.macs), ("2xMACs", 2 * total.macs), ("params", total.params)]
+    print(f"{options.network}:")
+    print(table([(f"  {name}", format_count(value), f"{value:,}") for name, value in rows], right=(1, 2)))
+
+
+def _describe(options: Namespace) -> None:
+    architecture = named_network(options)
+    from experiments.describe import describe, summary
+
+    if options.json:
+        print(json.dumps(summary(architecture, options.network), indent=2))
+    else:
+        print(describe(architecture, options.network))
+
+
+COST = Command("look at networks", "multiply-accumulates and parameters of a network", add_network, _cost)
+DESCRIBE = Command(
+    "look at networks",
+    "a network as a table, one row a block",
+    add_network,
+    _describe,
+    details="Each with its map, operator, channels, MACs, params and their share; and the totals by each convention of"
+    " counting.",
+)
