@@ -21,22 +21,32 @@ from search_space.base.errors import InvalidRequest
 SEED_LIMIT = 2**32
 #: characters of a value that a refusal repeats
 _SHOWN = 80
-#: names that a refusal lists
+#: characters of a text, a path say, that a refusal repeats
+_PLAIN = 200
+#: names that a refusal lists, and about how many characters they may take together
 _LISTED = 10
+_LISTED_CHARACTERS = 120
 
 
 def shown(value: object) -> str:
-    """``value`` as a refusal repeats it: one short line, with no control characters."""
+    """``value`` as a refusal repeats it: at most 80 characters on one line, no control characters."""
     try:
         text = repr(value)
-    except ValueError:  # a whole number of more digits than Python prints
-        text = f"a {type(value).__name__} that is too long to print"
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]}...{text[-1]}"
+    except (ValueError, RecursionError):  # whole numbers of more digits than Python prints, endless nesting
+        text = f"a value of type {type(value).__name__}, too long to print,"
+    return plain(text, _SHOWN)
+
+
+def plain(text: object, most: int = _PLAIN) -> str:
+    """A text (a path, another error's message) on one line without control characters, its middle cut out if it has
+    more than ``most`` characters."""
+    line = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    return line if len(line) <= most else f"{line[: most - most // 3 - 3]}...{line[-(most // 3) :]}"
 
 
 def refusal(where: str, value: object, why: str, remedy: str | None = None) -> InvalidRequest:
     """The error for the field ``where``: to be raised by the caller."""
-    return InvalidRequest(f"{where}: {shown(value)} {why}" + ("" if remedy is None else f"; {remedy}"))
+    return InvalidRequest(f"{plain(where)}: {shown(value)} {why}" + ("" if remedy is None else f"; {remedy}"))
 
 
 def require(condition: bool, where: str, value: object, why: str, remedy: str | None = None) -> None:
@@ -45,28 +55,36 @@ def require(condition: bool, where: str, value: object, why: str, remedy: str | 
         raise refusal(where, value, why, remedy)
 
 
-def known_names(names: Iterable[str]) -> str:
-    """``names`` as a refusal lists them: ten at most."""
-    names = list(names)
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+def known_names(names: Iterable[object]) -> str:
+    """``names`` as a refusal lists them: ten at most, and fewer long ones."""
+    names = [plain(name, 40) for name in names]
+    listed: list[str] = []
+    for name in names[:_LISTED]:
+        if listed and len(", ".join([*listed, name])) > _LISTED_CHARACTERS:
+            break
+        listed.append(name)
+    more = len(names) - len(listed)
+    return ", ".join(listed) + (f" and {more} more" if more else "")
 
 
 def nearest(name: object, known: Iterable[str], listing: str | None = None) -> str:
     """The remedy for a misspelt ``name``: what is known (ten names at most), and the nearest of it.
 
-    ``listing`` is the command that shows all names, such as ``sepnas list operators``.
+    Args:
+        name: what stands there.
+        known: the names that could.
+        listing: the command that shows them all, such as ``sepnas list operators``.
     """
-    known = [str(own) for own in known]
+    known = [plain(each, 40) for each in known]
     remedy = f"known are {known_names(known)}"
-    if listing is not None and len(known) > _LISTED:
+    if listing is not None and remedy.endswith(" more"):
         remedy += f" (`{listing}` shows all)"
-    near = difflib.get_close_matches(str(name)[:_SHOWN], known, n=1)
+    near = difflib.get_close_matches(plain(name, 40), known, n=1) if isinstance(name, str) else []
     return f"{remedy}; did you mean {near[0]}?" if near else remedy
 
 
 def unknown(where: str, name: object, known: Iterable[str], listing: str | None = None) -> InvalidRequest:
-    """The error for a misspelt name, with the remedy of `nearest`."""
+    """The error for a misspelt name of the field ``where``, with the remedy of `nearest`."""
     return refusal(where, name, "is unknown", nearest(name, known, listing))
 
 
@@ -156,7 +174,16 @@ def option(
     above: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """A field of an options class with the bounds that `check_options` holds its numbers to (those of a list too)."""
+    """A field of an options class with the bounds that `check_options` holds its numbers to (those of a list too).
+
+    Args:
+        default: its default; without it and without ``factory`` the field is required.
+        factory: called for the default of each instance.
+        least: the smallest number that is accepted.
+        most: the largest.
+        above: a bound that is not reached from above.
+        below: a bound that is not reached from below.
+    """
     bounds = {"least": least, "most": most, "above": above, "below": below}
     metadata = {"bounds": {name: bound for name, bound in bounds.items() if bound is not None}}
     if factory is not MISSING:
@@ -171,9 +198,9 @@ def check_options(options: Any, where: str = "") -> None:
     to the class. InvalidRequest names the field behind ``where`` and a dot.
     """
     types = _types(cast(Hashable, type(options)))
-    for own in fields(options):
-        name = f"{where}.{own.name}" if where else own.name
-        _check(name, getattr(options, own.name), types[own.name], own.metadata.get("bounds", {}))
+    for each in fields(options):
+        name = f"{where}.{each.name}" if where else each.name
+        _check(name, getattr(options, each.name), types[each.name], each.metadata.get("bounds", {}))
 
 
 @cache
@@ -201,4 +228,4 @@ def _check(where: str, value: Any, expected: Any, bounds: Mapping[str, float]) -
     elif expected is float:
         check_number(where, value, **bounds)
     elif expected is str:
-        require(isinstance(value, str), where, value, "must be a text")
+        require(isinstance(value, str), where, value, "must be text")
