@@ -57,13 +57,13 @@ def require(condition: bool, where: str, value: object, why: str, remedy: str | 
 
 def known_names(names: Iterable[object]) -> str:
     """``names`` as a refusal lists them: ten at most, and fewer long ones."""
-    names = [plain(name, 40) for name in names]
+    cut = [plain(name, 40) for name in names]
     listed: list[str] = []
-    for name in names[:_LISTED]:
+    for name in cut[:_LISTED]:
         if listed and len(", ".join([*listed, name])) > _LISTED_CHARACTERS:
             break
         listed.append(name)
-    more = len(names) - len(listed)
+    more = len(cut) - len(listed)
     return ", ".join(listed) + (f" and {more} more" if more else "")
 
 
