@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from search_space.base.atomic import replacing
 from search_space.hand_designed import baselines
-from strategies.names import STRATEGIES
+from strategies.registry import STRATEGIES
 
 #: label of an axis or a colour bar
 MACS_AXIS = "MACs per image, millions"

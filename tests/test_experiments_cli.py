@@ -35,7 +35,7 @@ from search_space.network_cost import cost
 from search_space.registry import operators
 from search_space.serialization import save_architecture, to_json
 from strategies.budget.feasible import format_ranges
-from strategies.names import STRATEGIES
+from strategies.registry import STRATEGIES
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = (

@@ -16,7 +16,7 @@ from experiments.training.retrain import Result
 from search_space.base.atomic import is_temporary
 from search_space.hand_designed import baseline, baselines
 from strategies.budget.budget import Budget
-from strategies.names import STRATEGIES
+from strategies.registry import STRATEGIES
 
 CONDITIONS = {"recipe": {"epochs": 1, "batch_size": 8, "learning_rate": 0.1}, "train_on": "train"}
 PROVENANCE = {"processor": "any", "cores": 2, "accelerator": "cpu", "versions": {"torch": "2"}}

@@ -22,7 +22,7 @@ from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.notation import parse
 from strategies.multi_trial import policy_rl
-from strategies.names import STRATEGIES
+from strategies.registry import STRATEGIES
 
 #: reachable are 82.6k to 179.2k
 BUDGET = 110_000
@@ -158,9 +158,9 @@ def test_candidates_trained_on_their_own_are_resumed_too(
     die_at: int | None = 2
     judged = 0
 
-    def train(architecture: Any, *args: Any, **options: Any) -> Any:
+    def train(architecture: Any, data: Any, recipe: Any, run: Any) -> Any:
         nonlocal judged
-        assert options["measure_on"] == "validation"
+        assert run.measure_on == "validation"
         if judged == die_at:
             raise Killed
         judged += 1
@@ -215,7 +215,7 @@ def test_policy_without_tianshou_is_refused_before_anything_is_done(
         ),
         (
             {"strategy": {"name": "enas", "options": {"reward_metric_name": "f1"}}},
-            "strategy.options.reward_metric_name: 'f1' is not measured; known are val_accuracy, val_loss",
+            "strategy.options.reward_metric_name: 'f1' is unknown; known are val_accuracy, val_loss",
         ),
         (
             {"strategy": {"name": "random-one-shot", "options": {"scoring": "training"}}},

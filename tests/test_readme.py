@@ -21,7 +21,7 @@ from experiments.options.files import make_config
 from experiments.runs.task import SearchTask
 from search_space import SearchSpace, baseline, build, cost, operators
 from search_space.options import DEFAULT_WIDTHS
-from strategies.names import STRATEGIES
+from strategies.registry import STRATEGIES
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -33,7 +33,7 @@ from strategies import (
     RegularizedEvolution,
     profiled_costs,
 )
-from strategies.multi_trial.used_labels import has_nested_choices, used_labels
+from strategies.budget.used_labels import has_nested_choices, used_labels
 
 MULTI_TRIAL: list[Callable[..., Any]] = [
     Random,

@@ -148,7 +148,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_stopped(make: Callable[..., A
     run_table(first, landscape, 11)
     resumed = fresh()
     assert run_table(resumed, landscape, 9, state=first.state_dict()) == whole[11:]
-    with pytest.raises(RuntimeError, match="state: architecture 1 is not what this strategy asks for"):
+    with pytest.raises(RuntimeError, match="state: architecture 1 is not what this strategy proposes"):
         run_table(fresh(seed=8), landscape, 1, state=first.state_dict())
 
 

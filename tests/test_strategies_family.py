@@ -19,7 +19,20 @@ from torch import Tensor, nn
 
 from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
-from strategies import TPE, Budget, GridSearch, GumbelDARTS, Proxyless, Random, RandomOneShot, RegularizedEvolution
+from strategies import (
+    TPE,
+    Budget,
+    FeasibleSet,
+    GridSearch,
+    GumbelDARTS,
+    Proxyless,
+    Random,
+    RandomOneShot,
+    RegularizedEvolution,
+)
+from strategies.budget.remaining import Remaining
+from strategies.multi_trial.tpe import TpeOptions, TpeProposer
+from strategies.one_shot.base import MixedLayer
 from strategies.one_shot.gumbel import GumbelLayer
 from strategies.one_shot.proxyless import BinaryGateLayer
 
@@ -68,7 +81,8 @@ def mutated(strategy: Any, seed: int = 0) -> Any:
     space = strategy.mutate_model(Twice())
     generator = torch.Generator().manual_seed(seed)
     for layer in (space.first, space.second):
-        layer.generator = generator
+        if isinstance(layer, MixedLayer):  # not one of NNI's
+            layer.draws.generator = generator
     return space
 
 
@@ -129,7 +143,7 @@ def test_the_gate_gradient_is_that_of_the_mixture_of_two() -> None:
             nn.Softmax(-1),
             "label",
         )
-    layer.generator = torch.Generator().manual_seed(0)
+    layer.draws.generator = torch.Generator().manual_seed(0)
     x = torch.tensor([0.3, -1.2])
     layer.resample({})
     pair = layer._pair
@@ -203,34 +217,20 @@ def test_gumbel_weights_are_a_mixture_that_hardens() -> None:
     assert chisquare(np.bincount(chosen, minlength=3), [750, 450, 300]).pvalue > 0.001
     entropies = []
     for tau in (5.0, 1.0, 0.1):
-        layer.tau = tau
+        layer.draws.tau = tau
         weights = layer.weights()
         assert weights.sum().item() == pytest.approx(1)
         entropies.append(-(weights * weights.clamp_min(1e-30).log()).sum().item())
     assert entropies == sorted(entropies, reverse=True)
 
 
-@pytest.mark.parametrize(
-    ("given", "pair"), [(0.7, (0.7, 0.7)), ((2, 1), (2.0, 1.0)), ({"init": 1.5, "min": 0.5}, (1.5, 0.5))]
-)
-def test_gumbel_takes_nnis_forms_of_the_temperature(given: Any, pair: tuple[float, float]) -> None:
-    schedule = GumbelDARTS(temperature=given).temperature
-    assert (schedule.init, schedule.min) == pair
-
-
-@pytest.mark.parametrize("given", [0, (0.5, 1.0), (1.0, 0.0), {"init": 1.0}, (1.0, 0.5, 0.2)])
-def test_gumbel_refuses_other_temperatures(given: Any) -> None:
-    with pytest.raises(InvalidRequest, match=r"temperature: .* must be \(first, last\) with first >= last > 0"):
-        GumbelDARTS(temperature=given)
-
-
 def test_the_temperature_falls_during_the_search() -> None:
-    strategy = GumbelDARTS(costs=FOREIGN_COSTS, temperature=(2.0, 0.5))
+    strategy = GumbelDARTS(costs=FOREIGN_COSTS, temperature_first=2.0, temperature_last=0.5)
     space = ForeignSpace()
     seen = []
 
     def note(layer: Any, *_: Any) -> None:
-        seen.append(layer.tau)
+        seen.append(layer.draws.tau)
 
     strategy.default_mutation_hooks = lambda: [_Watched.mutate]  # type: ignore[method-assign]
     _Watched.note = note
@@ -296,7 +296,8 @@ def test_a_metric_that_is_not_a_number_leads_nnis_evolution_and_not_ours() -> No
         RegularizedEvolution(population_size=10, sample_size=10, mutation_prob=0.05, costs=small().costs, seed=1),
     ):
         run_table(strategy, small(), 25, score=score)
-        failures.append(sum(strategy.best_parent()["b0"] == 0 for _ in range(50)))
+        draw = strategy.best_parent if hasattr(strategy, "best_parent") else strategy.proposer._parent
+        failures.append(sum(draw()["b0"] == 0 for _ in range(50)))
     assert failures[0] > 0
     assert failures[1] == 0
 
@@ -330,25 +331,30 @@ def test_nnis_tpe_minimises_the_metric_and_ours_maximises_it(monkeypatch: pytest
     assert gains["ours"] > 1
 
 
+def plain_tpe(landscape: Landscape, **options: Any) -> TpeProposer:
+    feasible = FeasibleSet(landscape.costs, Budget())
+    remaining = Remaining(feasible, lambda sample: tuple(sample.values()))
+    return TpeProposer(TpeOptions(**options), feasible, remaining, 0)
+
+
 def test_tpe_prefers_what_good_ones_have_and_others_have_not() -> None:
     """By hand: of 16 scores the best one is good. With a prior of 1, l = (2, 1) / 3 and g = (1 + 5, 1 + 10) / 17."""
     landscape = Landscape(0, labels=1, values=2)
-    strategy = TPE(costs=landscape.costs, n_startup_jobs=1)
-    strategy._meet_space(landscape.space())
+    proposer = plain_tpe(landscape, n_startup_jobs=1)
     for trial in range(16):
-        strategy._observe(trial, {"b0": 0 if trial in (0, 3, 6, 9, 12, 15) else 1}, float(trial))
-    good, ratio = strategy._estimate()
+        proposer.observe(trial, {"b0": 0 if trial in (0, 3, 6, 9, 12, 15) else 1}, float(trial))
+    good, ratio = proposer._estimate()
     assert good["b0"] == pytest.approx([2 / 3, 1 / 3])
     assert ratio["b0"] == pytest.approx([math.log(2 / 3 / (6 / 17)), math.log(1 / 3 / (11 / 17))])
 
 
 def test_tpe_forgets_slowly() -> None:
     """The newest scores count 1, the oldest 1 / n, in between linearly."""
-    strategy = TPE(costs=small().costs, linear_forgetting=2)
+    proposer = plain_tpe(small(), linear_forgetting=2)
     oldest_first = np.array([0, 1, 1, 0, 0])
     weights = [1 / 5, 3 / 5, 1, 1, 1]
     zero, one = weights[0] + weights[3] + weights[4] + 1, weights[1] + weights[2] + 1
-    assert strategy._density(oldest_first, 2) == pytest.approx([zero / (zero + one), one / (zero + one)])
+    assert proposer._density(oldest_first, 2) == pytest.approx([zero / (zero + one), one / (zero + one)])
 
 
 def test_random_is_uniform_inside_the_budget() -> None:
@@ -371,7 +377,7 @@ def test_evolution_forgets_the_oldest_not_the_worst() -> None:
     landscape = Landscape(0, labels=4, values=4)
     strategy = RegularizedEvolution(costs=landscape.costs, population_size=5, sample_size=2)
     asked = run_table(strategy, landscape, 17)
-    assert [(individual.x, individual.y) for individual in strategy._population] == asked[-5:]
+    assert list(strategy.proposer.population) == asked[-5:]
 
 
 def test_evolution_beats_random_search_at_equal_evaluations() -> None:

@@ -152,7 +152,7 @@ def test_best_k_are_the_brute_force_best_in_order(seed: int, k: int) -> None:
 
 def test_best_k_of_none_is_refused() -> None:
     table = random_table(np.random.default_rng(0), labels=2, candidates=2)
-    with pytest.raises(InvalidRequest, match="k: 0 must be 1 or more"):
+    with pytest.raises(InvalidRequest, match="k: 0 must be a whole number of at least 1"):
         FeasibleSet(table, Budget()).best_k({label: np.zeros(2) for label in table.labels}, 0)
 
 

@@ -23,10 +23,9 @@ from torch import nn
 
 from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
-from strategies import Budget, Random, make_multi_trial
-from strategies.multi_trial.nsga2 import NSGA2
+from strategies import NSGA2, Budget, Random
+from strategies.multi_trial.nsga2 import NSGA2Options
 from strategies.multi_trial.pareto import Reference, hypervolume, non_dominated
-from strategies.options import NSGA2Options
 
 Asked = list[tuple[dict[str, Any], float]]
 
@@ -75,7 +74,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_stopped(stop: int) -> None:
     first = small(7, costs=landscape.costs)
     run_table(first, landscape, stop)
     assert run_table(small(7, costs=landscape.costs), landscape, 30 - stop, state=first.state_dict()) == whole[stop:]
-    with pytest.raises(RuntimeError, match=r"state: architecture \d is not what this strategy asks for"):
+    with pytest.raises(RuntimeError, match=r"state: architecture \d is not what this strategy proposes"):
         run_table(small(8, costs=landscape.costs), landscape, 1, state=first.state_dict())
 
 
@@ -138,8 +137,8 @@ def test_failures_never_become_parents(population: int) -> None:
     strategy = NSGA2(costs=landscape.costs, population_size=population)
     asked = run_table(strategy, landscape, 60, score=score)
     assert len(asked) == 60
-    assert strategy._algorithm is not None
-    parents = [landscape.costs.sample(row) for row in strategy._algorithm.pop.get("X")]
+    assert strategy.proposer.algorithm is not None
+    parents = [landscape.costs.sample(row) for row in strategy.proposer.algorithm.population.get("X")]
     assert 1 <= len(parents) <= population
     assert all(parent["b1"] == 2 for parent in parents)
     assert all(model.sample["b1"] == 2 for model in strategy.list_models())
@@ -158,8 +157,8 @@ def test_the_pareto_set_of_all_that_was_scored_stays_in_the_population() -> None
     landscape = Landscape(2, labels=6, values=4)
     strategy = NSGA2(costs=landscape.costs, population_size=20, objectives=["macs"])
     asked = run_table(strategy, landscape, 101)  # 5 generations have been told when the 101st is asked for
-    assert strategy._algorithm is not None
-    kept = {tuple(row) for row in strategy._algorithm.pop.get("X").tolist()}
+    assert strategy.proposer.algorithm is not None
+    kept = {tuple(row) for row in strategy.proposer.algorithm.population.get("X").tolist()}
     scored = np.array([[-metric, landscape.costs.cost(sample)["macs"]] for sample, metric in asked[:100]], dtype=float)
     sizes = [int(non_dominated(scored[:told]).sum()) for told in (20, 40, 60, 80, 100)]
     front = {tuple(asked[index][0].values()) for index in np.flatnonzero(non_dominated(scored))}
@@ -245,7 +244,10 @@ def test_costs_of_ones_own_can_be_objectives() -> None:
 def test_an_objective_that_is_no_cost_is_refused_before_any_trial() -> None:
     landscape = Landscape(0, labels=3, values=2)
     strategy = NSGA2(costs=landscape.costs, objectives=["macs", "latency_ms"])
-    with pytest.raises(InvalidRequest, match=r"^objectives: no cost table gives 'latency_ms'; known are macs, params$"):
+    with pytest.raises(
+        InvalidRequest,
+        match=r"^strategy\.options\.objectives: no cost table gives 'latency_ms'; ",
+    ):
         strategy(RawFormatModelSpace(landscape.space(), never()), SequentialExecutionEngine())
 
 
@@ -256,24 +258,18 @@ def test_an_impossible_budget_is_refused_before_any_trial() -> None:
         strategy(RawFormatModelSpace(landscape.space(), never()), SequentialExecutionEngine())
 
 
-def test_options_arrive() -> None:
-    options = NSGA2Options(population_size=9, crossover_prob=0.3, mutation_prob=0.2, objectives=("params",))
-    strategy: Any = make_multi_trial("nsga2", options, costs=Landscape(0).costs, seed=3)
-    assert isinstance(strategy, NSGA2)
-    for option, value in options.arguments().items():
-        assert getattr(strategy, option) == value, option
-        assert value != NSGA2Options().arguments()[option], option
-    assert NSGA2Options(trials=3, population_size=10).arguments()["population_size"] == 3
+def test_a_population_never_exceeds_the_trials() -> None:
+    assert NSGA2Options(trials=3, population_size=10).for_trials().population_size == 3
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"population_size": 0}, "population_size: 0 must be at least 1"),
-        ({"crossover_prob": 1.5}, "crossover_prob: 1.5 must be between 0 and 1"),
-        ({"mutation_prob": 0.0}, "mutation_prob: 0.0 must be above 0 and at most 1"),
-        ({"objectives": ()}, "objectives: [] must be one or more different costs, such as macs"),
-        ({"objectives": ("macs", "macs")}, "objectives: ['macs', 'macs'] must be one or more different costs, such as"),
+        ({"population_size": 0}, "population_size: 0 must be a whole number of at least 1"),
+        ({"crossover_prob": 1.5}, "crossover_prob: 1.5 must be a number from 0 to 1"),
+        ({"mutation_prob": 0.0}, "mutation_prob: 0.0 must be a number above 0 and at most 1"),
+        ({"objectives": ()}, "objectives: [] is empty; name one or more costs"),
+        ({"objectives": ("macs", "macs")}, "objectives: 'macs' stands twice; name each once"),
     ],
 )
 def test_wrong_values_are_refused_by_name(values: dict[str, Any], message: str) -> None:
@@ -290,9 +286,9 @@ def test_children_are_mutants_of_one_parent_or_mixes_of_two(crossover: float, mi
     run_table(strategy, landscape, 0)
     parents = np.array([[0] * 10, [1] * 10])
     for trial, row in enumerate(parents):
-        strategy._asked.append(landscape.costs.sample(row))
-        strategy._observe(trial, strategy._asked[trial], (1.0, -1.0)[row[0]])
-    children = [child for _ in range(10) for child in strategy._breed()]
+        strategy._proposed.append(landscape.costs.sample(row))
+        strategy.proposer.observe(trial, strategy._proposed[trial], (1.0, -1.0)[row[0]])
+    children = [child for _ in range(10) for child in strategy.proposer.breed()]
     distances = [min(int((np.array(list(child.values())) != row).sum()) for row in parents) for child in children]
     assert (max(distances) > 1) == mixed
 
@@ -321,14 +317,14 @@ def test_trials_side_by_side_are_all_different_and_late_ones_join_the_population
         running.append(trial)
         if len(running) == 3:
             oldest = running.pop(0)
-            strategy._tell(oldest, landscape(strategy._asked[oldest]))
-    assert len({tuple(sample.values()) for sample in strategy._asked}) == 40
+            strategy._tell(oldest, landscape(strategy._proposed[oldest]))
+    assert len({tuple(sample.values()) for sample in strategy._proposed}) == 40
     for trial in running:
         strategy._tell(trial, 100.0 + trial)  # better than anything
-    strategy._children = []
-    strategy._breed()
-    assert strategy._algorithm is not None
-    pop: Population = strategy._algorithm.pop
+    strategy.proposer._children = []
+    strategy.proposer.breed()
+    assert strategy.proposer.algorithm is not None
+    pop: Population = strategy.proposer.algorithm.population
     assert -100.0 - max(running) in pop.get("F")[:, 0]
     again = small(0, costs=landscape.costs)
     again.initialize(strategy.model_space, SequentialExecutionEngine())

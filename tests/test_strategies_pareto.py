@@ -102,7 +102,7 @@ def test_a_cost_that_cannot_vary_is_ideal() -> None:
 @pytest.mark.parametrize(
     ("objectives", "message"),
     [
-        ((), "objectives: empty; name one or more of macs, params"),
+        ((), "objectives: [] is empty; name one or more of macs, params"),
         (("macs", "latency_ms"), "objectives: no cost table gives 'latency_ms'; known are macs, params"),
         (("macs", "macs"), "objectives: 'macs' stands twice; name each once"),
     ],
@@ -119,6 +119,6 @@ def test_objectives_that_are_no_costs_are_refused(objectives: tuple[str, ...], m
 
 
 def test_pymoo_is_loaded_when_it_is_needed() -> None:
-    script = "import sys, strategies.multi_trial.pareto, strategies.names; print('pymoo' in sys.modules)"
+    script = "import sys, strategies.multi_trial.pareto, strategies.registry; print('pymoo' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -46,7 +46,7 @@ def test_the_rewarded_trajectory_is_that_of_the_scored_architecture() -> None:
     low, high = landscape.costs.reachable()["macs"]
     searching = strategy(landscape, Budget(max_macs=low + (high - low) // 5))
     asked = run_table(searching, landscape, 12)
-    buffer = searching._replay_buffer
+    buffer = searching.proposer.replay_buffer
     assert buffer is not None
     decisions = np.asarray(buffer.act[:60]).reshape(12, 5)
     assert decisions.tolist() == [list(sample.values()) for sample, _ in asked]
@@ -96,4 +96,4 @@ def test_failures_teach_nothing() -> None:
     landscape = Landscape(2, labels=4, values=3)
     searching = strategy(landscape, samples_per_update=2)
     run_table(searching, landscape, 6, score=lambda sample: float("nan"))
-    assert searching._trajectory_count == 0
+    assert searching.proposer.trajectories == 0

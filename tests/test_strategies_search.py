@@ -155,7 +155,7 @@ def test_every_architecture_parameter_gets_a_task_gradient() -> None:
     for draw in range(6):
         memo: dict[str, str] = {}
         for module in space.blocks:
-            module.generator = torch.Generator().manual_seed(100 * draw + len(memo))
+            module.draws.generator = torch.Generator().manual_seed(100 * draw + len(memo))
             memo.update(module.resample(memo))
         images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 10
         loss = torch.nn.functional.cross_entropy(space(images), labels)

@@ -32,7 +32,7 @@ def layer(alpha: list[float], seed: int = 0) -> SinglePathLayer:
             nn.Softmax(-1),
             "label",
         )
-    made.generator = torch.Generator().manual_seed(seed)
+    made.draws.generator = torch.Generator().manual_seed(seed)
     return made
 
 
@@ -50,16 +50,16 @@ def test_exactly_one_candidate_runs_and_the_output_is_its_own() -> None:
 
 def test_the_gradient_is_that_of_the_relaxed_one_hot_vector() -> None:
     mixed = layer([0.3, -0.2, 0.5])
-    mixed.tau = 0.7
-    state = mixed.generator.get_state()  # type: ignore[union-attr]
+    mixed.draws.tau = 0.7
+    state = mixed.draws.generator.get_state()  # type: ignore[union-attr]
     name = mixed.resample({})["label"]
     output = mixed(torch.tensor(1.0))
     output.backward()
     noise = -torch.empty(3).exponential_(generator=torch.Generator().set_state(state)).log()
-    p = torch.softmax((mixed._arch_alpha.detach() + noise) / mixed.tau, -1)
+    p = torch.softmax((mixed._arch_alpha.detach() + noise) / mixed.draws.tau, -1)
     chosen = mixed.names.index(name)
     # d(x + w_chosen * (output - x)) / d alpha with x = 1: the change times a row of the softmax's Jacobian, over tau
-    expected = (output.detach() - 1) * p[chosen] * (torch.eye(3)[chosen] - p) / mixed.tau
+    expected = (output.detach() - 1) * p[chosen] * (torch.eye(3)[chosen] - p) / mixed.draws.tau
     assert mixed._arch_alpha.grad is not None
     assert torch.allclose(mixed._arch_alpha.grad, expected, atol=1e-6)
 

@@ -21,7 +21,7 @@ from experiments.bench.noise import noise
 from search_space.candidates import SearchSpace
 from search_space.network import build
 from search_space.space import SepConvSpace
-from strategies.one_shot.darts import GDAS
+from strategies.one_shot.single_path import GDAS
 from strategies.one_shot.supernet import RandomOneShot
 
 BATCH = 64

@@ -10,7 +10,7 @@ from experiments.options.parsing import Command, Parser
 from experiments.options.values import options_of
 from experiments.tables import table
 from search_space.options import PRESETS
-from strategies.names import STRATEGIES
+from strategies.registry import STRATEGIES
 
 
 def _operators() -> str:

@@ -9,11 +9,12 @@ from evaluators.data.options import DataOptions
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator, TrainingOptions
 from experiments.options.values import make, options_of
-from search_space.base.checks import SEED_LIMIT, check_options, check_seed, nearest, option, refusal, require, unknown
+from search_space.base.checks import SEED_LIMIT, check_options, check_seed, nearest, option, refusal, require
 from search_space.base.errors import InvalidRequest
 from search_space.options import SpaceOptions
 from strategies.budget.budget import Budget
-from strategies.names import STRATEGIES
+from strategies.options import OneShotOptions, StrategyOptions
+from strategies.registry import registered
 
 #: Hand-designed networks that winners are compared with unless others are named.
 DEFAULT_BASELINES = ("mobilenetv3-small", "mobilenetv3-small-xsep")
@@ -32,12 +33,11 @@ class StrategyConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.name not in STRATEGIES:
-            raise unknown("strategy.name", self.name, STRATEGIES, "sepnas list strategies")
+        registered(self.name)
 
-    def typed_options(self) -> Any:
+    def typed_options(self) -> StrategyOptions:
         """The options as an instance of the strategy's option class; InvalidRequest for an unknown or ill-typed one."""
-        cls = STRATEGIES[self.name].options
+        cls = registered(self.name).options
         for name, value in self.options.items():
             if name not in options_of(cls):
                 why = f"is unknown for {self.name}"
@@ -105,15 +105,14 @@ class SearchConfig:
     def __post_init__(self) -> None:
         check_seed("seed", self.seed)
         options = self.strategy.typed_options()
-        if self.supernet is not None and getattr(options, "scoring", None) != "supernet":
+        if self.supernet is not None and not options.inherits_weights:
             raise InvalidRequest(
                 f'supernet: {self.supernet!r} is of no use to {self.strategy.name}; only scoring "supernet" takes one'
             )
-        warmup = getattr(options, "warmup_epochs", 0)
-        if warmup >= self.search.epochs:
+        if isinstance(options, OneShotOptions) and options.warmup_epochs >= self.search.epochs:
             raise InvalidRequest(
-                f"strategy.options.warmup_epochs: {warmup} leaves none of search.epochs {self.search.epochs} to search;"
-                " take fewer"
+                f"strategy.options.warmup_epochs: {options.warmup_epochs} leaves none of search.epochs"
+                f" {self.search.epochs} to search; take fewer"
             )
 
     def as_dict(self) -> dict[str, Any]:

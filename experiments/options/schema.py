@@ -11,7 +11,7 @@ from evaluators.training.presets import RECIPES
 from evaluators.training.recipes import Recipe
 from experiments.options.config import SearchConfig, StrategyConfig
 from experiments.options.values import options_of, summary
-from strategies.names import STRATEGIES
+from strategies.registry import STRATEGIES
 
 _BOUNDS = {"least": "minimum", "most": "maximum", "above": "exclusiveMinimum", "below": "exclusiveMaximum"}
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}

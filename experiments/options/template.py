@@ -12,7 +12,7 @@ from evaluators.training.presets import RECIPES
 from evaluators.training.recipes import Recipe
 from experiments.options.config import SearchConfig, StrategyConfig
 from experiments.options.values import Option, options_of, summary
-from strategies.names import STRATEGIES
+from strategies.registry import STRATEGIES
 
 _WIDTH = 100
 

@@ -34,6 +34,7 @@ from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.weights import load_weights
 from strategies.budget.feasible import FeasibleSet
+from strategies.options import MultiTrialOptions
 
 ABOUT_FILE = "about.json"
 SCORES_FILE = "scores.csv"
@@ -91,7 +92,7 @@ def rank(
         measured=measured,
         seeds=list(seeds),
         agreement=agreement,
-        verdict=verdict(agreement, getattr(config.strategy.typed_options(), "sampling", None)),
+        verdict=verdict(agreement, _supernet_options(config).sampling),
         recipe=recipe,
         validation_images=len(task.data.validation),
     )
@@ -166,14 +167,16 @@ def _about(run: RunFolder, config: SearchConfig, recipe: Recipe) -> dict[str, An
         weights = hashlib.file_digest(stream, "sha256").hexdigest()
     return {
         "supernet": weights,
-        "calibration_images": _calibration_images(config),
+        "calibration_images": _supernet_options(config).images_to_calibrate,
         "recipe": asdict(recipe),
         "data": {**config.data.deciding(), "seed": config.seed},
     }
 
 
-def _calibration_images(config: SearchConfig) -> int:
-    return int(getattr(config.strategy.typed_options(), "images_to_calibrate", 1024))
+def _supernet_options(config: SearchConfig) -> MultiTrialOptions:
+    """The options of the strategy whose supernet ranks; of another kind of strategy, which has none, the defaults."""
+    options = config.strategy.typed_options()
+    return options if isinstance(options, MultiTrialOptions) else MultiTrialOptions()
 
 
 def _score_inherited(
@@ -196,7 +199,7 @@ def _score_inherited(
     load_weights(space, run.supernet)
     inherited = InheritedAccuracy(
         task.data,
-        calibration_images=_calibration_images(config),
+        calibration_images=_supernet_options(config).images_to_calibrate,
         seed=stream_seed(config.seed, "calibration"),
         device=device,
     )

@@ -17,9 +17,6 @@ from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable, load_costs
 from strategies.budget.feasible import FeasibleSet, format_ranges
-from strategies.factory import make_multi_trial
-from strategies.multi_trial.pareto import check_objectives
-from strategies.options import EnasOptions, MultiTrialOptions, NSGA2Options
 
 #: What the training of a supernet measures on validation batches.
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
@@ -106,22 +103,15 @@ class SearchTask(DataTask):
         from evaluators.training.supernet import check_supernet_recipe
 
         device = pick_accelerator(self.config.accelerator)
-        if getattr(self.config.strategy.typed_options(), "scoring", "supernet") == "supernet":
+        if self.config.strategy.typed_options().trains_supernet:
             check_supernet_recipe(self.config.search)
         else:
             check_precision(self.config.search.precision, device)
 
     def _check_strategy(self) -> None:
         options = self.config.strategy.typed_options()
-        if isinstance(options, MultiTrialOptions):
-            make_multi_trial(self.config.strategy.name, options, budget=self.config.budget, costs=self.table)
-        if isinstance(options, NSGA2Options):
-            check_objectives(options.objectives, self.table.metrics, "strategy.options.objectives")
-        if isinstance(options, EnasOptions) and options.reward_metric_name not in (None, *VALIDATION_METRICS):
-            raise InvalidRequest(
-                f"strategy.options.reward_metric_name: {options.reward_metric_name!r} is not measured; known are"
-                f" {', '.join(VALIDATION_METRICS)}"
-            )
+        options.check_packages()
+        options.check_names(self.table.metrics, VALIDATION_METRICS)
 
     def announce(self) -> None:
         """Load the images; print what is searched and what is reachable."""

@@ -26,7 +26,6 @@ from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
 from strategies.budget.budget import EXACT_METRICS, Budget, format_count, parse_count
 from strategies.multi_trial.pareto import OBJECTIVES, Reference, hypervolume_history, non_dominated
-from strategies.options import NSGA2Options
 
 #: What `write_pareto` leaves in a run's folder.
 FILES = ("pareto.csv", "hypervolume.csv", "pareto.png")
@@ -99,9 +98,8 @@ def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | 
             f"run: {run.path} has scored no architecture by its accuracy ({config.strategy.name}); take a run of a"
             " strategy that does, such as nsga2 or evolution"
         )
-    options = config.strategy.typed_options()
     if objectives is None:
-        objectives = options.objectives if isinstance(options, NSGA2Options) else OBJECTIVES
+        objectives = config.strategy.typed_options().objectives_beside_accuracy or OBJECTIVES
     first = scored[0].architecture  # what the images were, without a look at them
     space = SearchSpace.create(
         config.space, image_size=first.image_size, in_channels=first.in_channels, classes=first.classes

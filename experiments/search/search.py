@@ -37,10 +37,9 @@ from search_space.serialization import save_architecture
 from search_space.space import SepConvSpace
 from search_space.weights import load_weights, save_weights
 from strategies.budget.budget import format_count
-from strategies.factory import make_multi_trial, make_one_shot
-from strategies.names import OneShotOptions
 from strategies.one_shot.supernet import RandomOneShot
-from strategies.options import MultiTrialOptions, NSGA2Options
+from strategies.options import MultiTrialOptions, OneShotOptions
+from strategies.registry import make
 
 
 def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
@@ -66,6 +65,7 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     if isinstance(options, MultiTrialOptions):
         winner = _score_one_by_one(config, options, task, run, device)
     else:
+        assert isinstance(options, OneShotOptions)
         winner = _one_shot(config, options, task, run)
     if not task.feasible.admits(task.space.sample(winner)):
         raise RuntimeError(f"the winner {winner} is outside the budget {config.budget}; please report this")
@@ -105,11 +105,10 @@ def _train_supernet(
 
 def _one_shot(config: SearchConfig, options: OneShotOptions, task: SearchTask, run: RunFolder) -> Architecture:
     """A strategy that searches while it trains the supernet."""
-    strategy = make_one_shot(
+    strategy = make(
         config.strategy.name,
         options,
-        budget=config.budget,
-        costs=task.feasible.table,
+        feasible=task.feasible,
         gradient_clip_val=config.search.gradient_clip,
         seed=stream_seed(config.seed, "strategy"),
     )
@@ -200,13 +199,7 @@ def _score_one_by_one(
         nni.report_final_result(accuracy)
 
     name = config.strategy.name
-    strategy = make_multi_trial(
-        name,
-        options,
-        budget=config.budget,
-        costs=task.feasible.table,
-        seed=stream_seed(config.seed, "strategy"),
-    )
+    strategy = make(name, options.for_trials(), feasible=task.feasible, seed=stream_seed(config.seed, "strategy"))
     with bar:
         strategy(
             RawFormatModelSpace(space, FunctionalEvaluator(score)),
@@ -215,7 +208,7 @@ def _score_one_by_one(
     if trial < options.trials:
         print(f"{name}: no new architecture inside the budget after {trial} of {options.trials} trials")
     winner = record.best()
-    if isinstance(options, NSGA2Options):
-        front = pareto_front(record.scored, task.space, task.feasible.table, config.budget, options.objectives)
+    if objectives := options.objectives_beside_accuracy:
+        front = pareto_front(record.scored, task.space, task.feasible.table, config.budget, objectives)
         write_pareto(front, config.budget, run.path)
     return winner

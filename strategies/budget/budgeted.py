@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
 from strategies.budget.budget import Budget
 from strategies.budget.costs import find_cost_table
@@ -15,15 +16,22 @@ class Budgeted:
 
     budget: Budget
     costs: CostTable | None
-    _feasible: FeasibleSet | None = None
+    _feasible: FeasibleSet | None
 
-    def _set_budget(self, budget: Budget | None, costs: CostTable | None) -> None:
-        self.budget = budget if budget is not None else Budget()
-        self.costs = costs
+    def _set_budget(self, budget: Budget | None, costs: CostTable | None, feasible: FeasibleSet | None) -> None:
+        if feasible is None:
+            self.budget, self.costs = budget if budget is not None else Budget(), costs
+        elif budget is None and costs is None:
+            self.budget, self.costs = feasible.budget, feasible.table
+        else:
+            raise InvalidRequest("feasible: it brings a budget and costs of its own; leave budget and costs out")
+        self._feasible = feasible
 
     def _meet_space(self, space: Any) -> None:
         """Find what is inside the budget; InvalidRequest, before anything is trained, if nothing is."""
-        self._feasible = FeasibleSet(find_cost_table(space, self.costs), self.budget)
+        table = find_cost_table(space, self.costs)
+        if self._feasible is None:
+            self._feasible = FeasibleSet(table, self.budget)
 
     @property
     def feasible(self) -> FeasibleSet:

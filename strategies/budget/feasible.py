@@ -4,12 +4,14 @@ are there, and draws among them that are exactly uniform."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search_space.base.checks import check_int
 from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
 from strategies.budget.box import IntArray
@@ -52,37 +54,49 @@ class FeasibleSet:
 
         With log-probabilities as scores this is the most probable architecture inside the budget.
         """
-        return self.best_k(scores, 1)[0]
+        return next(self.ranked(scores))
 
     def best_k(self, scores: Scores, k: int) -> list[dict[str, str]]:
         """The ``k`` samples inside the budget with the largest sums of scores, best first; all of them if there are
-        fewer. Sums are told apart to 1e-6, the solver's tolerance."""
-        if k < 1:
-            raise InvalidRequest(f"k: {k} must be 1 or more")
-        own = [np.asarray(scores[label], dtype=np.float64) for label in self.table.labels]
-        objective = np.concatenate(own)
+        fewer."""
+        check_int("k", k, 1)
+        values = {label: np.asarray(scores[label], dtype=np.float64) for label in self.table.labels}
+        candidates = self.table.candidates
+
+        def total(sample: Mapping[str, str]) -> float:
+            return math.fsum(own[candidates[label].index(sample[label])] for label, own in values.items())
+
+        # sums that the solver cannot tell apart come in any order
+        return sorted(islice(self.ranked(scores), k), key=total, reverse=True)
+
+    def ranked(self, scores: Scores) -> Iterator[dict[str, str]]:
+        """All samples inside the budget by their sum of ``scores[label][candidate]``, the largest first.
+
+        Each is found when it is asked for, exactly; sums that differ by less than 1e-6, the solver's tolerance, may
+        come in either order.
+        """
+        objective = np.concatenate([np.asarray(scores[label], dtype=np.float64) for label in self.table.labels])
         if not np.isfinite(objective).all():
             raise ValueError("scores: must be finite")
-        found: list[IntArray] = []
-        while len(found) < k:
-            solution = self._program.solve(-objective, without=found)
-            if solution is None:
-                break
-            found.append(solution)
-        if not found:
+        solutions: list[IntArray] = []
+        while (solution := self._program.solve(-objective, without=solutions)) is not None:
+            solutions.append(solution)
+            yield self.table.sample(solution)
+        if not solutions:
             raise RuntimeError("the solver lost feasibility between two calls; please report this")
-        found.sort(key=lambda solution: -math.fsum(values[i] for values, i in zip(own, solution, strict=True)))
-        return [self.table.sample(solution) for solution in found]
 
     def nearest(self, sample: Mapping[str, str], rng: np.random.RandomState) -> dict[str, str]:
         """The sample inside the budget that differs from ``sample`` in the fewest labels, ties broken at random."""
-        if self.admits(sample):
-            return dict(sample)
+        return dict(sample) if self.admits(sample) else self.best(self.closeness(sample, rng))
+
+    def closeness(self, sample: Mapping[str, str], rng: np.random.RandomState) -> dict[str, NDArray[np.float64]]:
+        """Scores {label: (candidates,)} whose sum counts the labels equal to those of ``sample``, plus less than one
+        half that breaks ties at random."""
         scores = {}
         for label, values in self.table.candidates.items():
             scores[label] = rng.uniform(0, 0.5 / len(self.table.labels), len(values))
             scores[label][values.index(sample[label])] += 1
-        return self.best(scores)
+        return scores
 
     @property
     def count(self) -> int:

@@ -1,95 +1,103 @@
-"""Evolution under a budget: NNI's RegularizedEvolution whose individuals never leave it."""
+"""Regularized evolution whose individuals never leave the budget."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from nni.nas.strategy import RegularizedEvolution as NniRegularizedEvolution
-from nni.nas.strategy.evolution import Individual
-
-from search_space.cost_table import CostTable
-from strategies.budget.budget import Budget
-from strategies.multi_trial.base import MultiTrial
+from search_space.base.checks import option, require
+from strategies.multi_trial._proposer import Proposer, Sample
+from strategies.options import MultiTrialOptions
+from strategies.registry import register
 
 #: Mutants of one tournament before the nearest architecture that is new is taken.
 _MUTANTS = 20
 
 
-class RegularizedEvolution(MultiTrial, NniRegularizedEvolution):
-    """Ageing evolution (Real et al. 2019, algorithm 1) inside a `Budget`.
+@dataclass(frozen=True)
+class EvolutionOptions(MultiTrialOptions):
+    """Options of ``evolution``.
 
-    A subclass of ``nni.nas.strategy.RegularizedEvolution`` with its parameters. NNI's gives up after 500 duplicates
-    (57 of 64 architectures found, say), lets a metric that is not a number win tournaments, counts changes of unused
-    labels as new architectures and knows no budget. Here the initial population is uniform inside the budget, and
-    mutation and crossover never leave it; a child that was asked for before is drawn anew, at last replaced by the
-    nearest architecture that is new, so a small space is searched to the end. Individuals without a finite metric do
-    not enter the population.
-
-    Parameters
-    ----------
-    budget, costs, seed
-        What an architecture may cost, the cost of every candidate, and the seed of all draws.
-    population_size
-        Individuals kept; as many are drawn at random at first, then the oldest goes when a new one comes.
-    sample_size
-        Individuals in a tournament, whose best becomes a parent.
-    mutation_prob
-        Probability that a label's value is drawn anew.
-    crossover
-        Whether the winners of two tournaments are mixed before the mutation.
-    dedup
-        Whether no architecture is asked for twice.
+    Attributes:
+        population_size: individuals kept; the oldest goes when a new one comes.
+        sample_size: individuals in a tournament; the best of them becomes a parent.
+        mutation_prob: probability that a block's candidate is drawn anew.
+        crossover: mix the winners of two tournaments before mutating.
+        dedup: never score an architecture twice.
     """
 
-    def __init__(
-        self,
-        *,
-        budget: Budget | None = None,
-        costs: CostTable | None = None,
-        population_size: int = 20,
-        sample_size: int = 5,
-        mutation_prob: float = 0.1,
-        crossover: bool = False,
-        dedup: bool = True,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            population_size=population_size,
-            sample_size=sample_size,
-            mutation_prob=mutation_prob,
-            crossover=crossover,
-            dedup=dedup,
-            seed=seed,
-        )
-        self._set_up(budget, costs, seed)
-        self.dedup = dedup
+    population_size: int = option(20, least=1)
+    sample_size: int = option(5, least=1)
+    mutation_prob: float = option(0.1, above=0, most=1)
+    crossover: bool = False
+    dedup: bool = True
 
-    def _propose(self) -> dict[str, Any] | None:
-        if not self._population or len(self._population) + len(self._running) < self.population_size:
-            return self.unasked.random(self.rng) if self.dedup else self.feasible.random(self.rng)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        why = f"must be at most population_size ({self.population_size})"
+        require(self.sample_size <= self.population_size, "strategy.options.sample_size", self.sample_size, why)
+
+    def for_trials(self) -> Self:
+        """With a population of at most ``trials``: a larger one would never evolve."""
+        sample_size = min(self.sample_size, self.trials)
+        return replace(self, population_size=min(self.population_size, self.trials), sample_size=sample_size)
+
+
+class EvolutionProposer(Proposer[EvolutionOptions]):
+    """Ageing evolution (Real et al. 2019, algorithm 1) inside the budget.
+
+    NNI's ``RegularizedEvolution`` gives up after 500 duplicates (57 of 64 architectures found, say), lets a metric that
+    is not a number win tournaments, counts changes of unused labels as new architectures and knows no budget. Here the
+    initial population is uniform inside the budget, and mutation and crossover never leave it; a child that was
+    proposed before is drawn anew, and at last replaced by the nearest architecture that is new, so a small space is
+    searched to the end. Individuals without a finite metric do not enter the population.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.population: deque[tuple[Sample, float]] = deque(maxlen=self.options.population_size)
+        self._pending = 0  # proposed and not observed yet
+
+    def propose(self) -> Sample | None:
+        sample = self._next()
+        self._pending += sample is not None
+        return sample
+
+    def observe(self, trial: int, sample: Sample, metric: float) -> None:
+        self._pending -= 1
+        if math.isfinite(metric):
+            self.population.append((sample, metric))
+
+    def _next(self) -> Sample | None:
+        if not self.population or len(self.population) + self._pending < self.options.population_size:
+            return self.remaining.random(self.rng) if self.options.dedup else self.feasible.random(self.rng)
         child = self._child()
-        if not self.dedup or child in self.unasked:
+        if not self.options.dedup or child in self.remaining:
             return child
         for _ in range(_MUTANTS - 1):
             child = self._child()
-            if child in self.unasked:
+            if child in self.remaining:
                 return child
-        return self.unasked.nearest(child, self.rng)
+        return self.remaining.nearest(child, self.rng)
 
-    def _observe(self, trial: int, sample: dict[str, Any], metric: float) -> None:
-        if math.isfinite(metric):
-            self._population.append(Individual(sample, metric))
-            if len(self._population) > self.population_size:
-                self._population.popleft()
+    def _child(self) -> Sample:
+        parent = self._parent()
+        if self.options.crossover:
+            parent = self.feasible.crossover(parent, self._parent(), self.rng)
+        return self.feasible.mutate(parent, self.rng, self.options.mutation_prob)
 
-    def _child(self) -> dict[str, Any]:
-        parent = self.best_parent()
-        if self.crossover:
-            parent = self.feasible.crossover(parent, self.best_parent(), self.rng)
-        return self.feasible.mutate(parent, self.rng, self.mutation_prob)
+    def _parent(self) -> Sample:
+        """The winner of a tournament of ``sample_size`` random individuals."""
+        entrants = self.rng.permutation(len(self.population))[: self.options.sample_size]
+        sample, _ = max((self.population[i] for i in entrants), key=lambda individual: individual[1])
+        return dict(sample)
 
-    def best_parent(self) -> dict[str, Any]:
-        """Winner of a tournament of ``sample_size`` random individuals."""
-        entrants = self.rng.permutation(len(self._population))[: self.sample_size]
-        return dict(max((self._population[i] for i in entrants), key=lambda individual: individual.y).x)
+
+register(
+    "evolution",
+    "regularized evolution; scores by inherited supernet weights or by a short training",
+    EvolutionOptions,
+    EvolutionProposer,
+)

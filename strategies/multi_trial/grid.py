@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from nni.nas.strategy import GridSearch as NniGridSearch
 
-from search_space.cost_table import CostTable
-from strategies.budget.budget import Budget
-from strategies.multi_trial.base import MultiTrial
+from strategies.multi_trial._proposer import Proposer, Sample
+from strategies.options import MultiTrialOptions
+from strategies.registry import register
 
 
-class GridSearch(MultiTrial, NniGridSearch):
-    """Asks for every architecture inside a `Budget` exactly once, and varies all labels evenly from the start.
+@dataclass(frozen=True)
+class GridOptions(MultiTrialOptions):
+    """Options of ``grid``.
 
-    A subclass of ``nni.nas.strategy.GridSearch``, which counts through the space like an odometer and shuffles only
-    100 in a row, so that a search that ends early has varied nothing but the last labels. Here each architecture is
-    the one whose values were used least so far, found exactly: the values of a label come equally often (as far as the
-    budget lets them).
+    NNI's ``dedup`` is always on: a grid holds every architecture once.
 
-    Parameters
-    ----------
-    budget, costs, seed
-        What an architecture may cost, the cost of every candidate, and the seed of the ties.
-    shuffle
-        Break ties at random; otherwise the first candidates come first, and the seed has no effect. NNI's ``dedup`` is
-        always on.
+    Attributes:
+        shuffle: break ties at random; otherwise by the order of the candidates, and the seed has no effect.
     """
 
-    def __init__(
-        self, *, budget: Budget | None = None, costs: CostTable | None = None, shuffle: bool = True, seed: int = 0
-    ) -> None:
-        super().__init__(shuffle=shuffle, seed=seed)
-        self._set_up(budget, costs, seed)
-        self._used: dict[str, Any] = {}
+    shuffle: bool = True
 
-    def _propose(self) -> dict[str, Any] | None:
+
+class GridProposer(Proposer[GridOptions]):
+    """Proposes every architecture inside the budget exactly once, and varies all labels evenly from the start.
+
+    NNI's ``GridSearch`` counts through the space like an odometer and shuffles only 100 in a row, so that a search that
+    ends early has varied nothing but the last labels. Here each architecture is the one whose values were used least
+    so far, found exactly: the values of a label come equally often (as far as the budget lets them).
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._uses = {label: np.zeros(len(values)) for label, values in self.feasible.table.candidates.items()}
+
+    def propose(self) -> Sample | None:
         table = self.feasible.table
         scores = {}
-        for label, values in table.candidates.items():
-            used = self._used.setdefault(label, np.zeros(len(values)))
+        for label, uses in self._uses.items():
             # together the tie-breaks of all labels stay below 1, a single use
-            ties = self.rng.uniform(size=len(values)) if self.shuffle else np.linspace(1, 0, len(values))
-            scores[label] = -used + 0.9 * ties / len(table.labels)
-        sample = self.unasked.best(scores)
+            ties = self.rng.uniform(size=len(uses)) if self.options.shuffle else np.linspace(1, 0, len(uses))
+            scores[label] = -uses + 0.9 * ties / len(table.labels)
+        sample = self.remaining.best(scores)
         if sample is not None:
             for label, value in sample.items():
-                self._used[label][table.candidates[label].index(value)] += 1
+                self._uses[label][table.candidates[label].index(value)] += 1
         return sample
+
+
+register(
+    "grid",
+    "every architecture inside the budget once, in an order that varies all blocks evenly from the start",
+    GridOptions,
+    GridProposer,
+)

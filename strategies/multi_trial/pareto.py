@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search_space.base.checks import require, shown
 from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
 from strategies.budget.budget import Budget
@@ -22,17 +23,17 @@ FloatArray = NDArray[np.float64]
 OBJECTIVES = ("macs", "params")
 
 
-def check_objectives(objectives: Sequence[str], metrics: Collection[str], where: str = "objectives") -> None:
-    """InvalidRequest, naming the field ``where``, if ``objectives`` are not one or more different ones of the costs
-    ``metrics``."""
-    known = ", ".join(metrics)
-    if not objectives:
-        raise InvalidRequest(f"{where}: empty; name one or more of {known}")
+def check_objectives(objectives: Sequence[str], costs: Collection[str] | None, where: str = "objectives") -> None:
+    """InvalidRequest, naming the field ``where``, unless ``objectives`` are one or more different names.
+
+    They must be among ``costs``, unless that is None: then nobody knows yet which costs there are.
+    """
+    remedy = "name one or more costs" if costs is None else f"name one or more of {', '.join(costs)}"
+    require(len(objectives) > 0, where, list(objectives), "is empty", remedy)
     for name in objectives:
-        if name not in metrics:
-            raise InvalidRequest(f"{where}: no cost table gives {name!r}; known are {known}")
-        if list(objectives).count(name) > 1:
-            raise InvalidRequest(f"{where}: {name!r} stands twice; name each once")
+        if costs is not None and name not in costs:
+            raise InvalidRequest(f"{where}: no cost table gives {shown(name)}; known are {', '.join(costs)}")
+        require(list(objectives).count(name) == 1, where, name, "stands twice", "name each once")
 
 
 def non_dominated(objectives: FloatArray) -> NDArray[np.bool_]:

@@ -5,111 +5,138 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import torch
-from nni.nas.execution import ExecutionEngine
-from nni.nas.space import ExecutableModelSpace
-from nni.nas.strategy import PolicyBasedRL as NniPolicyBasedRL
 
+from search_space.base.checks import option
 from search_space.base.errors import InvalidRequest
-from search_space.cost_table import CostTable
-from strategies.budget.budget import Budget
-from strategies.multi_trial.base import MultiTrial
+from strategies.multi_trial._proposer import Proposer, Sample
+from strategies.options import MultiTrialOptions
+from strategies.registry import register
 
 
-class PolicyBasedRL(MultiTrial, NniPolicyBasedRL):
-    """Reinforcement learning (PPO with a small LSTM by default) inside a `Budget`.
+@dataclass(frozen=True)
+class PolicyRLOptions(MultiTrialOptions):
+    """Options of ``policy-rl``, which needs the optional tianshou.
 
-    A subclass of ``nni.nas.strategy.PolicyBasedRL``, which takes no seed, no budget, and fails in tianshou where it is
-    missing. Here a sample outside the budget is replaced by the nearest inside, and the trajectory that is rewarded is
-    the one of that architecture, decision by decision; so the policy never learns from what was not scored. All
-    randomness, tianshou's included, is drawn from ``seed``. A trial without a finite score teaches nothing. As in NNI
-    an architecture can be asked for again once the policy is sure of it.
+    NNI's ``policy_fn`` is code; give it to `strategies.PolicyBasedRL` in Python. ``reward_for_invalid`` has no use:
+    no invalid architecture is ever proposed.
 
-    Parameters
-    ----------
-    budget, costs, seed
-        What an architecture may cost, the cost of every candidate, and the seed of all draws.
-    samples_per_update, replay_buffer_size, policy_fn, update_kwargs
-        As in NNI. Its ``reward_for_invalid`` has no use: nothing invalid is asked for.
+    Attributes:
+        samples_per_update: scored architectures between two updates of the policy.
+        replay_buffer_size: decisions kept for an update; null for those of ``samples_per_update`` architectures.
+        batch_size: decisions in a minibatch of PPO.
+        repeat: passes of PPO over the buffer in an update.
+        update_times: updates in a row.
     """
 
-    def __init__(
-        self,
-        *,
-        budget: Budget | None = None,
-        costs: CostTable | None = None,
-        samples_per_update: int = 20,
-        replay_buffer_size: int | None = None,
-        policy_fn: Any = None,
-        update_kwargs: dict[str, Any] | None = None,
-        seed: int = 0,
-    ) -> None:
-        require_tianshou()
-        super().__init__(
-            samples_per_update=samples_per_update,
-            replay_buffer_size=replay_buffer_size,
-            policy_fn=policy_fn,
-            update_kwargs=update_kwargs,
-        )
-        self._set_up(budget, costs, seed)
-        self._generators: dict[int, Any] = {}
-        self._torch_state = torch.Generator().manual_seed(seed).get_state()
-        self._numpy_state = np.random.RandomState(seed).get_state()
+    samples_per_update: int = option(20, least=1)
+    replay_buffer_size: int | None = option(None, least=1)
+    batch_size: int = option(32, least=1)
+    repeat: int = option(5, least=1)
+    update_times: int = option(5, least=1)
 
-    def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
-        MultiTrial._initialize(self, model_space, engine)
+    def check_packages(self) -> None:
+        """InvalidRequest with the remedy if tianshou or gym is not installed."""
+        for name in ("tianshou", "gym"):
+            if find_spec(name) is None:
+                raise InvalidRequest(
+                    f"strategy.name: policy-rl needs {name}, which is not installed;"
+                    " pip install tianshou==0.4.11 gym==0.26.2"
+                )
+
+
+class PolicyProposer(Proposer[PolicyRLOptions]):
+    """Reinforcement learning (PPO with a small LSTM by default) inside the budget.
+
+    NNI's ``PolicyBasedRL`` takes no seed and no budget, and fails in tianshou where it is missing. Here a sample
+    outside the budget is replaced by the nearest inside, and the trajectory that is rewarded is the one of that
+    architecture, decision by decision; so the policy never learns from what was not scored. All randomness, tianshou's
+    included, is drawn from the seed. A trial without a finite score teaches nothing. As in NNI an architecture can be
+    proposed again once the policy is sure of it.
+
+    Args:
+        arguments: what `Proposer` takes.
+        policy_fn: makes the policy of NNI's ``TuningEnvironment``; by default NNI's own.
+    """
+
+    def __init__(self, *arguments: Any, policy_fn: Any = None) -> None:
+        import torch
+        from nni.mutable import Categorical, MutableDict
+        from nni.nas.strategy._rl_impl import TuningTrajectoryGenerator, default_policy_fn
+        from tianshou.data import ReplayBuffer
+
+        super().__init__(*arguments)
+        self._torch_state = torch.Generator().manual_seed(self.seed).get_state()
+        self._numpy_state = np.random.RandomState(self.seed).get_state()
+        candidates = self.feasible.table.candidates
+        self._space = MutableDict({label: Categorical(values, label=label) for label, values in candidates.items()})
         with self._own_randomness():
-            return NniPolicyBasedRL._initialize(self, model_space, engine)
+            generator = TuningTrajectoryGenerator(self._space, policy_fn or default_policy_fn)
+        self.policy: Any = generator.policy
+        decisions = generator.expected_trajectory_length * self.options.samples_per_update
+        self.replay_buffer = ReplayBuffer(self.options.replay_buffer_size or decisions)
+        self.trajectories = 0
+        self._generators: list[Any] = []
 
-    def _propose(self) -> dict[str, Any] | None:
+    def propose(self) -> Sample | None:
         from nni.nas.strategy._rl_impl import TuningTrajectoryGenerator
 
-        policy: Any = self._policy
         with self._own_randomness():
-            generator = TuningTrajectoryGenerator(self.model_space, policy)
-            sample = generator.next_sample()
+            generator = TuningTrajectoryGenerator(self._space, self.policy)
+            sample: Sample = generator.next_sample()
             if not self.feasible.admits(sample):
                 sample = self.feasible.nearest(sample, self.rng)
                 indices = dict(zip(self.feasible.table.labels, self.feasible.table.indices(sample), strict=True))
                 # the same decisions again, so that trajectory and score belong together
-                generator.policy = _Replay(policy, [int(indices[label]) for label, _ in generator.search_labels])
+                generator.policy = _Replay(self.policy, [int(indices[label]) for label, _ in generator.search_labels])
                 generator.next_sample()
-                generator.policy = policy
-        self._generators[len(self._asked)] = generator
+                generator.policy = self.policy
+        self._generators.append(generator)
         return sample
 
-    def _observe(self, trial: int, sample: dict[str, Any], metric: float) -> None:
-        generator = self._generators.pop(trial)
-        if math.isfinite(metric):
-            with self._own_randomness():
-                self._add_trajectory(generator.send_reward(metric))
+    def observe(self, trial: int, sample: Sample, metric: float) -> None:
+        if not math.isfinite(metric):
+            return
+        with self._own_randomness():
+            self.replay_buffer.update(self._generators[trial].send_reward(metric))
+            self._generators[trial] = None  # the buffer holds the trajectory now
+            self.trajectories += 1
+            if self.trajectories % self.options.samples_per_update == 0:
+                for _ in range(self.options.update_times):
+                    self.policy.update(
+                        0, self.replay_buffer, batch_size=self.options.batch_size, repeat=self.options.repeat
+                    )
 
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:
         """tianshou draws from the global states of torch and NumPy: lend it ours."""
-        theirs = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
+        import torch
+
+        outer = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
         torch.set_rng_state(self._torch_state)
         np.random.set_state(self._numpy_state)  # noqa: NPY002
         try:
             yield
         finally:
             self._torch_state, self._numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
-            torch.set_rng_state(theirs[0])
-            np.random.set_state(theirs[1])  # noqa: NPY002
+            torch.set_rng_state(outer[0])
+            np.random.set_state(outer[1])  # noqa: NPY002
 
 
 class _Replay:
-    """A policy that looks like ``policy`` but decides as told."""
+    """A policy that looks like ``policy`` but decides as it is told."""
 
     def __init__(self, policy: Any, decisions: list[int]) -> None:
         self.policy = policy
         self.decisions = iter(decisions)
 
     def __call__(self, batch: Any, state: Any) -> Any:
+        import torch
+
         result = self.policy(batch, state)
         result.act = torch.tensor([next(self.decisions)])
         return result
@@ -119,11 +146,9 @@ class _Replay:
         return self.policy.map_action(action)
 
 
-def require_tianshou() -> None:
-    """InvalidRequest with the remedy if tianshou or gym is not installed."""
-    for name in ("tianshou", "gym"):
-        if find_spec(name) is None:
-            raise InvalidRequest(
-                f"strategy.name: policy-rl needs {name}, which is not installed;"
-                " pip install tianshou==0.4.11 gym==0.26.2"
-            )
+register(
+    "policy-rl",
+    "a policy trained by PPO proposes architectures (needs: pip install tianshou==0.4.11 gym==0.26.2)",
+    PolicyRLOptions,
+    PolicyProposer,
+)

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-from nni.nas.strategy import Random as NniRandom
+from search_space.base.checks import require
+from strategies.multi_trial._proposer import Proposer, Sample
+from strategies.options import MultiTrialOptions
+from strategies.registry import register
 
-from search_space.cost_table import CostTable
-from strategies.budget.budget import Budget
-from strategies.multi_trial.base import MultiTrial
 
+@dataclass(frozen=True)
+class RandomOptions(MultiTrialOptions):
+    """Options of ``random``.
 
-class Random(MultiTrial, NniRandom):
-    """Asks for architectures drawn uniformly inside a `Budget`, until none is left.
-
-    A subclass of ``nni.nas.strategy.Random``, which knows no budget and ends silently after 500 duplicates in a row,
-    with part of a small space never seen; this one misses none (with ``dedup``).
+    Attributes:
+        dedup: never score an architecture twice.
     """
 
-    def __init__(
-        self, *, budget: Budget | None = None, costs: CostTable | None = None, dedup: bool = True, seed: int = 0
-    ) -> None:
-        super().__init__(dedup=dedup, seed=seed)
-        self._set_up(budget, costs, seed)
-        self.dedup = dedup
+    dedup: bool = True
 
-    def _propose(self) -> dict[str, Any] | None:
-        return self.unasked.random(self.rng) if self.dedup else self.feasible.random(self.rng)
+
+@dataclass(frozen=True)
+class RandomOneShotOptions(RandomOptions):
+    """Options of ``random-one-shot``: as of ``random``, but it always scores by the supernet that it trains."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        why = "is what strategy random does; one-shot needs supernet"
+        require(self.inherits_weights, "strategy.options.scoring", self.scoring, why)
+
+
+class RandomProposer(Proposer[RandomOptions]):
+    """Draws architectures uniformly inside the budget, until none is left.
+
+    NNI's ``Random`` knows no budget and ends silently after 500 duplicates in a row, with part of a small space never
+    seen; this one misses none (with ``dedup``).
+    """
+
+    def propose(self) -> Sample | None:
+        return self.remaining.random(self.rng) if self.options.dedup else self.feasible.random(self.rng)
+
+
+register(
+    "random",
+    "architectures drawn uniformly inside the budget, scored by inherited weights or by a short training",
+    RandomOptions,
+    RandomProposer,
+)
+register(
+    "random-one-shot",
+    "NNI's RandomOneShot made a search: it exports the best of random architectures by inherited weights",
+    RandomOneShotOptions,
+    RandomProposer,
+)

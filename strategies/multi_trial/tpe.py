@@ -3,94 +3,85 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from nni.nas.strategy.base import Strategy
 from numpy.typing import NDArray
 
-from search_space.cost_table import CostTable
-from strategies.budget.budget import Budget
-from strategies.multi_trial.base import MultiTrial
+from search_space.base.checks import option
+from strategies.multi_trial._proposer import Proposer, Sample
+from strategies.options import MultiTrialOptions
+from strategies.registry import register
 
 FloatArray = NDArray[np.float64]
 
-#: Draws from the estimator of the good ones, a wanted proposal: those outside the budget are of no use.
+#: Draws from the estimator of good architectures per proposal wanted: those outside the budget are of no use.
 _DRAWS = 8
-#: Proposals moved into the budget if not one is inside.
+#: Draws that are moved into the budget if not one is inside.
 _REPAIRED = 4
 
 
-class TPE(MultiTrial, Strategy):
-    """TPE (Bergstra et al. 2011, section 4) for categorical labels inside a `Budget`.
+@dataclass(frozen=True)
+class TpeOptions(MultiTrialOptions):
+    """Options of ``tpe``, those of NNI's tuner.
 
-    Not a subclass of ``nni.nas.strategy.TPE``, of which nothing would be left: that wraps a tuner that knows no budget,
-    *minimises* the metric unless told otherwise, sleeps a second a trial, weights old trials by rank instead of age,
-    and stops working after a resume. The estimators and their parameters are the tuner's.
+    NNI's ``constant_liar_type`` is for trials that run side by side, which sepnas does not have; the metric is always
+    maximised.
+
+    Attributes:
+        n_startup_jobs: architectures drawn uniformly inside the budget before the estimators are used.
+        n_ei_candidates: proposals of which the one most likely good is scored.
+        linear_forgetting: the newest so many scores of a group count fully, older ones linearly less.
+        prior_weight: weight of the uniform prior in each estimator, in trials.
+        gamma: good are the best ceil(gamma * sqrt(number of scores)).
+    """
+
+    n_startup_jobs: int = option(20, least=1)
+    n_ei_candidates: int = option(24, least=1)
+    linear_forgetting: int = option(25, least=1)
+    prior_weight: float = option(1.0, above=0)
+    gamma: float = option(0.25, above=0)
+
+
+class TpeProposer(Proposer[TpeOptions]):
+    """TPE (Bergstra et al. 2011, section 4) for categorical labels inside the budget.
 
     With ``n`` scores, the best ``ceil(gamma * sqrt(n))`` are good. For each label, l(value) and g(value) are the shares
     of value among the good and the other architectures, each with a uniform prior of weight ``prior_weight``. Proposals
     are drawn from l inside the budget (where l has next to nothing inside, the nearest inside to some draws). The one
-    with the largest product of l / g over the labels, among those not asked for before, is next.
+    with the largest product of l / g over the labels, among those not proposed before, is next.
 
-    Parameters
-    ----------
-    budget, costs, seed
-        What an architecture may cost, the cost of every candidate, and the seed of all draws.
-    n_startup_jobs
-        Architectures drawn uniformly inside the budget at first.
-    n_ei_candidates
-        Proposals compared for one architecture.
-    linear_forgetting
-        The newest so many scores of a group count fully, older ones linearly less.
-    prior_weight
-        Weight of the prior, in architectures.
-    gamma
-        Sets how many are good.
+    NNI's ``TPE`` wraps a tuner that knows no budget, *minimises* the metric unless told otherwise, sleeps for a second
+    per trial, weights old trials by rank instead of age, and stops working after a resume.
     """
 
-    def __init__(
-        self,
-        *,
-        budget: Budget | None = None,
-        costs: CostTable | None = None,
-        n_startup_jobs: int = 20,
-        n_ei_candidates: int = 24,
-        linear_forgetting: int = 25,
-        prior_weight: float = 1.0,
-        gamma: float = 0.25,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        self._set_up(budget, costs, seed)
-        self.n_startup_jobs = n_startup_jobs
-        self.n_ei_candidates = n_ei_candidates
-        self.linear_forgetting = linear_forgetting
-        self.prior_weight = prior_weight
-        self.gamma = gamma
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self._chosen: list[NDArray[np.int64]] = []
         self._metrics: list[float] = []
 
-    def _observe(self, trial: int, sample: dict[str, Any], metric: float) -> None:
+    def observe(self, trial: int, sample: Sample, metric: float) -> None:
         self._chosen.append(self.feasible.table.indices(sample))
         self._metrics.append(metric if math.isfinite(metric) else -math.inf)  # a failure is among the others
 
-    def _propose(self) -> dict[str, Any] | None:
-        if sum(map(math.isfinite, self._metrics)) < self.n_startup_jobs:
-            return self.unasked.random(self.rng)
+    def propose(self) -> Sample | None:
+        if sum(map(math.isfinite, self._metrics)) < self.options.n_startup_jobs:
+            return self.remaining.random(self.rng)
         good, ratio = self._estimate()
         ranked = sorted(self._proposals(good), key=lambda sample: -self._total(ratio, sample))
         for sample in ranked:
-            if sample in self.unasked:
+            if sample in self.remaining:
                 return sample
-        return self.unasked.best(ratio)
+        return self.remaining.best(ratio)
 
     def _estimate(self) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
         """{label: l(value)} and {label: log l(value) - log g(value)}."""
         count = len(self._metrics)
         best_first = np.argsort(-np.array(self._metrics), kind="stable")
         is_good = np.zeros(count, dtype=bool)
-        is_good[best_first[: min(math.ceil(self.gamma * math.sqrt(count)), self.linear_forgetting)]] = True
+        good_count = min(math.ceil(self.options.gamma * math.sqrt(count)), self.options.linear_forgetting)
+        is_good[best_first[:good_count]] = True
         chosen = np.stack(self._chosen)
         densities, ratio = {}, {}
         for column, (label, values) in enumerate(self.feasible.table.candidates.items()):
@@ -101,20 +92,28 @@ class TPE(MultiTrial, Strategy):
 
     def _density(self, chosen: NDArray[np.int64], size: int) -> FloatArray:
         """Shares of ``size`` values among ``chosen``, oldest first."""
-        old = max(0, len(chosen) - self.linear_forgetting)
+        old = max(0, len(chosen) - self.options.linear_forgetting)
         weights = np.concatenate([np.linspace(1 / max(len(chosen), 1), 1, old), np.ones(len(chosen) - old)])
-        counts = np.bincount(chosen, weights, size) + self.prior_weight
+        counts = np.bincount(chosen, weights, size) + self.options.prior_weight
         return counts / counts.sum()
 
-    def _proposals(self, good: dict[str, FloatArray]) -> list[dict[str, Any]]:
+    def _proposals(self, good: dict[str, FloatArray]) -> list[Sample]:
         table = self.feasible.table
-        draws = [self.rng.choice(len(p), _DRAWS * self.n_ei_candidates, p=p) for p in good.values()]
+        draws = [self.rng.choice(len(p), _DRAWS * self.options.n_ei_candidates, p=p) for p in good.values()]
         proposals = np.stack(draws, axis=1)
-        inside = proposals[self.feasible.budget.inside(table.evaluate(proposals))][: self.n_ei_candidates]
+        inside = proposals[self.feasible.budget.inside(table.evaluate(proposals))][: self.options.n_ei_candidates]
         if len(inside):
             return [table.sample(row) for row in inside]
         return [self.feasible.nearest(table.sample(row), self.rng) for row in proposals[:_REPAIRED]]
 
-    def _total(self, ratio: dict[str, FloatArray], sample: dict[str, Any]) -> float:
+    def _total(self, ratio: dict[str, FloatArray], sample: Sample) -> float:
         candidates = self.feasible.table.candidates
         return float(sum(ratio[label][candidates[label].index(value)] for label, value in sample.items()))
+
+
+register(
+    "tpe",
+    "tree-structured Parzen estimators of what good and other architectures choose",
+    TpeOptions,
+    TpeProposer,
+)

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from nni.nas.nn.pytorch import LayerChoice, MutableModule
-from nni.nas.strategy import Proxyless as NniProxyless
 from torch import Tensor, nn
 
 from search_space.base.errors import InvalidRequest
+from strategies.one_shot.base import Draws
 from strategies.one_shot.batch_norms import frozen_statistics
 from strategies.one_shot.darts import DARTS
 from strategies.one_shot.single_path import SinglePathLayer
@@ -24,8 +24,8 @@ class BinaryGateLayer(SinglePathLayer):
     neither learns nor changes the running statistics of its batch norms. Layers with one label take the same pair.
     """
 
-    def __init__(self, paths: Any, alpha: Tensor, softmax: nn.Module, label: str) -> None:
-        super().__init__(paths, alpha, softmax, label)
+    def __init__(self, paths: Any, alpha: Tensor, softmax: nn.Module, label: str, draws: Draws | None = None) -> None:
+        super().__init__(paths, alpha, softmax, label, draws)
         self._pair: tuple[int, int] | None = None  # the output's candidate first
 
     def resample(self, memo: dict[Any, Any]) -> dict[Any, Any]:
@@ -41,12 +41,12 @@ class BinaryGateLayer(SinglePathLayer):
         if alpha.requires_grad and torch.is_grad_enabled() and len(alpha) > 1:
             # Drawing two without replacement in turn, the first is already one of the two by relative probability
             # only on average; the gate is therefore drawn anew between them.
-            two = torch.multinomial(probabilities, 2, generator=self.generator)
-            gate = int(torch.multinomial(probabilities[two], 1, generator=self.generator))
+            two = torch.multinomial(probabilities, 2, generator=self.draws.generator)
+            gate = int(torch.multinomial(probabilities[two], 1, generator=self.draws.generator))
             self._pair = (int(two[gate]), int(two[1 - gate]))
             self._sampled = self._pair[0]
         else:
-            self._sampled = int(torch.multinomial(probabilities, 1, generator=self.generator))
+            self._sampled = int(torch.multinomial(probabilities, 1, generator=self.draws.generator))
         return {self.label: self.names[self._sampled], key: self._pair}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -64,15 +64,17 @@ class BinaryGateLayer(SinglePathLayer):
         return output + zero[0] * output.detach() + zero[1] * other
 
 
-class Proxyless(DARTS, NniProxyless):
-    """ProxylessNAS under a `Budget`: a weight step runs one candidate a block, an architecture step two.
+class Proxyless(DARTS):
+    """ProxylessNAS under a `Budget`: a weight step runs one candidate per block, an architecture step two.
 
-    A subclass of ``nni.nas.strategy.Proxyless`` with the parameters of `DARTS`. NNI's exports a random sample (27
-    different ones in 30 calls), runs every candidate in each backward pass, which also changes the batch-norm
-    statistics of those that were not sampled, and its penalty has no gradient. This one exports the most probable one
-    inside the budget, the same at every call, and runs the two paths of the paper. Choices other than `LayerChoice`
-    are refused: NNI's handling of `Repeat` keeps architecture parameters that no budget sees.
+    NNI's ``Proxyless`` exports a random sample (27 different ones in 30 calls), runs every candidate in each backward
+    pass, which also changes the batch-norm statistics of those that were not sampled, and its penalty has no gradient.
+    This one exports the most probable one inside the budget, the same at every call, and runs the two paths of the
+    paper. Choices other than `LayerChoice` are refused: NNI's handling of `Repeat` keeps architecture parameters that
+    no budget sees.
     """
+
+    name = "proxyless"
 
     def default_mutation_hooks(self) -> list[Any]:
         return [BinaryGateLayer.mutate, _refuse]

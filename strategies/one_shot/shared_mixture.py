@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from nni.nas.nn.pytorch import LayerChoice
-from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space.network import InvertedResidual
 from search_space.sliced import Sliced, wide_layer
+from strategies.one_shot.base import Draws, MixedLayer
 
 
-class SharedMixture(DifferentiableMixedLayer):
+class SharedMixture(MixedLayer):
     """A `LayerChoice` whose output is the mean of its candidates', weighted by the softmax of ``alpha``.
 
     Candidates of a `SepConvSpace` that are inverted residuals have their 1x1 convolutions in common, and those with one
@@ -30,19 +29,9 @@ class SharedMixture(DifferentiableMixedLayer):
     candidates, and those of other spaces, are mixed by their outputs. Maps what the candidates map.
     """
 
-    def __init__(self, paths: Any, alpha: Tensor, softmax: nn.Module, label: str) -> None:
-        super().__init__(paths, alpha, softmax, label)
+    def __init__(self, paths: Any, alpha: Tensor, softmax: nn.Module, label: str, draws: Draws | None = None) -> None:
+        super().__init__(paths, alpha, softmax, label, draws)
         self._family, self._others = _sort(self)
-
-    @classmethod
-    def mutate(
-        cls, module: nn.Module, name: str, memo: dict[str, Any], mutate_kwargs: dict[str, Any]
-    ) -> SharedMixture | None:
-        """NNI's mutation hook: replaces exactly `LayerChoice`."""
-        if type(module) is not LayerChoice:
-            return None
-        label = str(module.label)
-        return cls(module.candidates, memo[label], mutate_kwargs.get("softmax", nn.Softmax(-1)), label)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         weights = self._softmax(self._arch_alpha)

@@ -5,36 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from nni.nas.nn.pytorch import LayerChoice
-from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
 from torch import Tensor, nn
 
+from strategies.one_shot.base import Draws, MixedLayer
+from strategies.one_shot.darts import DARTS
+from strategies.one_shot.options import SinglePathOptions
 
-class SinglePathLayer(DifferentiableMixedLayer):
+
+class SinglePathLayer(MixedLayer):
     """A `LayerChoice` that runs one candidate, drawn by the Gumbel-max trick.
 
     What the candidate adds to its input (its whole output, where the shape changes) is multiplied by a weight that is
     exactly 1 and whose gradient is that of the relaxed one-hot vector (straight-through), so a step costs one
-    candidate, not the sum of them. ``tau`` is the relaxation's temperature. Of several layers with one label the first
-    gives the gradient.
+    candidate, not the sum of them. Of several layers with one label the first gives the gradient.
     """
 
-    def __init__(self, paths: Any, alpha: Tensor, softmax: nn.Module, label: str) -> None:
-        super().__init__(paths, alpha, softmax, label)
-        self.tau = 1.0
-        self.generator: torch.Generator | None = None
+    def __init__(self, paths: Any, alpha: Tensor, softmax: nn.Module, label: str, draws: Draws | None = None) -> None:
+        super().__init__(paths, alpha, softmax, label, draws)
         self._sampled: int | None = None
         self._weight: Tensor | None = None
-
-    @classmethod
-    def mutate(
-        cls, module: nn.Module, name: str, memo: dict[str, Any], mutate_kwargs: dict[str, Any]
-    ) -> SinglePathLayer | None:
-        """NNI's mutation hook: replaces exactly `LayerChoice`."""
-        if type(module) is not LayerChoice:
-            return None
-        label = str(module.label)
-        return cls(module.candidates, memo[label], mutate_kwargs.get("softmax", nn.Softmax(-1)), label)
 
     def resample(self, memo: dict[str, Any]) -> dict[str, Any]:
         """Draw a path, or take the one that another layer with the same label drew in this step.
@@ -46,12 +35,10 @@ class SinglePathLayer(DifferentiableMixedLayer):
             self._sampled = self.names.index(memo[self.label])
             return {}
         alpha = self._arch_alpha
-        # drawn on the CPU, so that a run gives the same paths on every device
-        noise = torch.empty(alpha.shape).exponential_(generator=self.generator).log().neg().to(alpha.device)
-        logits = alpha + noise
+        logits = alpha + self.draws.gumbel(alpha)
         self._sampled = int(logits.argmax())
         if alpha.requires_grad and torch.is_grad_enabled():
-            relaxed = torch.softmax(logits / self.tau, -1)[self._sampled]
+            relaxed = torch.softmax(logits / self.draws.tau, -1)[self._sampled]
             self._weight = (relaxed - relaxed.detach()) + 1  # in this order it is exactly 1
         return {self.label: self.names[self._sampled]}
 
@@ -68,3 +55,16 @@ class SinglePathLayer(DifferentiableMixedLayer):
             # the weight of the whole would get no gradient.
             return first + (output - first) * self._weight
         return output * self._weight
+
+
+class GDAS(DARTS):
+    """Single-path differentiable search (Dong & Yang 2019): like `DARTS`, but each step runs one sampled candidate.
+
+    A step costs about as much as one network's, whatever the number of candidates.
+    """
+
+    name = "gdas"
+    options: SinglePathOptions
+
+    def default_mutation_hooks(self) -> list[Any]:
+        return [SinglePathLayer.mutate, *super().default_mutation_hooks()]

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from nni.nas.strategy import RandomOneShot as NniRandomOneShot
 from torch import Tensor
 from torch.nn import functional as F
 
-from search_space.cost_table import CostTable
-from strategies.budget.budget import Budget
-from strategies.budget.budgeted import Budgeted
+from strategies.one_shot.base import BudgetedOneShot, SearchModule, loss_of
 from strategies.one_shot.paths import FairPaths, PathSource, SandwichPaths
 
 Sampling = Literal["uniform", "fair", "sandwich"]
 
 
-class _PathModule(RandomSamplingLightningModule):
-    """NNI's module, with paths from a seeded, budgeted source instead of a fresh random state a draw."""
+class _PathModule(SearchModule, RandomSamplingLightningModule):
+    """NNI's module, with paths from a seeded, budgeted source instead of a fresh random state for each draw."""
 
     def __init__(self, training_module: Any, paths: PathSource, rng: np.random.RandomState) -> None:
         super().__init__(training_module)
         self.paths = paths
         self.rng = rng
-        self._supernet_modules: list[BaseSuperNetModule] | None = None
-
-    def supernet_modules(self) -> Iterable[BaseSuperNetModule]:
-        if self._supernet_modules is None:  # walking thousands of modules in every step would show
-            self._supernet_modules = list(super().supernet_modules())
-        return self._supernet_modules
 
     def resample(self) -> dict[str, Any]:
         sample = self.paths.random(self.rng)
@@ -62,7 +53,7 @@ class _PathModule(RandomSamplingLightningModule):
             result = self.training_module.training_step(batch, *args, **kwargs)
         finally:
             handle.remove()
-        loss = result["loss"] if isinstance(result, dict) else result
+        loss = loss_of(result)
         target = outputs[-1].detach().softmax(-1)
         for sample in samples[1:]:
             self._take(sample)
@@ -82,47 +73,26 @@ class _PathModule(RandomSamplingLightningModule):
             self.paths.load_state_dict(checkpoint["path_source"])
 
 
-class RandomOneShot(Budgeted, NniRandomOneShot):
+class RandomOneShot(BudgetedOneShot, NniRandomOneShot):
     """Trains a supernet on sampled architectures (single path one-shot, Guo et al. 2020).
 
-    A subclass of ``nni.nas.strategy.RandomOneShot``, which ignores seeds, rejects at most 100 times where there is a
-    filter, and exports samples that the filter refuses. It searches nothing by itself: hand the trained space to
-    `RegularizedEvolution`.
+    NNI's ``RandomOneShot`` ignores seeds, rejects at most 100 times where there is a filter, and exports samples that
+    the filter refuses. This one searches nothing by itself: hand the trained space to `RegularizedEvolution`.
 
-    Parameters
-    ----------
-    budget, costs
-        What the architectures may cost, and the cost of every candidate.
-    sampling
-        "uniform": one path a step, uniform inside the budget. "fair": one path a step, every candidate as often as
-        the others, whatever the budget (`FairPaths`). "sandwich": the largest, the smallest and two random paths inside
-        the budget in each step, the largest teaching the others (`SandwichPaths`); the evaluator's module must have
-        batches of ``(inputs, targets)`` and map inputs to logits.
-    paths
-        Another source of training paths.
-    seed
-        Of the sampled paths.
+    Args:
+        sampling: "uniform": one path per step, uniform inside the budget. "fair": one path per step, every candidate as
+            often as the others, whatever the budget (`FairPaths`). "sandwich": the largest, the smallest and two random
+            paths inside the budget in each step, the largest teaching the others (`SandwichPaths`); the evaluator's
+            module must have batches of ``(inputs, targets)`` and map inputs to logits.
+        paths: another source of training paths.
+        common: what `BudgetedOneShot` takes.
     """
 
-    def __init__(
-        self,
-        *,
-        budget: Budget | None = None,
-        costs: CostTable | None = None,
-        sampling: Sampling = "uniform",
-        paths: PathSource | None = None,
-        mutation_hooks: list[Any] | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(mutation_hooks=mutation_hooks)
-        self._set_budget(budget, costs)
+    def __init__(self, *, sampling: Sampling = "uniform", paths: PathSource | None = None, **common: Any) -> None:
+        super().__init__(**common)
         self.sampling = sampling
         self.paths = paths
-        self.rng = np.random.RandomState(seed)
-
-    def mutate_model(self, model: Any) -> Any:
-        self._meet_space(model)
-        return super().mutate_model(model)
+        self.rng = np.random.RandomState(self.seed)
 
     def configure_oneshot_module(self, training_module: Any) -> _PathModule:
         sources: dict[str, Callable[[], PathSource]] = {

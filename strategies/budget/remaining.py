@@ -1,16 +1,17 @@
-"""What has not been asked for yet: so that no architecture is scored twice and small spaces are searched to the end."""
+"""What has not been proposed yet: so that no architecture is scored twice and small spaces are searched to the end."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from strategies.budget.feasible import FeasibleSet, Scores
-from strategies.multi_trial.used_labels import Key
+from strategies.budget.used_labels import Key
 
 #: Spaces of at most so many architectures are written out,
 _WRITTEN_OUT = 20_000
@@ -19,30 +20,34 @@ _COLLECTED = 1000
 _ROUNDS = 20
 #: Draws before it is taken that few are left.
 _DRAWS = 100
-#: Of more than so many best architectures, all asked before, nothing is expected any more.
+#: If so many best architectures have all been removed, nothing is expected to remain.
 _MOST_RANKED = 4096
 
 
-class Unasked:
-    """The architectures of ``feasible`` whose key has not been noted.
+class Remaining:
+    """The architectures of ``feasible`` whose key has not been removed yet.
 
     Spaces of at most 20,000 architectures, or 1000 inside the budget, are written out. In larger ones `best` and
-    `nearest` rank what was asked for and one more, which is exact too unless choices are nested: then over 4096 samples
-    that differ only in unused labels can hide the rest. Each method returns None if nothing is left.
+    `nearest` go down the ranking until something remains, which is exact too unless choices are nested: then over 4096
+    samples that differ only in unused labels can hide the rest. Each method returns None if nothing is left.
+
+    Args:
+        feasible: the architectures inside the budget.
+        key: gives equal keys to samples that are one architecture.
     """
 
     def __init__(self, feasible: FeasibleSet, key: Key) -> None:
         self.feasible = feasible
         self.key = key
-        self._noted: set[Hashable] = set()
-        self._left = self._write_out()
+        self._removed: set[Hashable] = set()
+        self._written = self._write_out()
 
-    def note(self, sample: Mapping[str, Any]) -> None:
-        """Count ``sample`` as asked for."""
-        self._noted.add(self.key(sample))
+    def remove(self, sample: Mapping[str, Any]) -> None:
+        """Count ``sample`` as proposed."""
+        self._removed.add(self.key(sample))
 
     def __contains__(self, sample: Mapping[str, Any]) -> bool:
-        return self.key(sample) not in self._noted
+        return self.key(sample) not in self._removed
 
     def random(self, rng: np.random.RandomState) -> dict[str, Any] | None:
         """One of them, uniformly."""
@@ -51,46 +56,35 @@ class Unasked:
             if sample in self:
                 return sample
         scores = {label: rng.uniform(size=len(values)) for label, values in self.feasible.table.candidates.items()}
-        if self._left is None:
+        if self._written is None:
             return self.best(scores)
-        self._left = self._left[rng.permutation(len(self._left))]
+        self._written = self._written[rng.permutation(len(self._written))]
         return self.best({label: np.zeros_like(score) for label, score in scores.items()})
 
     def nearest(self, sample: Mapping[str, Any], rng: np.random.RandomState) -> dict[str, Any] | None:
         """The one that differs from ``sample`` in the fewest labels, ties broken at random."""
-        scores = {}
-        for label, values in self.feasible.table.candidates.items():
-            scores[label] = rng.uniform(0, 0.5 / len(self.feasible.table.labels), len(values))
-            scores[label][values.index(sample[label])] += 1
-        return self.best(scores)
+        return self.best(self.feasible.closeness(sample, rng))
 
     def best(self, scores: Scores) -> dict[str, Any] | None:
         """The one with the largest sum of ``scores[label][candidate]``."""
-        if self._left is not None:
-            return self._best_left(self._left, scores)
-        k = 1
-        while True:
-            ranked = self.feasible.best_k(scores, k)
-            for sample in ranked:
-                if sample in self:
-                    return dict(sample)
-            if len(ranked) < k or k > max(_MOST_RANKED, len(self._noted)):
-                return None
-            k *= 4
+        if self._written is not None:
+            return self._best_written(self._written, scores)
+        ranked = islice(self.feasible.ranked(scores), max(_MOST_RANKED, len(self._removed) + 1))
+        return next((sample for sample in ranked if sample in self), None)
 
-    def _best_left(self, left: NDArray[np.int64], scores: Scores) -> dict[str, Any] | None:
+    def _best_written(self, written: NDArray[np.int64], scores: Scores) -> dict[str, Any] | None:
         table = self.feasible.table
-        totals = sum(np.asarray(scores[label])[left[:, column]] for column, label in enumerate(table.labels))
-        gone = []
-        found = None
+        totals = sum(np.asarray(scores[label])[written[:, column]] for column, label in enumerate(table.labels))
+        removed = []
+        best = None
         for row in np.argsort(-np.asarray(totals), kind="stable"):
-            sample = table.sample(left[row])
+            sample = table.sample(written[row])
             if sample in self:
-                found = sample
+                best = sample
                 break
-            gone.append(row)
-        self._left = np.delete(left, gone, axis=0)
-        return found
+            removed.append(row)
+        self._written = np.delete(written, removed, axis=0)
+        return best
 
     def _write_out(self) -> NDArray[np.int64] | None:
         """All architectures inside, (n, labels), if they are few."""
@@ -104,10 +98,10 @@ class Unasked:
             return None
         # few in a large space: uniform draws find them all, as many a round as the last of them needs on average
         rng = np.random.RandomState(0)
-        found = np.empty((0, len(table.labels)), dtype=np.int64)
+        inside = np.empty((0, len(table.labels)), dtype=np.int64)
         for _ in range(_ROUNDS):
             drawn = self.feasible.sample_many(rng, math.ceil(count * (math.log(count) + 1)))
-            found = np.unique(np.concatenate([found, drawn]), axis=0)
-            if len(found) == count:
-                return found
+            inside = np.unique(np.concatenate([inside, drawn]), axis=0)
+            if len(inside) == count:
+                return inside
         return None

@@ -1,0 +1,45 @@
+"""A multi-trial search as a plain object, with no NNI in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from strategies.options import MultiTrialOptions
+
+if TYPE_CHECKING:
+    from strategies.budget.feasible import FeasibleSet
+    from strategies.budget.remaining import Remaining
+
+#: {label: value}, as NNI calls an architecture.
+Sample = dict[str, Any]
+Options = TypeVar("Options", bound=MultiTrialOptions)
+
+
+class Proposer(Generic[Options]):
+    """Proposes architectures inside a budget, one at a time, and observes what they score.
+
+    What it proposes depends on ``seed`` and on the observations so far alone, in their order: `strategies.adapter`
+    resumes a search by repeating both.
+
+    Args:
+        options: the strategy's options.
+        feasible: the architectures inside the budget.
+        remaining: those of them that have not been proposed yet.
+        seed: of all draws.
+    """
+
+    def __init__(self, options: Options, feasible: FeasibleSet, remaining: Remaining, seed: int) -> None:
+        self.options = options
+        self.feasible = feasible
+        self.remaining = remaining
+        self.seed = seed
+        self.rng = np.random.RandomState(seed)
+
+    def propose(self) -> Sample | None:
+        """The next architecture to score; None if there is none left."""
+        raise NotImplementedError
+
+    def observe(self, trial: int, sample: Sample, metric: float) -> None:
+        """Learn that ``sample``, proposal number ``trial`` (from 0), scores ``metric``: more is better, nan failed."""

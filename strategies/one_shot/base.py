@@ -1,0 +1,191 @@
+"""What all one-shot strategies have in common: budget, supernet modules, seeded draws, and how results are exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import torch
+from nni.nas.nn.pytorch import LayerChoice
+from nni.nas.oneshot.pytorch.base_lightning import BaseOneShotLightningModule
+from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
+from nni.nas.space import RawFormatModelSpace
+from torch import Tensor, nn
+
+from search_space.cost_table import CostTable
+from strategies.budget.budget import Budget
+from strategies.budget.budgeted import Budgeted
+from strategies.budget.feasible import FeasibleSet
+from strategies.options import OneShotOptions
+from strategies.registry import registered
+
+
+@dataclass
+class Draws:
+    """What all sampling layers of a supernet share.
+
+    Attributes:
+        generator: gives the random numbers of every draw; None for torch's global one.
+        tau: temperature of the relaxation in this epoch.
+    """
+
+    generator: torch.Generator | None = None
+    tau: float = 1.0
+
+    def gumbel(self, alpha: Tensor) -> Tensor:
+        """Gumbel noise of the shape and on the device of ``alpha``, drawn on the CPU: the same on every device."""
+        return torch.empty(alpha.shape).exponential_(generator=self.generator).log().neg().to(alpha.device)
+
+
+class MixedLayer(DifferentiableMixedLayer):
+    """Base of the layers that take the place of a `LayerChoice` in differentiable search.
+
+    Args:
+        paths: {name: candidate}.
+        alpha: the architecture parameter of the label, (candidates,).
+        softmax: maps ``alpha`` to probabilities.
+        label: the choice's label.
+        draws: what sampling layers share.
+    """
+
+    def __init__(self, paths: Any, alpha: Tensor, softmax: nn.Module, label: str, draws: Draws | None = None) -> None:
+        super().__init__(paths, alpha, softmax, label)
+        self.draws = draws if draws is not None else Draws()
+
+    @classmethod
+    def mutate(cls, module: nn.Module, name: str, memo: dict[str, Any], mutate_kwargs: dict[str, Any]) -> Self | None:
+        """NNI's mutation hook: replaces exactly `LayerChoice`."""
+        if type(module) is not LayerChoice:
+            return None
+        label = str(module.label)
+        softmax = mutate_kwargs.get("softmax", nn.Softmax(-1))
+        return cls(module.candidates, memo[label], softmax, label, mutate_kwargs.get("draws"))
+
+
+class SearchModule(BaseOneShotLightningModule):
+    """Base of the Lightning modules that search: supernet modules are listed once, draws go on after a resume."""
+
+    generator: torch.Generator
+
+    @cached_property
+    def _listed(self) -> list[BaseSuperNetModule]:
+        return list(super().supernet_modules())
+
+    def supernet_modules(self) -> list[BaseSuperNetModule]:
+        """As in NNI, but walked once: a supernet has thousands of modules and this is asked for in every step."""
+        return self._listed
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["path_generator"] = self.generator.get_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.generator.set_state(checkpoint["path_generator"])
+
+
+class BudgetedOneShot(Budgeted, OneShotStrategy):
+    """Base of the NNI strategies that train a supernet under a `Budget`.
+
+    They take the same evaluators as NNI's, and any `ModelSpace` of categorical labels whose costs are known. A budget
+    that no architecture meets is refused before anything is trained.
+
+    Args:
+        budget: what an architecture may cost.
+        costs: the cost of every candidate, unless the space has a ``cost_table``.
+        feasible: in place of both, the architectures inside a budget that was proven already.
+        seed: of all draws.
+        mutation_hooks: as in NNI.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: Budget | None = None,
+        costs: CostTable | None = None,
+        feasible: FeasibleSet | None = None,
+        seed: int = 0,
+        mutation_hooks: list[Any] | None = None,
+    ) -> None:
+        super().__init__(mutation_hooks=mutation_hooks)
+        self._set_budget(budget, costs, feasible)
+        self.seed = seed
+
+    def mutate_model(self, model: Any) -> Any:
+        self._meet_space(model)
+        return super().mutate_model(model)
+
+
+class OneShotSearch(BudgetedOneShot):
+    """Base of the one-shot strategies of `STRATEGIES`, which search while they train the supernet.
+
+    What they export is the most probable architecture *inside* the budget, found exactly.
+
+    Args:
+        options: the strategy's options; by default ``values`` and the defaults of the others.
+        gradient_clip_val: norm to which the weights' gradient is clipped, which Lightning leaves to the strategy.
+        budget, costs, feasible, seed, mutation_hooks: as in `BudgetedOneShot`.
+        values: single options by name.
+    """
+
+    #: what `STRATEGIES` calls it
+    name: str
+
+    def __init__(
+        self,
+        options: OneShotOptions | None = None,
+        *,
+        budget: Budget | None = None,
+        costs: CostTable | None = None,
+        feasible: FeasibleSet | None = None,
+        seed: int = 0,
+        gradient_clip_val: float | None = None,
+        mutation_hooks: list[Any] | None = None,
+        **values: Any,
+    ) -> None:
+        super().__init__(budget=budget, costs=costs, feasible=feasible, seed=seed, mutation_hooks=mutation_hooks)
+        self.options: Any = registered(self.name).options_from(options, values)
+        self.gradient_clip_val = gradient_clip_val
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def train_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
+        """Both kinds of batches in every step, by name."""
+        return {"train": train_dataloader_fn(), "val": val_dataloader_fn()}
+
+    def val_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
+        """None: the validation batches are part of every step."""
+
+    def log_probabilities(self) -> dict[str, np.ndarray]:
+        """{label: log-probability of each candidate, (candidates,)}, on the CPU."""
+        raise NotImplementedError
+
+    def export_sample(self) -> dict[str, Any]:
+        """The most probable architecture inside the budget, {label: value}; the same at every call."""
+        return self.feasible.best(self.log_probabilities())
+
+    def export_samples(self, k: int) -> list[dict[str, Any]]:
+        """The ``k`` most probable architectures inside the budget, the best first; fewer if there are fewer."""
+        return self.feasible.best_k(self.log_probabilities(), k)
+
+    def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
+        """NNI's way to ask for results: the ``limit`` most probable architectures inside the budget, the best first.
+
+        NNI's one-shot strategies know the first only. ValueError without a limit: all of them are too many.
+        """
+        if limit is None:
+            raise ValueError("limit: None would list every architecture inside the budget; give a number")
+        for sample in self.export_samples(limit):
+            yield self.model_space.freeze(sample)
+
+
+def loss_of(result: Any) -> Tensor:
+    """The loss in what a Lightning ``training_step`` returns."""
+    return result["loss"] if isinstance(result, dict) else result
+
+
+def log_softmax(logits: Tensor) -> np.ndarray:
+    """Log-probabilities of ``logits`` (candidates,), float64 on the CPU."""
+    return torch.log_softmax(logits.detach().double().cpu(), -1).numpy()
