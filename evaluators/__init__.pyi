@@ -10,7 +10,7 @@ from .measuring.inherited import accuracy as accuracy
 from .measuring.inherited import reestimate_batch_norm as reestimate_batch_norm
 from .measuring.statistics import Summary as Summary
 from .measuring.statistics import summarise as summarise
-from .sources.names import DATASETS as DATASETS
+from .sources.find import DATASETS as DATASETS
 from .training.module import ClassificationModule as ClassificationModule
 from .training.presets import RECIPES as RECIPES
 from .training.presets import recipe as recipe

@@ -147,13 +147,13 @@ def test_pickles_are_refused_unread(tmp_path: Path) -> None:
     for number, (folder, files) in enumerate({"cifar-10-batches-py": ten, "cifar-100-python": hundred}.items()):
         inside = unpacked(tmp_path / str(number) / folder, files)
         for path in (inside, inside.parent, packed(tmp_path / f"{number}.tar.gz", folder, files)):
-            refuse(path, r"Python version of CIFAR, pickles, .* take the binary version \(cifar-10-binary.tar.gz")
+            refuse(path, r"Python version of CIFAR, whose pickles .* take the binary version \(cifar-10-binary.tar.gz")
 
 
 def test_damaged_cifar(tmp_path: Path) -> None:
     files, _ = cifar10()
     refuse(unpacked(tmp_path / "a", files | {"data_batch_3.bin": files["data_batch_3.bin"][:-1]}), "data_batch_3.bin")
-    refuse(unpacked(tmp_path / "b", files | {"test_batch.bin": b""}), "test_batch.bin has 0 bytes")
+    refuse(unpacked(tmp_path / "b", files | {"test_batch.bin": b""}), "0 bytes in test_batch.bin")
     wrong = bytes([10]) + files["data_batch_1.bin"][1:]
     refuse(unpacked(tmp_path / "c", files | {"data_batch_1.bin": wrong}), "label 10 for 10 classes")
     refuse(unpacked(tmp_path / "d", files | {"batches.meta.txt": b"cat\ndog"}), "2 names for 10 classes")
@@ -161,7 +161,7 @@ def test_damaged_cifar(tmp_path: Path) -> None:
     refuse(unpacked(tmp_path / "e", lacking), "lacks data_batch_2.bin of CIFAR-10's binary version")
     archive = packed(tmp_path / "cut.tar.gz", "x", files)
     archive.write_bytes(archive.read_bytes()[:-100])
-    refuse(archive, "cannot be read .*: fetch the archive again")
+    refuse(archive, "cannot be read .*; fetch the archive again")
     refuse(packed(tmp_path / "other.tar.gz", "x", {"readme": b"hello"}), "is an archive, but not cifar-10-binary")
 
 
@@ -203,11 +203,11 @@ def test_svhn_refusals(tmp_path: Path) -> None:
     svhn(tmp_path / "b", "train", 20, 1)
     file = tmp_path / "b" / "train_32x32.mat"
     file.write_bytes(file.read_bytes()[:5000])
-    refuse(file, "train_32x32.mat cannot be read .*: fetch it again")
+    refuse(file, "train_32x32.mat that cannot be read .*; fetch it again")
     savemat(file, {"X": np.zeros((4, 4)), "y": np.ones(4)})
-    refuse(file, "is not SVHN's: it must hold X, uint8")
+    refuse(file, "is not SVHN's, with X, uint8")
     savemat(file, {"other": np.zeros((4, 4))})
     refuse(file, "is not SVHN's")
     # the header that MATLAB writes before version 7.3's HDF5
     file.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n")
-    refuse(file, "MATLAB's version 7.3: take the original file")
+    refuse(file, "MATLAB's version 7.3; take the original file")

@@ -20,7 +20,7 @@ import evaluators
 from evaluators.data.images import STD_FLOOR, ImageData, ImageSet, channel_statistics
 from evaluators.data.load import describe, load_data
 from evaluators.data.splits import stratified_split, stratified_subset
-from evaluators.sources.names import DATASETS
+from evaluators.sources.find import DATASETS
 from search_space.base.errors import InvalidRequest
 
 
@@ -291,8 +291,8 @@ def test_shares() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"name": "cifar"}, r"data='cifar' is not known .* digits, <folder>, .*, owner/name, hf:name\[:config\]"),
-        ({"name": ""}, "data='' is not a name"),
+        ({"name": "cifar"}, r"data.name: 'cifar' is not known, .* digits, hf:name\[:config\], .*<folder>, owner/name"),
+        ({"name": ""}, "data.name: '' is not a name"),
         ({"image_size": 0}, r"data\.image_size: 0 must be a whole number of at least 1$"),
         ({"image_size": 8.0}, "image_size: 8.0 must be a whole number"),
         ({"image_size": True}, "image_size: True"),
@@ -332,8 +332,8 @@ def test_images_that_cannot_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_import_is_light() -> None:
     code = (
-        "import sys, evaluators, evaluators.sources.names; "
-        "assert not {'torch', 'numpy', 'PIL', 'sklearn', 'datasets'} & set(sys.modules)"
+        "import sys, evaluators, evaluators.data.options; assert not {'torch', 'numpy', 'PIL'} & set(sys.modules); "
+        "import evaluators.sources.find; assert not {'torch', 'PIL', 'sklearn', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

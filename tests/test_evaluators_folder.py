@@ -17,7 +17,8 @@ from evaluators.data.decode import square
 from evaluators.data.images import ImageData, Images
 from evaluators.data.load import describe, load_data
 from evaluators.data.loaders import make_loader
-from evaluators.sources.folder import ImageFile, folder_source
+from evaluators.sources.find import find_source
+from evaluators.sources.folder import ImageFile
 from search_space.base.errors import InvalidRequest
 
 
@@ -120,7 +121,7 @@ def test_nested_and_hidden_files(tmp_path: Path) -> None:
 def test_order_follows_names_only(tmp_path: Path) -> None:
     for name in ("b/2", "b/1", "a/sub/1", "a/z", "a/sub.x"):
         save(tmp_path / f"{name}.png")
-    source = folder_source(str(tmp_path))
+    source = find_source(str(tmp_path))
     order = [Path(picture.name).relative_to(tmp_path).as_posix() for picture in source.train.pictures]
     assert order == ["a/sub/1.png", "a/sub.x.png", "a/z.png", "b/1.png", "b/2.png"]
     assert source.train.labels.tolist() == [0, 0, 0, 1, 1]
@@ -140,17 +141,17 @@ def test_relative_folder_wins_over_the_hub(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_layouts_that_are_refused(tmp_path: Path) -> None:
-    refuse(tmp_path / "no" / "where", "there is no such folder")
+    refuse(tmp_path / "no" / "where", "does not exist; correct the path")
     save(tmp_path / "single.png")
-    refuse(tmp_path / "single.png", "is a file: give the folder")
+    refuse(tmp_path / "single.png", "is a file; give the folder")
     (tmp_path / "empty").mkdir()
-    refuse(tmp_path / "empty", "holds no class folders")
+    refuse(tmp_path / "empty", "has no class folders in")
     save(tmp_path / "flat" / "a.jpg")
     refuse(tmp_path / "flat", "not in class folders")
     refuse(fill(tmp_path / "one", ("cat",)), r"training images of 1 class \('cat'\)")
     fill(tmp_path / "hollow")
     (tmp_path / "hollow" / "fox").mkdir()
-    refuse(tmp_path / "hollow", "class folder '.*fox' holds no image")
+    refuse(tmp_path / "hollow", "has no image .* in the class folder '.*fox")
 
 
 def test_split_layouts_that_are_refused(tmp_path: Path) -> None:
@@ -162,13 +163,13 @@ def test_split_layouts_that_are_refused(tmp_path: Path) -> None:
     refuse(tmp_path / "twice", "both val/ and valid/ for the validation split")
     fill(tmp_path / "mixed" / "train")
     fill(tmp_path / "mixed", ("cat",))
-    refuse(tmp_path / "mixed", "split folder train/ beside the class folder cat/")
+    refuse(tmp_path / "mixed", "split folder 'train' beside the class folder 'cat'")
     fill(tmp_path / "extra" / "train")
     fill(tmp_path / "extra" / "test", ("cat", "wolf"))
-    refuse(tmp_path / "extra", "test has the class 'wolf', which train lacks")
+    refuse(tmp_path / "extra", "the class 'wolf' in test, which train lacks")
     fill(tmp_path / "flat_test" / "train")
     save(tmp_path / "flat_test" / "test" / "a.png")
-    refuse(tmp_path / "flat_test", "test' are not in class folders")
+    refuse(tmp_path / "flat_test", "test' that are not in class folders")
 
 
 def test_too_few_images_of_a_class(tmp_path: Path) -> None:
@@ -390,7 +391,7 @@ def test_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         raise PermissionError(13, "Permission denied", "cat")
 
     monkeypatch.setattr("os.scandir", deny)
-    refuse(tmp_path, "'cat' cannot be listed")
+    refuse(tmp_path, "cannot be read .*cat.*; make it readable")
 
 
 # --- what is read, and how ---

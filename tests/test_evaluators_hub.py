@@ -15,7 +15,7 @@ from PIL import Image
 
 from evaluators.data.images import Images
 from evaluators.data.load import describe, load_data
-from evaluators.sources.names import HUB, HubEntry
+from evaluators.sources.hub import HUB, HubEntry
 from evaluators.sources.table import TableImage
 from search_space.base.errors import InvalidRequest
 
@@ -154,8 +154,8 @@ def test_unlabelled_test_is_ignored(tmp_path: Path, missing: int | None) -> None
 
 def test_partly_labelled_split_is_refused(tmp_path: Path) -> None:
     name = repository(tmp_path / "toy", train=rows([0, 1, -1, 0, 1]))
-    refuse(name, "1 of 5 images of train have no label in column 'label'")
-    refuse(repository(tmp_path / "bare", train=rows([-1, -1])), "train has no labels in column 'label'")
+    refuse(name, "1 of 5 images of train without a label in column 'label'")
+    refuse(repository(tmp_path / "bare", train=rows([-1, -1])), "no labels in column 'label' of train")
 
 
 def test_columns_are_found_by_type(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_train_split_is_needed(tmp_path: Path) -> None:
 def test_class_that_train_lacks_is_refused(tmp_path: Path) -> None:
     names = ("cat", "dog", "fox")
     name = repository(tmp_path / "toy", train=rows([0, 1] * 4, names=names), test=rows([2], names=names))
-    refuse(name, "test has the class 'fox', which train lacks")
+    refuse(name, "the class 'fox' in test, which train lacks")
     refuse(repository(tmp_path / "one", train=rows([1] * 6)), r"training images of 1 class \('dog'\)")
 
 
@@ -225,8 +225,8 @@ def test_configuration_is_chosen(tmp_path: Path) -> None:
     name = f"hf:{tmp_path / 'toy'}"
     assert sum(map(len, load_data(f"{name}:small", image_size=4).splits.values())) == 10
     assert sum(map(len, load_data(f"{name}:large", image_size=4).splits.values())) == 40
-    refuse(name, "the data set cannot be loaded .*hf:name:config")
-    refuse(f"{name}:huge", "the data set cannot be loaded")
+    refuse(name, "cannot be loaded .*hf:name:config")
+    refuse(f"{name}:huge", "cannot be loaded")
 
 
 def test_threads_read_rows_correctly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,15 +276,16 @@ def test_names_that_are_refused(name: str) -> None:
 )
 def test_unreachable_hub(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(datasets, "load_dataset", raising(error))
-    refuse("owner/name", "data='owner/name': there is no such local folder, and the .* hub cannot be reached: .*folder")
-    refuse("hf:owner/name", "data='hf:owner/name': the Hugging Face hub cannot be reached: .*local folder")
+    why = "the Hugging Face hub, which cannot be reached; .*local folder"
+    refuse("owner/name", f"data.name: 'owner/name' is not a local folder, and needs {why}")
+    refuse("hf:owner/name", f"data.name: 'hf:owner/name' needs {why}")
 
 
 def test_network_failure_behind_another_error(monkeypatch: pytest.MonkeyPatch) -> None:
     error = RuntimeError("generation failed")
     error.__cause__ = type("ReadError", (Exception,), {"__module__": "httpx"})("broken pipe")
     monkeypatch.setattr(datasets, "load_dataset", raising(error))
-    refuse("owner/name", "hub cannot be reached")
+    refuse("owner/name", "hub, which cannot be reached")
 
 
 def test_other_failures(monkeypatch: pytest.MonkeyPatch) -> None:

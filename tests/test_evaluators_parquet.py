@@ -20,7 +20,7 @@ from PIL import Image
 from evaluators.data.images import Images
 from evaluators.data.load import load_data
 from evaluators.data.loaders import make_loader
-from evaluators.sources.names import HUB
+from evaluators.sources.hub import HUB
 from search_space.base.errors import InvalidRequest
 
 
@@ -103,7 +103,7 @@ def test_files_that_name_no_split_are_training_images(tmp_path: Path) -> None:
     write(tmp_path / "b.parquet", range(20, 40), [0, 1] * 10)
     assert values(*load_data(str(tmp_path), image_size=4).splits.values()) == list(range(40))
     write(tmp_path / "test.parquet", range(50, 54), [0, 1] * 2)
-    refuse(tmp_path, "the name of a.parquet says no split, those of others do")
+    refuse(tmp_path, "a file 'a.parquet' whose name says no split, while the names of others do")
 
 
 def test_columns_without_the_features_of_datasets(tmp_path: Path) -> None:
@@ -120,15 +120,18 @@ def test_refusals(tmp_path: Path) -> None:
     refuse(tmp_path / "a.parquet", "is not Parquet, whatever its name says")
     good = write(tmp_path / "b.parquet", range(4), [0, 1] * 2)
     good.write_bytes(good.read_bytes()[:-40])
-    refuse(good, "the Parquet files cannot be read .*: repair or remove them")
+    refuse(good, "Parquet files that cannot be read .*; repair or remove them")
     path = write(tmp_path / "c.parquet", range(4), [0.5] * 4, plain=True)
     refuse(path, "no ClassLabel column, nor one called label")
-    refuse(write(tmp_path / "d.parquet", range(4), [0, 1, 0, 10**12], plain=True), "values up to 1000000000000 for")
+    refuse(
+        write(tmp_path / "d.parquet", range(4), [0, 1, 0, 10**12], plain=True),
+        "values up to 1000000000000 in column 'label', but fewer images",
+    )
     write(tmp_path / "e" / "train.parquet", range(20), ["a", "b"] * 10, plain=True)
     write(tmp_path / "e" / "test.parquet", range(2), ["a", "c"], plain=True)
-    refuse(tmp_path / "e", "test has the class 'c', which train lacks")
+    refuse(tmp_path / "e", "the class 'c' in test, which train lacks")
     write(tmp_path / "f" / "test.parquet", range(4), [0, 1] * 2)
-    refuse(tmp_path / "f", "has the splits test but no train: call the training files train")
+    refuse(tmp_path / "f", "has the splits test but no train; call the training files train")
 
 
 def test_changed_file_is_read_anew(tmp_path: Path) -> None:
@@ -245,9 +248,9 @@ def test_a_slip_in_a_path_does_not_ask_the_hub(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data" / "flowers").mkdir(parents=True)
     start = time.monotonic()
-    refuse("data/flower", "the folder 'data' is here, but nothing of that name in it: .* or write hf:data/flower")
+    refuse("data/flower", "does not exist, but the folder 'data' does; .* or write hf:data/flower")
     for name in ("./flowers", "~/no/flowers", "/no/flowers", "data/flowers/small", "data\\flowers"):
-        refuse(name, "there is no such folder: correct the path")
+        refuse(name, "does not exist; correct the path")
     assert time.monotonic() - start < 2
     # a name that is known is no slip, whatever lies here
     (tmp_path / "uoft-cs").mkdir()

@@ -20,7 +20,7 @@ from evaluators.data.images import ImageData, Images, ImageSet, joined
 from evaluators.data.load import describe, load_data
 from evaluators.data.loaders import ImageBatches, make_loader
 from evaluators.data.streaming import StreamedImages
-from evaluators.sources.folder import folder_source
+from evaluators.sources.find import find_source
 from search_space.base.errors import InvalidRequest
 
 pytestmark = pytest.mark.filterwarnings(
@@ -147,7 +147,7 @@ def test_damaged_image_is_named_in_one_line(tmp_path: Path) -> None:
     bad.write_bytes(bad.read_bytes()[:60])
     for workers in (0, 2):
         data = load_data(str(root), image_size=8, where="memory", cache=False, on_corrupt="skip")
-        source = folder_source(str(root)).train
+        source = find_source(str(root)).train
         part = StreamedImages(source.pictures, torch.from_numpy(source.labels), 3, 8, "x")
         streamed = ImageData("x", data.classes, part, part, part, data.mean, data.std, where="stream", workers=workers)
         loader = make_loader(part, streamed, 8, shuffle=False)

@@ -216,7 +216,7 @@ LIGHT = (
     "evaluators",
     "evaluators.augment.options",
     "evaluators.data.options",
-    "evaluators.sources.names",
+    "evaluators.sources.find",
     "evaluators.training.presets",
     "evaluators.training.recipes",
     "evaluators.training.run",

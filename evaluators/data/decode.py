@@ -13,8 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from evaluators.base.progress import progress_bar
-from evaluators.sources.arrays import ArrayImages
-from evaluators.sources.base import Listing, Picture
+from evaluators.sources.base import ArrayImages, Listing, Picture
 from search_space.base.errors import InvalidRequest
 
 #: Raised by one whenever a change here alters pixels; what was decoded before is then decoded again.

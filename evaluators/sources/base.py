@@ -1,4 +1,9 @@
-"""What every source of images hands over: still undecoded images with their labels, by split."""
+"""What a source of images is: it lists undecoded images with their labels, by split, for the names it knows.
+
+Every module in this folder is imported when a data set is asked for, and registers with `source` how names are opened;
+so a new source is one new file. These modules import neither torch nor Pillow before a data set is opened: they are
+imported to list what there is, too.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,33 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, overload
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal, Protocol, overload
 
 import numpy as np
-from PIL import Image
 
+from search_space.base.checks import refusal, shown
 from search_space.base.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # Only these decoders are tried, whatever a file is called: Pillow's full list includes formats that start other
 # programs (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+
+
+def reason(error: BaseException) -> str:
+    """Return what a library said when it failed, in one short line."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def open_image(file: str | IO[bytes]) -> Image.Image:
+    """Open an image file, given by its path or its bytes; the caller closes the image."""
+    from PIL import Image
+
+    return Image.open(file, formats=FORMATS)
 
 
 class Picture(Protocol):
@@ -46,7 +68,7 @@ class Pictures(Sequence[Picture]):
         return self.picture(range(len(self))[index])
 
     def picture(self, index: int) -> Picture:
-        """Return picture `index`, 0..n-1."""
+        """Return picture ``index``, 0..n-1."""
         raise NotImplementedError
 
 
@@ -68,15 +90,60 @@ class ChosenPictures(Pictures):
 
 
 @dataclass(frozen=True, eq=False)
+class ArrayImage:
+    """One image whose pixels are known.
+
+    Attributes:
+        pixels: uint8, (channels, height, width), 1 or 3 channels.
+        name: what messages call it.
+    """
+
+    pixels: np.ndarray
+    name: str
+
+    def open(self) -> Image.Image:
+        """Return it as a grey or RGB image."""
+        from PIL import Image
+
+        grey = len(self.pixels) == 1
+        return Image.fromarray(self.pixels[0] if grey else np.ascontiguousarray(self.pixels.transpose(1, 2, 0)))
+
+
+class ArrayImages(Pictures):
+    """Images of one size that a file holds as plain pixels.
+
+    Args:
+        pixels: uint8, (n, channels, height, width); may be mapped from a file.
+        name: of the data; image k is called name[k].
+    """
+
+    def __init__(self, pixels: np.ndarray, name: str) -> None:
+        self.pixels = pixels
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
+        return self.pixels.shape[1:]
+
+    def picture(self, index: int) -> ArrayImage:
+        """Return image ``index``."""
+        return ArrayImage(self.pixels[index], f"{self.name}[{index}]")
+
+
+@dataclass(frozen=True, eq=False)
 class Listing:
     """The undecoded images of one split, in a fixed order.
 
-    Args:
+    Attributes:
         pictures: n images.
         labels: int64, (n,), index into `Source.classes`.
-        origin: returns a text that changes whenever some image may have changed, as `files_origin` does; picklable,
-            for processes that load the test split themselves. None if decoding is not worth remembering.
-        chosen: positions in what `origin` describes; None for all of it.
+        origin: returns a text that changes whenever an image may have changed, as `files_origin` does; picklable, for
+            processes that load the test split themselves. None if decoded images are not worth a cache.
+        chosen: positions in what ``origin`` describes; None for all of it.
     """
 
     pictures: Sequence[Picture]
@@ -88,12 +155,12 @@ class Listing:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> Listing:
-        """Return the images at `indices`, int64, in that order."""
+        """Return the images at ``indices``, int64, in that order."""
         chosen = indices if self.chosen is None else self.chosen[indices]
         return Listing(ChosenPictures([self.pictures], indices), self.labels[indices], self.origin, chosen)
 
     def fingerprint(self) -> str | None:
-        """Return a digest of which images these are, in which order; None if there is no `origin`."""
+        """Return a digest of which images these are, in which order; None without an ``origin``."""
         if self.origin is None:
             return None
         digest = hashlib.sha256(self.origin().encode("utf-8", "surrogateescape"))
@@ -106,7 +173,7 @@ class Listing:
 class Source:
     """A data set before decoding; None for a split that it does not bring.
 
-    Args:
+    Attributes:
         name: what the user asked for.
         classes: class names; label k means classes[k].
         train: training images.
@@ -128,23 +195,19 @@ class Source:
     def __post_init__(self) -> None:
         trained = np.unique(self.train.labels)
         if len(trained) < 2:
-            found = ", ".join(repr(self.classes[label]) for label in trained) or "none"
-            raise InvalidRequest(
-                f"data={self.name!r}: training images of {len(trained)} class ({found}) leave nothing to tell apart: "
-                "give at least 2 classes"
-            )
+            present = ", ".join(shown(self.classes[label]) for label in trained) or "none"
+            why = f"has training images of {len(trained)} class ({present}), which leaves nothing to tell apart"
+            raise refusal("data.name", self.name, why, "give at least 2 classes")
         for split, listing in (("validation", self.validation), ("test", self.test)):
             unknown = np.setdiff1d(listing.labels, trained) if listing is not None else trained[:0]
             if len(unknown):
-                raise InvalidRequest(unknown_class(self.name, split, self.classes[int(unknown[0])]))
+                raise unknown_class(self.name, split, self.classes[int(unknown[0])])
 
 
-def unknown_class(name: str, split: str, label: str) -> str:
-    """Return the message for a class that a split has and train lacks."""
-    return (
-        f"data={name!r}: {split} has the class {label!r}, which train lacks: "
-        f"add training images of it or remove it from {split}"
-    )
+def unknown_class(name: str, split: str, label: str) -> InvalidRequest:
+    """Return the error for a class that a split has and train lacks."""
+    remedy = f"add training images of it, or remove it from {split}"
+    return refusal("data.name", name, f"has the class {shown(label)} in {split}, which train lacks", remedy)
 
 
 def files_origin(paths: Iterable[str | os.PathLike[str]], note: str = "") -> str:
@@ -154,3 +217,38 @@ def files_origin(paths: Iterable[str | os.PathLike[str]], note: str = "") -> str
         stat = os.stat(path)
         lines.append(f"{os.path.abspath(path)}\0{stat.st_size}\0{stat.st_mtime_ns}")
     return "\n".join(lines)
+
+
+Opener = Callable[[str, Path | None], "Source | None"]
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """One kind of data set.
+
+    Attributes:
+        form: how its name is written, such as ``digits`` or ``<folder>``.
+        summary: what it is, in one line for `sepnas list datasets`.
+        open: returns the data set of a name and of the path where something of that name lies (None if nothing does);
+            None if the name means something else.
+        order: kinds with a lower number are asked first; 0 for names that are not paths.
+    """
+
+    form: str
+    summary: str
+    open: Opener
+    order: int
+
+
+#: All kinds, as their modules have registered them.
+KINDS: list[SourceKind] = []
+
+
+def source(form: str, summary: str, *, order: int = 1) -> Callable[[Opener], Opener]:
+    """Register a function as `SourceKind.open`; the arguments are the other attributes of `SourceKind`."""
+
+    def register(function: Opener) -> Opener:
+        KINDS.append(SourceKind(form, summary, function, order))
+        return function
+
+    return register

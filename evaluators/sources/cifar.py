@@ -18,9 +18,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from evaluators.sources.arrays import ArrayImages
-from evaluators.sources.base import Listing, Source, files_origin
-from search_space.base.errors import InvalidRequest
+from evaluators.sources.base import ArrayImages, Listing, Source, files_origin, reason, source
+from search_space.base.checks import refusal
 
 _PIXELS = 3 * 32 * 32
 
@@ -29,11 +28,11 @@ _PIXELS = 3 * 32 * 32
 class Layout:
     """The files of one data set and the bytes before the pixels of each record.
 
-    Args:
+    Attributes:
         title: what messages call it.
         train: file names in order.
         test: likewise.
-        names: file with the class names, one a line.
+        names: file with the class names, one per line.
         classes: how many there are.
         label_bytes: per record; the last of them is the label.
         archive: where it comes from.
@@ -69,6 +68,8 @@ LAYOUTS = (
     ),
 )
 
+_ARCHIVES = tuple(layout.archive for layout in LAYOUTS)
+
 #: Folders that the archives unpack to.
 UNPACKED = ("cifar-10-batches-bin", "cifar-100-binary", "cifar-10-batches-py", "cifar-100-python")
 
@@ -76,52 +77,54 @@ UNPACKED = ("cifar-10-batches-bin", "cifar-100-binary", "cifar-10-batches-py", "
 _PICKLED = ({"data_batch_1", "test_batch"}, {"train", "test", "meta"})
 
 
-def cifar_layout(name: str, files: frozenset[str]) -> Layout | None:
-    """Return what the names of some files, side by side, say about CIFAR; None if nothing.
+@source(
+    "<CIFAR-10 or CIFAR-100>",
+    f"the binary version, as {' or '.join(_ARCHIVES)} or unpacked",
+)
+def open_cifar(name: str, path: Path | None) -> Source | None:
+    """List the images of an archive or of a folder, given the unpacked one or the one above it.
 
     Raises:
-        InvalidRequest: they are the Python version.
+        InvalidRequest: it is damaged or the Python version, or an archive of something else.
     """
+    if path is None:
+        return None
+    if path.is_dir():
+        return _open_folder(name, path)
+    return _open_archive(name, path) if tarfile.is_tarfile(path) else None
+
+
+def _find_layout(name: str, files: frozenset[str]) -> Layout | None:
+    """Return what the names of some files, side by side, say about CIFAR; None if nothing."""
     for layout in LAYOUTS:
         if files & set(layout.train):
             return layout
     if any(pickled <= files for pickled in _PICKLED):
-        raise InvalidRequest(
-            f"data={name!r} is the Python version of CIFAR, pickles, which are not opened because that would run code "
-            "in them: take the binary version (cifar-10-binary.tar.gz or cifar-100-binary.tar.gz)"
-        )
+        why = "is the Python version of CIFAR, whose pickles are not opened because that would run code in them"
+        raise refusal("data.name", name, why, f"take the binary version ({' or '.join(_ARCHIVES)})")
     return None
 
 
-def cifar_folder(name: str, folder: Path) -> Source | None:
-    """Return the data set in an unpacked folder or the one above it; None if there is none."""
+def _open_folder(name: str, folder: Path) -> Source | None:
     for path in (folder, *(folder / unpacked for unpacked in UNPACKED)):
         if not path.is_dir():
             continue
         files = frozenset(entry.name for entry in os.scandir(path) if entry.is_file())
-        layout = cifar_layout(name, files)
+        layout = _find_layout(name, files)
         if layout is not None:
             return _source(name, layout, files, partial(_map_file, path), partial(_paths_origin, path))
     return None
 
 
-def cifar_archive(name: str, path: Path) -> Source:
-    """Read a tar archive, packed or not.
-
-    Raises:
-        InvalidRequest: it is damaged, holds something else, or the Python version.
-    """
+def _open_archive(name: str, path: Path) -> Source:
     try:
         names, contents = _unpack(path)
     except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidRequest(f"data={name!r} cannot be read ({reason}): fetch the archive again") from error
-    layout = cifar_layout(name, names)
+        raise refusal("data.name", name, f"cannot be read ({reason(error)})", "fetch the archive again") from error
+    layout = _find_layout(name, names)
     if layout is None:
-        raise InvalidRequest(
-            f"data={name!r} is an archive, but not {' or '.join(layout.archive for layout in LAYOUTS)}: "
-            "unpack it and give the folder"
-        )
+        why = f"is an archive, but not {' or '.join(_ARCHIVES)}"
+        raise refusal("data.name", name, why, "unpack it and give the folder")
     return _source(
         name, layout, frozenset(contents), contents.__getitem__, lambda _: partial(files_origin, [path], "cifar")
     )
@@ -161,17 +164,14 @@ def _source(
     contents: Callable[[str], np.ndarray],
     origin: Callable[[tuple[str, ...]], Callable[[], str]],
 ) -> Source:
+    again = f"unpack {layout.archive} again"
     for file in (*layout.train, layout.names):
         if file not in files:
-            raise InvalidRequest(
-                f"data={name!r} lacks {file} of {layout.title}'s binary version: unpack {layout.archive} again"
-            )
+            raise refusal("data.name", name, f"lacks {file} of {layout.title}'s binary version", again)
     lines = bytes(contents(layout.names)).decode("utf-8", "replace").split()
     if len(lines) != layout.classes:
-        raise InvalidRequest(
-            f"data={name!r}: {layout.names} has {len(lines)} names for {layout.classes} classes: "
-            f"unpack {layout.archive} again"
-        )
+        why = f"has {len(lines)} names for {layout.classes} classes in {layout.names}"
+        raise refusal("data.name", name, why, again)
     train = _listing(name, layout, "train", layout.train, contents, origin(layout.train))
     if not files >= set(layout.test):
         return Source(name, tuple(lines), train, channels=(3,))
@@ -192,18 +192,14 @@ def _listing(
     for file in files:
         content = contents(file)
         if len(content) == 0 or len(content) % record:
-            raise InvalidRequest(
-                f"data={name!r}: {file} has {len(content)} bytes, which are no whole number of records of {record}: "
-                f"unpack {layout.archive} again"
-            )
+            why = f"has {len(content)} bytes in {file}, which is not a whole number of records of {record}"
+            raise refusal("data.name", name, why, f"unpack {layout.archive} again")
         parts.append(content.reshape(-1, record))
     records = parts[0] if len(parts) == 1 else np.concatenate(parts)
     labels = records[:, layout.label_bytes - 1].astype(np.int64)
     if labels.max() >= layout.classes:
-        raise InvalidRequest(
-            f"data={name!r}: {', '.join(files)}: label {labels.max()} for {layout.classes} classes: "
-            f"unpack {layout.archive} again"
-        )
+        why = f"has the label {labels.max()} for {layout.classes} classes in {', '.join(files)}"
+        raise refusal("data.name", name, why, f"unpack {layout.archive} again")
     pixels = records[:, layout.label_bytes :].reshape(-1, 3, 32, 32)
     return Listing(ArrayImages(pixels, split), labels, partial(_with_split, split, origin))
 

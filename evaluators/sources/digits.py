@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from evaluators.sources.arrays import ArrayImages
-from evaluators.sources.base import Listing, Source
+from evaluators.sources.base import ArrayImages, Listing, Source, source
 
 
-def digits_source() -> Source:
+@source(
+    "digits",
+    "1797 handwritten digits of scikit-learn, 10 classes, grey, 8x8 resized to image_size; needs no network",
+    order=0,
+)
+def open_digits(name: str, path: Path | None) -> Source | None:
     """Return the 1797 digits of scikit-learn, grey 0..16 stretched to 0..255, without a split of their own."""
+    if name != "digits":
+        return None
     from sklearn.datasets import load_digits
 
     bundle = load_digits()

@@ -18,12 +18,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from evaluators.sources.base import FORMATS, Listing, Pictures, Source, files_origin, unknown_class
-from search_space.base.errors import InvalidRequest
+from evaluators.sources.base import Listing, Pictures, Source, files_origin, open_image, source, unknown_class
+from search_space.base.checks import refusal, require, shown
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -49,7 +52,7 @@ class ImageFile:
 
     def open(self) -> Image.Image:
         """Open the file; the caller closes the image."""
-        return Image.open(self.path, formats=FORMATS)
+        return open_image(self.path)
 
 
 class ImageFiles(Pictures):
@@ -62,28 +65,30 @@ class ImageFiles(Pictures):
         return len(self.paths)
 
     def picture(self, index: int) -> ImageFile:
-        """Return file `index`."""
+        """Return file ``index``."""
         return ImageFile(self.paths[index])
 
 
-def folder_source(name: str) -> Source:
-    """List the images below the folder `name` (``~`` is the home folder) without opening them.
+@source(
+    "<folder>",
+    f"a local folder of class folders, or of train/, val/ and test/ above class folders ({', '.join(EXTENSIONS)})",
+    order=2,
+)
+def open_folder(name: str, path: Path | None) -> Source | None:
+    """List the images below a folder (``~`` is the home folder) without opening them.
+
+    A path that leads nowhere is refused here: it is no name of the hub.
 
     Raises:
         InvalidRequest: the folder is missing, a file, empty or laid out in another way; a class folder is empty; fewer
             than two classes; a class of another split is missing from train.
     """
-    root = Path(name).expanduser()
-    if not root.exists():
-        raise InvalidRequest(f"data={name!r}: there is no such folder: correct the path")
-    if not root.is_dir():
-        raise InvalidRequest(f"data={name!r} is a file: give the folder that holds the class folders")
-    try:
-        return _list_folder(name, root)
-    except OSError as error:
-        raise InvalidRequest(
-            f"data={name!r}: {error.filename!r} cannot be listed ({error.strerror}): make it readable"
-        ) from error
+    if path is None:
+        looks_like_path = name.startswith(("/", ".", "~")) or name.count("/") > 1 or "\\" in name
+        require(not looks_like_path, "data.name", name, "does not exist", "correct the path")
+        return None
+    require(path.is_dir(), "data.name", name, "is a file", "give the folder that holds the class folders")
+    return _list_folder(name, path)
 
 
 def _list_folder(name: str, root: Path) -> Source:
@@ -93,8 +98,8 @@ def _list_folder(name: str, root: Path) -> Source:
         classes = _class_names(name, root, folders)
         return Source(name, classes, _list_classes(name, root, classes))
     if "train" not in split_folders:
-        found = ", ".join(sorted(f"{path.name}/" for path in split_folders.values()))
-        raise InvalidRequest(f"data={name!r} has {found} but no train/: add train/, or move the class folders up")
+        present = ", ".join(sorted(f"{path.name}/" for path in split_folders.values()))
+        raise refusal("data.name", name, f"has {present} but no train/", "add train/, or move the class folders up")
     train = split_folders["train"]
     classes = _class_names(name, train, _visible_folders(train))
     listings = {split: _list_split(name, split, path, classes) for split, path in split_folders.items()}
@@ -102,7 +107,7 @@ def _list_folder(name: str, root: Path) -> Source:
 
 
 def _split_folders(name: str, folders: list[Path]) -> dict[str, Path]:
-    """Return the split folders among `folders` by the split they stand for; empty if these are class folders."""
+    """Return the split folders among ``folders`` by the split they stand for; empty if these are class folders."""
     named = [path for path in folders if path.name.lower() in _SPLIT_NAMES]
     if not named:
         return {}
@@ -111,58 +116,58 @@ def _split_folders(name: str, folders: list[Path]) -> dict[str, Path]:
         # "train" is also a fine name for a class, next to "bus": then its images lie directly in it.
         if not any(_visible_folders(path) for path in named):
             return {}
-        raise InvalidRequest(
-            f"data={name!r} has the split folder {named[0].name}/ beside the class folder {others[0].name}/: "
-            "keep either split folders or class folders at the top"
-        )
-    found: dict[str, Path] = {}
+        why = f"has the split folder {shown(named[0].name)} beside the class folder {shown(others[0].name)}"
+        raise refusal("data.name", name, why, "keep either split folders or class folders at the top")
+    by_split: dict[str, Path] = {}
     for path in named:
         split = _SPLIT_NAMES[path.name.lower()]
-        if split in found:
-            raise InvalidRequest(
-                f"data={name!r} has both {found[split].name}/ and {path.name}/ for the {split} split: keep one of them"
-            )
-        found[split] = path
-    return found
+        if split in by_split:
+            why = f"has both {by_split[split].name}/ and {path.name}/ for the {split} split"
+            raise refusal("data.name", name, why, "keep one of them")
+        by_split[split] = path
+    return by_split
 
 
 def _list_split(name: str, split: str, folder: Path, classes: tuple[str, ...]) -> Listing:
-    own = _class_names(name, folder, _visible_folders(folder))
-    for label in own:
+    present = _class_names(name, folder, _visible_folders(folder))
+    for label in present:
         if label not in classes:
-            raise InvalidRequest(unknown_class(name, split, label))
-    return _list_classes(name, folder, own, {label: classes.index(label) for label in own})
+            raise unknown_class(name, split, label)
+    return _list_classes(name, folder, present, {label: classes.index(label) for label in present})
 
 
 def _class_names(name: str, folder: Path, folders: list[Path]) -> tuple[str, ...]:
-    """Return the names of the class folders below `folder`, which is the data set or one of its splits."""
+    """Return the names of the class folders below ``folder``, which is the data set or one of its splits."""
     if folders:
         return tuple(path.name for path in folders)
     if any(_is_image(entry) for entry in os.listdir(folder)):
-        raise InvalidRequest(
-            f"data={name!r}: the images in {str(folder)!r} are not in class folders: make a folder for each class"
-        )
-    raise InvalidRequest(f"data={name!r}: {str(folder)!r} holds no class folders: put one folder per class in it")
+        why = f"has images in {_below(name, folder)} that are not in class folders"
+        raise refusal("data.name", name, why, "make a folder for each class")
+    why = f"has no class folders in {_below(name, folder)}"
+    raise refusal("data.name", name, why, "put one folder per class there")
 
 
 def _list_classes(name: str, folder: Path, classes: tuple[str, ...], numbers: dict[str, int] | None = None) -> Listing:
-    """List the images of `classes` below `folder`, labelled by `numbers`, or in order without it."""
+    """List the images of ``classes`` below ``folder``, labelled by ``numbers``, or in order without it."""
     paths: list[str] = []
     labels: list[int] = []
     for position, label in enumerate(classes):
         files = _image_files(folder / label)
         if not files:
-            raise InvalidRequest(
-                f"data={name!r}: the class folder {str(folder / label)!r} holds no image "
-                f"({', '.join(EXTENSIONS)}): add images or remove the folder"
-            )
+            why = f"has no image ({', '.join(EXTENSIONS)}) in the class folder {_below(name, folder / label)}"
+            raise refusal("data.name", name, why, "add images, or remove the folder")
         paths += files
         labels += [position if numbers is None else numbers[label]] * len(files)
     return Listing(ImageFiles(paths), np.asarray(labels, dtype=np.int64), partial(files_origin, paths))
 
 
+def _below(name: str, folder: Path) -> str:
+    """Return a folder of the data set ``name`` for a message."""
+    return shown(str(folder.relative_to(Path(name).expanduser())))
+
+
 def _image_files(folder: Path) -> list[str]:
-    """Return the paths of all images below `folder`, in the order of their names from `folder` on."""
+    """Return the paths of all images below ``folder``, in the order of their names from there on."""
     # By parts, as the separator sorts differently from system to system.
     return sorted(_walk_images(folder), key=lambda path: path.split(os.sep))
 
@@ -179,8 +184,8 @@ def _raise(error: OSError) -> None:
 
 
 def _visible_folders(folder: Path) -> list[Path]:
-    found = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return sorted(found, key=lambda path: path.name)
+    folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(folders, key=lambda path: path.name)
 
 
 def _is_image(file_name: str) -> bool:

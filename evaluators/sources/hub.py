@@ -1,34 +1,90 @@
 """Image classification data sets of the Hugging Face hub, through the `datasets` library.
 
-Columns and splits are found as `evaluators.sources.table` says; for the data sets in `evaluators.sources.names.HUB`
-they are known. No code from a repository is ever run.
+Columns and splits are found as `evaluators.sources.table` says; for the data sets in `HUB` they are
+known. No code from a repository is ever run.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluators.sources.base import Source
-from evaluators.sources.names import HUB, HubEntry
+from evaluators.sources.base import Source, reason, source
 from evaluators.sources.table import table_source
-from search_space.base.errors import InvalidRequest
+from search_space.base.checks import refusal, shown
 
 PREFIX = "hf:"
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 # Packages whose errors mean that the network, not the request, is at fault; which of them is used differs between
 # versions of huggingface_hub, so they are known by name.
 _NETWORK_PACKAGES = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
 
 
-def hub_source(name: str) -> Source:
-    """Load ``owner/name`` or ``hf:name[:config]`` and list its images without decoding them.
+@dataclass(frozen=True)
+class HubEntry:
+    """What is known about one data set of the hub; None is seen from its columns, or is the default there.
+
+    Attributes:
+        config: configuration to take unless one is named.
+        image: image column.
+        label: label column.
+        extra: splits whose images are trained on beside those of train, where the repository has them.
+    """
+
+    config: str | None = None
+    image: str | None = None
+    label: str | None = None
+    extra: tuple[str, ...] = ()
+
+
+#: Data sets of the hub that the papers use, and their like. Their splits: cifar and fashion_mnist train, test; svhn
+#: train, test, extra (joins train, as in XSepConv section 4.1); tiny-imagenet train, valid (serves as test);
+#: imagenet-1k train, validation (serves as test), test (without labels, not used).
+HUB: dict[str, HubEntry] = {
+    "uoft-cs/cifar10": HubEntry(image="img", label="label"),
+    "uoft-cs/cifar100": HubEntry(image="img", label="fine_label"),
+    "ufldl-stanford/svhn": HubEntry(config="cropped_digits", image="image", label="label", extra=("extra",)),
+    "zh-plus/tiny-imagenet": HubEntry(image="image", label="label"),
+    "zalando-datasets/fashion_mnist": HubEntry(image="image", label="label"),
+    "ylecun/mnist": HubEntry(image="image", label="label"),
+    "ILSVRC/imagenet-1k": HubEntry(image="image", label="label"),
+}
+
+
+@source(
+    "hf:name[:config]",
+    "an image classification data set of the Hugging Face hub, with its configuration if it has several; name may "
+    "also be a local copy of the repository",
+    order=0,
+)
+def open_prefixed(name: str, path: Path | None) -> Source | None:
+    """List the images of ``hf:name[:config]``; as `open_hub`."""
+    return _hub_source(name) if name.startswith(PREFIX) else None
+
+
+@source("owner/name", "short for hf:owner/name, where no such local folder exists", order=3)
+def open_hub(name: str, path: Path | None) -> Source | None:
+    """List the images of ``owner/name`` without decoding them.
 
     Raises:
         InvalidRequest: the hub cannot be reached, has no such data set or configuration, or the data set has no image
             or label column, no train split, or unlabelled training images.
     """
+    if path is not None or not _HUB_NAME.fullmatch(name):
+        return None
+    owner = name.partition("/")[0]
+    # "data/cifra10" beside a folder data/ is a slip, and the hub takes half a minute to say no without a network.
+    if name not in HUB and Path(owner).is_dir():
+        why = f"does not exist, but the folder {shown(owner)} does"
+        raise refusal("data.name", name, why, f"correct the path, or write {PREFIX}{name} for the Hugging Face hub")
+    return _hub_source(name)
+
+
+def _hub_source(name: str) -> Source:
     repository, config = _parse(name)
     known = HUB.get(repository, HubEntry())
     splits = _load(name, repository, config or known.config)
@@ -45,7 +101,7 @@ def hub_source(name: str) -> Source:
 
 
 def _load(name: str, repository: str, config: str | None) -> Any:
-    """Return the splits of `repository` by their name, as `datasets.load_dataset` does."""
+    """Return the splits of ``repository`` by their name, as `datasets.load_dataset` does."""
     import datasets
 
     try:
@@ -53,21 +109,16 @@ def _load(name: str, repository: str, config: str | None) -> Any:
     # Besides its own errors, load_dataset lets through those of the network and of every file reader.
     except Exception as error:
         if _is_network_error(error):
-            no_folder = "" if name.startswith(PREFIX) else "there is no such local folder, and "
-            raise InvalidRequest(
-                f"data={name!r}: {no_folder}the Hugging Face hub cannot be reached: check the network, "
-                "or give a local folder of class folders instead"
-            ) from error
+            lead = "needs" if name.startswith(PREFIX) else "is not a local folder, and needs"
+            remedy = "check the network, or give a local folder of class folders instead"
+            why = f"{lead} the Hugging Face hub, which cannot be reached"
+            raise refusal("data.name", name, why, remedy) from error
         if isinstance(error, datasets.exceptions.DatasetNotFoundError):
-            raise InvalidRequest(
-                f"data={name!r} is neither a local folder nor a public data set of the Hugging Face hub: "
-                "correct the name, or log in with `hf auth login` if it is restricted"
-            ) from error
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise InvalidRequest(
-            f"data={name!r}: the data set cannot be loaded ({reason}): "
-            f"give another one, or its configuration as {PREFIX}name:config"
-        ) from error
+            why = "is neither a local folder nor a public data set of the Hugging Face hub"
+            remedy = "correct the name, or log in with `hf auth login` if it is restricted"
+            raise refusal("data.name", name, why, remedy) from error
+        remedy = f"give another one, or its configuration as {PREFIX}name:config"
+        raise refusal("data.name", name, f"cannot be loaded ({reason(error)})", remedy) from error
 
 
 def _parse(name: str) -> tuple[str, str | None]:
@@ -78,15 +129,14 @@ def _parse(name: str) -> tuple[str, str | None]:
     if not colon or Path(rest).expanduser().exists():
         repository, config = rest, ""
     if not repository or (colon and not config and repository != rest):
-        raise InvalidRequest(
-            f"data={name!r} lacks a name or a configuration: write {PREFIX}name or {PREFIX}name:config"
-        )
+        remedy = f"write {PREFIX}name or {PREFIX}name:config"
+        raise refusal("data.name", name, "lacks a name or a configuration", remedy)
     local = Path(repository).expanduser()
     return (str(local) if local.exists() else repository), config or None
 
 
 def _is_network_error(error: BaseException | None) -> bool:
-    """Return whether `error` or one of those that led to it came from the network."""
+    """Return whether ``error`` or one of those that led to it came from the network."""
     while error is not None:
         if isinstance(error, (ConnectionError, TimeoutError)):
             return True

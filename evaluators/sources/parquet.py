@@ -7,23 +7,32 @@ say nothing are the training images, if no other file is. Columns are found as `
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from evaluators.sources.base import Source, files_origin
+from evaluators.sources.base import Source, files_origin, reason, source
 from evaluators.sources.table import VALIDATION_NAMES, table_source
-from search_space.base.errors import InvalidRequest
+from search_space.base.checks import refusal, require, shown
 
+_MAGIC = b"PAR1"
 _SPLITS = ("train", *VALIDATION_NAMES, "test")
 
 
-def parquet_source(name: str, path: Path) -> Source:
-    """List the images in the Parquet file `path`, or in those below the folder `path`, without decoding them.
+@source(
+    "<file or folder of Parquet>",
+    "Parquet with an image and a label column; file names beginning with train, validation or test say the split",
+)
+def open_parquet(name: str, path: Path | None) -> Source | None:
+    """List the images in a Parquet file, or in those below a folder, without decoding them.
 
     Raises:
         InvalidRequest: a file is damaged, or as `table_source`.
     """
+    if path is None or not _is_parquet_data(name, path):
+        return None
     import datasets
 
     files = [path] if path.is_file() else parquet_files(path)
@@ -36,11 +45,8 @@ def parquet_source(name: str, path: Path) -> Source:
         }
     # the library lets through whatever pyarrow raises
     except Exception as error:
-        cause = error.__cause__ or error
-        reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:300]
-        raise InvalidRequest(
-            f"data={name!r}: the Parquet files cannot be read ({reason}): repair or remove them"
-        ) from error
+        why = f"has Parquet files that cannot be read ({reason(error.__cause__ or error)})"
+        raise refusal("data.name", name, why, "repair or remove them") from error
     return table_source(
         name,
         rows,
@@ -49,16 +55,37 @@ def parquet_source(name: str, path: Path) -> Source:
     )
 
 
+def _is_parquet_data(name: str, path: Path) -> bool:
+    """Return whether ``path`` is a Parquet file, or a folder with one in it or in a split folder or data/ of it."""
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) == _MAGIC:
+                return True
+        misnamed = path.suffix.lower() == ".parquet"
+        require(not misnamed, "data.name", name, "is not Parquet, whatever its name says", "fetch it again")
+        return False
+    entries = os.listdir(path)
+    if any(map(is_parquet, entries)):
+        return True
+    for entry in entries:
+        if entry.lower() == "data" or split_of(entry) is not None:
+            # a folder that cannot be listed is reported where it is listed as one of images
+            with suppress(OSError):
+                if any(map(is_parquet, os.listdir(path / entry))):
+                    return True
+    return False
+
+
 def parquet_files(folder: Path) -> list[Path]:
-    """Return all Parquet files below `folder` in the order of their names; hidden files and folders are left out."""
-    found = [
+    """Return all Parquet files below ``folder`` in the order of their names; hidden files and folders are left out."""
+    files = [
         file
         for file in folder.rglob("*")
         if is_parquet(file.name)
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.is_file()
     ]
-    return sorted(found, key=lambda file: file.relative_to(folder).parts)
+    return sorted(files, key=lambda file: file.relative_to(folder).parts)
 
 
 def is_parquet(file_name: str) -> bool:
@@ -78,7 +105,7 @@ def _by_split(name: str, files: list[Path], root: Path) -> dict[str, list[Path]]
     for file in files:
         parts = file.relative_to(root).parts if root.is_dir() else (file.name,)
         # the nearest name counts
-        split = next((found for part in reversed(parts) if (found := split_of(part)) is not None), None)
+        split = next((said for part in reversed(parts) if (said := split_of(part)) is not None), None)
         if split is None:
             unnamed.append(file)
         else:
@@ -86,9 +113,7 @@ def _by_split(name: str, files: list[Path], root: Path) -> dict[str, list[Path]]
     if not splits:
         return {"train": unnamed}
     if unnamed and root.is_dir():
-        raise InvalidRequest(
-            f"data={name!r}: the name of {unnamed[0].name} says no split, those of others do: "
-            "let it begin with train, validation or test"
-        )
+        why = f"has a file {shown(unnamed[0].name)} whose name says no split, while the names of others do"
+        raise refusal("data.name", name, why, "let it begin with train, validation or test")
     # a single file is the training images, whatever its name says
     return {"train": files} if root.is_file() else splits

@@ -11,39 +11,38 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluators.sources.arrays import ArrayImages
-from evaluators.sources.base import Listing, Source, files_origin
-from search_space.base.errors import InvalidRequest
+from evaluators.sources.base import ArrayImages, Listing, Source, files_origin, reason, source
+from search_space.base.checks import refusal, require
 
 TRAIN, TEST, EXTRA = "train_32x32.mat", "test_32x32.mat", "extra_32x32.mat"
 
 
-def svhn_folder(name: str, folder: Path) -> Source | None:
-    """Return the data set in `folder`; None if there is none.
+@source("<SVHN>", f"{TRAIN}, or the folder of it; {TEST} and {EXTRA} beside it are used")
+def open_svhn(name: str, path: Path | None) -> Source | None:
+    """List the images of a folder, or of the folder of the train file.
 
     Raises:
-        InvalidRequest: a file is not what it should be.
+        InvalidRequest: it is another .mat file, or a file is not what it should be.
     """
+    if path is not None and path.is_dir():
+        return _open_folder(name, path)
+    if path is None or path.suffix != ".mat":
+        return None
+    opened = _open_folder(name, path.parent) if path.name == TRAIN else None
+    why = f"is a .mat file but not {TRAIN} of SVHN"
+    require(opened is not None, "data.name", name, why, "give that file or its folder")
+    return opened
+
+
+def _open_folder(name: str, folder: Path) -> Source | None:
     if not (folder / TRAIN).is_file():
         if (folder / TEST).is_file() or (folder / EXTRA).is_file():
-            raise InvalidRequest(f"data={name!r} lacks {TRAIN} of SVHN: put it beside the others")
+            raise refusal("data.name", name, f"lacks {TRAIN} of SVHN", "put it beside the others")
         return None
     extra, test = folder / EXTRA, folder / TEST
     train = _read(name, [folder / TRAIN, *([extra] if extra.is_file() else [])], "train")
     held = _read(name, [test], "test") if test.is_file() else None
     return Source(name, tuple("0123456789"), train, test=held, channels=(3,))
-
-
-def svhn_file(name: str, path: Path) -> Source:
-    """Return the data set of which `path` is the train file; the files beside it are used as by `svhn_folder`.
-
-    Raises:
-        InvalidRequest: it is another .mat file, or not what it should be.
-    """
-    found = svhn_folder(name, path.parent) if path.name == TRAIN else None
-    if found is None:
-        raise InvalidRequest(f"data={name!r} is a .mat file but not {TRAIN} of SVHN: give that file or its folder")
-    return found
 
 
 def _read(name: str, paths: list[Path], split: str) -> Listing:
@@ -60,13 +59,12 @@ def _read_file(name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         content = loadmat(path, variable_names=["X", "y"])
     except NotImplementedError as error:
-        raise InvalidRequest(
-            f"data={name!r}: {path.name} is of MATLAB's version 7.3: take the original file (version 5)"
-        ) from error
+        why = f"has {path.name} in MATLAB's version 7.3"
+        raise refusal("data.name", name, why, "take the original file (version 5)") from error
     # scipy lets through whatever its parser, the decompression and reading past the end raise
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise InvalidRequest(f"data={name!r}: {path.name} cannot be read ({reason}): fetch it again") from error
+        why = f"has a {path.name} that cannot be read ({reason(error)})"
+        raise refusal("data.name", name, why, "fetch it again") from error
     pixels, labels = content.get("X"), content.get("y")
     if (
         pixels is None
@@ -77,8 +75,7 @@ def _read_file(name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
         or labels.size != pixels.shape[3]
         or not np.isin(labels, np.arange(11)).all()
     ):
-        raise InvalidRequest(
-            f"data={name!r}: {path.name} is not SVHN's: it must hold X, uint8 (32, 32, 3, n), and y, 1..10 (n, 1)"
-        )
+        why = f"has a {path.name} that is not SVHN's, with X, uint8 (32, 32, 3, n), and y, 1..10 (n, 1)"
+        raise refusal("data.name", name, why, "fetch it again")
     digits = labels.ravel().astype(np.int64) % 10
     return np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)), digits

@@ -14,13 +14,15 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from evaluators.sources.base import FORMATS, ChosenPictures, Listing, Pictures, Source
-from search_space.base.errors import InvalidRequest
+from evaluators.sources.base import ChosenPictures, Listing, Pictures, Source, open_image, unknown_class
+from search_space.base.checks import refusal, require, shown
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 VALIDATION_NAMES = ("validation", "valid", "val")
 _LABEL_NAMES = ("label", "fine_label")
@@ -30,7 +32,7 @@ _LABEL_NAMES = ("label", "fine_label")
 class TableImage:
     """One row of a split.
 
-    Args:
+    Attributes:
         rows: the split with the image column alone, not decoded.
         column: name of that column.
         index: the row.
@@ -48,10 +50,8 @@ class TableImage:
         if cell is None:
             raise ValueError("the cell is empty")
         if isinstance(cell, bytes):
-            return Image.open(io.BytesIO(cell), formats=FORMATS)
-        if cell["bytes"] is not None:
-            return Image.open(io.BytesIO(cell["bytes"]), formats=FORMATS)
-        return Image.open(cell["path"], formats=FORMATS)
+            return open_image(io.BytesIO(cell))
+        return open_image(cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"]))
 
 
 class TableImages(Pictures):
@@ -72,7 +72,7 @@ class TableImages(Pictures):
         return len(self.rows)
 
     def picture(self, index: int) -> TableImage:
-        """Return row `index`."""
+        """Return row ``index``."""
         return TableImage(self.rows, self.column, index, f"{self.split}[{index}]")
 
 
@@ -86,7 +86,7 @@ def table_source(
     label: str | None = None,
     extra: Sequence[str] = (),
 ) -> Source:
-    """List the images of `splits`, each a `datasets.Dataset`, without decoding them.
+    """List the images of ``splits``, each a `datasets.Dataset`, without decoding them.
 
     Args:
         name: what the user asked for.
@@ -101,7 +101,7 @@ def table_source(
         InvalidRequest: there is no image or label column, no train split, or unlabelled training images.
     """
     if "train" not in splits:
-        raise InvalidRequest(f"data={name!r} has the splits {', '.join(splits)} but no train: {remedy}")
+        raise refusal("data.name", name, f"has the splits {', '.join(splits)} but no train", remedy)
     features = splits["train"].features
     image, label = _image_column(name, features, image), _label_column(name, features, label)
     classes = _classes(name, splits, label)
@@ -114,7 +114,8 @@ def table_source(
     validation = next((listings[split] for split in VALIDATION_NAMES if listings.get(split) is not None), None)
     test = listings.get("test")
     if train is None:
-        raise InvalidRequest(f"data={name!r}: train has no labels in column {label!r}: choose another data set")
+        why = f"has no labels in column {shown(label)} of train"
+        raise refusal("data.name", name, why, "choose another data set")
     if test is None:
         test, validation = validation, None
     more = [listing for split in extra if (listing := listings.get(split)) is not None]
@@ -142,10 +143,8 @@ def _image_column(name: str, features: Any, known: str | None) -> str:
         return str(known)
     images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
     images += [column for column, feature in features.items() if _holds_bytes(feature)]
-    if not images:
-        raise InvalidRequest(
-            f"data={name!r} has no Image column, only {_found(features)}: give an image classification data set"
-        )
+    why = f"has no Image column, only {_columns(features)}"
+    require(bool(images), "data.name", name, why, "give an image classification data set")
     return images[0]
 
 
@@ -167,13 +166,11 @@ def _label_column(name: str, features: Any, known: str | None) -> str:
         dtype = str(getattr(features.get(column), "dtype", ""))
         if dtype.startswith(("int", "uint", "string", "large_string")):
             return column
-    raise InvalidRequest(
-        f"data={name!r} has no ClassLabel column, nor one called label with whole numbers or texts, only "
-        f"{_found(features)}: give an image classification data set"
-    )
+    why = f"has no ClassLabel column, nor one called label with whole numbers or texts, only {_columns(features)}"
+    raise refusal("data.name", name, why, "give an image classification data set")
 
 
-def _found(features: Any) -> str:
+def _columns(features: Any) -> str:
     return ", ".join(f"{column} ({type(feature).__name__})" for column, feature in features.items())
 
 
@@ -187,9 +184,8 @@ def _classes(name: str, splits: Mapping[str, Any], label: str) -> tuple[str, ...
         return tuple(sorted(values))
     highest = max((int(value) for value in values), default=-1)
     if highest >= len(_cells(splits["train"], label)):
-        raise InvalidRequest(
-            f"data={name!r}: column {label!r} has values up to {highest} for fewer images: give classes 0..k-1"
-        )
+        why = f"has values up to {highest} in column {shown(label)}, but fewer images"
+        raise refusal("data.name", name, why, "give classes 0..k-1")
     return tuple(str(number) for number in range(highest + 1))
 
 
@@ -216,10 +212,8 @@ def _listing(
     if unlabelled == len(labels):
         return None
     if unlabelled:
-        raise InvalidRequest(
-            f"data={name!r}: {unlabelled} of {len(labels)} images of {split} have no label in column {label!r}: "
-            "remove them or choose another data set"
-        )
+        why = f"has {unlabelled} of {len(labels)} images of {split} without a label in column {shown(label)}"
+        raise refusal("data.name", name, why, "remove them, or choose another data set")
     images = rows.select_columns(image)
     if isinstance(images.features[image], datasets.Image):
         images = images.cast_column(image, datasets.Image(decode=False))
@@ -232,8 +226,8 @@ def _number(name: str, split: str, cell: Any, classes: tuple[str, ...]) -> int:
         return -1
     if isinstance(cell, str):
         if cell not in classes:
-            raise InvalidRequest(f"data={name!r}: {split} has the class {cell!r}, which train lacks: remove it")
+            raise unknown_class(name, split, cell)
         return classes.index(cell)
     if cell >= len(classes):
-        raise InvalidRequest(f"data={name!r}: {split} has the label {cell} for {len(classes)} classes: correct it")
+        raise refusal("data.name", name, f"has the label {cell} in {split} for {len(classes)} classes", "correct it")
     return int(cell)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from evaluators.sources.names import DATASETS
+from evaluators.sources.find import DATASETS
 from evaluators.training.presets import PRESETS as RECIPE_PRESETS
 from experiments.options.parsing import Command, Parser
 from experiments.options.values import options_of

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaluators.sources.find import local_path
 from experiments.options.config import SearchConfig
 from experiments.options.values import make, read_yaml, within
 from search_space.base.checks import nearest, refusal, shown
@@ -56,8 +57,8 @@ def make_config(values: Mapping[str, Any], where: str) -> SearchConfig:
 def self_contained(config: SearchConfig) -> SearchConfig:
     """``config`` without paths that lead elsewhere from another working directory: a run must find its images again,
     and keeps the user's macro-architecture as it was when the run began."""
-    path = Path(config.data.name).expanduser()
-    if config.data.name != "digits" and path.exists():
+    path = local_path(config.data.name)
+    if path is not None:
         config = replace(config, data=replace(config.data, name=str(path.resolve())))
     if config.supernet is not None:
         config = replace(config, supernet=str(Path(config.supernet).expanduser().resolve()))
