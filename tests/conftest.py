@@ -1,11 +1,14 @@
-"""Settings of all tests."""
+"""Settings and fixtures of all tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from helpers.runs import tree
 
 # the networks of the tests are so small that a second thread costs more than it brings
 torch.set_num_threads(1)
@@ -17,3 +20,46 @@ def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEPNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that succeeds, and returns what it prints."""
+    from experiments.cli import main
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command in the test's folder that is refused in one line; returns it without "sepnas: ".
+
+    Nothing may change in the folder, and no image may be decoded, unless ``loads``.
+    """
+    import experiments.runs.task as task_module
+    from experiments.cli import main
+
+    def decode(*args: Any, **options: Any) -> None:
+        raise AssertionError("images were decoded")
+
+    def run(*arguments: object, loads: bool = False, code: int = 2) -> str:
+        before = tree(tmp_path)
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            if not loads:
+                patch.setattr(task_module, "load_data", decode)
+            assert main([str(argument) for argument in arguments]) == code
+        line = capsys.readouterr().err
+        assert line.startswith("sepnas: "), line
+        assert line.endswith("\n")
+        assert line.count("\n") == 1, line
+        assert tree(tmp_path) == before
+        return line.removeprefix("sepnas: ").rstrip()
+
+    monkeypatch.chdir(tmp_path)
+    return run

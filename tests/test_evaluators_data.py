@@ -12,35 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.images import make_set, toy_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 import evaluators
-from evaluators.data.images import STD_FLOOR, ImageData, ImageSet, channel_statistics
+from evaluators.data.images import STD_FLOOR, ImageSet, channel_statistics
 from evaluators.data.load import describe, load_data
 from evaluators.data.splits import stratified_split, stratified_subset
 from evaluators.sources.find import DATASETS
 from search_space.base.errors import InvalidRequest
-
-
-def make_set(n: int = 6, channels: int = 1, size: int = 4, classes: int = 2) -> ImageSet:
-    images = torch.arange(n * channels * size * size).remainder(256).to(torch.uint8).view(n, channels, size, size)
-    return ImageSet(images, torch.arange(n) % classes)
-
-
-def make_data(**changes: Any) -> ImageData:
-    part = make_set()
-    given: dict[str, Any] = {
-        "name": "toy",
-        "classes": ("a", "b"),
-        "train": part,
-        "validation": part,
-        "test": part,
-        "mean": (0.5,),
-        "std": (0.25,),
-    }
-    return ImageData(**(given | changes))
 
 
 def refusal(error: pytest.ExceptionInfo[InvalidRequest]) -> str:
@@ -107,14 +89,14 @@ def test_image_set_refuses(images: Any, labels: Any, text: str) -> None:
 )
 def test_image_data_refuses(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidRequest, match=text):
-        make_data(**changes)
+        toy_data(**changes)
 
 
 def test_image_data_properties() -> None:
-    data = make_data()
+    data = toy_data()
     assert (data.channels, data.image_size) == (1, 4)
     assert describe(data) == "toy: 18 images, 2 classes, 1x4x4; train 6, validation 6, test 6"
-    assert describe(make_data(skipped=("x.png",))).endswith("test 6; 1 unreadable left out")
+    assert describe(toy_data(skipped=("x.png",))).endswith("test 6; 1 unreadable left out")
 
 
 def test_statistics_agree_with_float64() -> None:

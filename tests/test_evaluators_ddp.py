@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from process_tasks import decide_together, diverge_or_touch, fail_together
+from helpers.processes import decide_together, diverge_or_touch, fail_together
 from strategy_spaces import small_images
 from torch import nn
 

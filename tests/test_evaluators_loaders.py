@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.images import numbered_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from evaluators.augment.augmentation import Augmentation, normalise
 from evaluators.data.batches import OrderedBatches, ShuffledBatches
-from evaluators.data.images import ImageData, ImageSet, channel_statistics
+from evaluators.data.images import ImageData, ImageSet
 from evaluators.data.loaders import default_workers, free_memory, make_loader
 from evaluators.data.streaming import StreamedImages
 from search_space.base.errors import InvalidRequest
@@ -29,15 +30,6 @@ lightning_remarks = pytest.mark.filterwarnings(
     "ignore:The 'val_dataloader' does not have many workers:UserWarning",
     r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning",
 )
-
-
-def make_data(n: int = 21, channels: int = 1) -> ImageData:
-    """Make images whose top left pixel is their number, which is their label as well."""
-    images = torch.zeros(n, channels, 4, 4, dtype=torch.uint8)
-    images[:, :, 0, 0] = torch.arange(n, dtype=torch.uint8)[:, None]
-    part = ImageSet(images, torch.arange(n))
-    mean, std = channel_statistics(images)
-    return ImageData("toy", tuple(map(str, range(n))), part, part, part, mean, std)
 
 
 def order(loader: Iterable[Any]) -> list[list[int]]:
@@ -65,7 +57,7 @@ def test_shuffled_batches_cover_each_image_once(images: int, batch_size: int, se
 
 
 def test_ordered_loader_gives_every_image_in_order() -> None:
-    data = make_data(21)
+    data = numbered_data(21)
     loader = make_loader(data.test, data, 10, shuffle=False)
     assert len(loader) == 3
     assert order(loader) == order(loader) == [list(range(10)), list(range(10, 20)), [20]]
@@ -79,7 +71,7 @@ def test_image_left_out_changes() -> None:
 
 
 def test_order_follows_seed_epoch_and_restart_only() -> None:
-    data = make_data()
+    data = numbered_data()
 
     def run(seed: int, epochs: list[int]) -> list[list[list[int]]]:
         loader = make_loader(data.train, data, 4, shuffle=True, seed=seed)
@@ -97,7 +89,7 @@ def test_order_follows_seed_epoch_and_restart_only() -> None:
 
 
 def test_unused_iterators_do_not_count() -> None:
-    data = make_data()
+    data = numbered_data()
     loader, other = (make_loader(data.train, data, 4, shuffle=True) for _ in range(2))
     iter(loader)
     iter(loader)
@@ -108,7 +100,7 @@ def test_unused_iterators_do_not_count() -> None:
 
 
 def test_batches_are_normalised() -> None:
-    data = make_data()
+    data = numbered_data()
     images, labels = next(iter(make_loader(data.train, data, 5, shuffle=True)))
     assert images.dtype == torch.float32
     assert images.shape == (5, 1, 4, 4)
@@ -119,7 +111,7 @@ def test_batches_are_normalised() -> None:
 
 
 def test_augmentation_follows_seed_epoch_and_batch() -> None:
-    data = make_data()
+    data = numbered_data()
 
     def run(epoch: int, seed: int = 0) -> list[torch.Tensor]:
         loader = make_loader(data.train, data, 5, shuffle=True, seed=seed, augmentation=Augmentation(2, True))
@@ -137,14 +129,14 @@ def test_augmentation_follows_seed_epoch_and_batch() -> None:
 
 
 def test_batches_of_one_epoch_are_changed_differently() -> None:
-    data = make_data(20)
+    data = numbered_data(20)
     same = ImageSet(torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4).repeat(20, 1, 1, 1), data.train.labels)
     batches = [x for x, _ in make_loader(same, data, 5, shuffle=True, augmentation=Augmentation(2, True))]
     assert not any(torch.equal(a, b) for k, a in enumerate(batches) for b in batches[:k])
 
 
 def test_plain_indices_give_plain_images() -> None:
-    data = make_data()
+    data = numbered_data()
     batches = make_loader(data.train, data, 5, shuffle=True, augmentation=Augmentation(2)).dataset
     for indices in ([3, 1], torch.tensor([3, 1])):
         images, labels = batches[indices]
@@ -153,7 +145,7 @@ def test_plain_indices_give_plain_images() -> None:
 
 
 def test_global_random_stream_is_left_alone() -> None:
-    data = make_data()
+    data = numbered_data()
     loader = make_loader(data.train, data, 5, shuffle=True, augmentation=Augmentation(1, True))
     state = torch.get_rng_state()
     order(loader)
@@ -161,14 +153,14 @@ def test_global_random_stream_is_left_alone() -> None:
 
 
 def test_device_is_where_batches_are_made() -> None:
-    data = make_data()
+    data = numbered_data()
     images, labels = next(iter(make_loader(data.train, data, 5, shuffle=False, device="cpu")))
     assert images.device.type == labels.device.type == "cpu"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_gives_the_same_batches() -> None:
-    data = make_data()
+    data = numbered_data()
     options: dict[str, Any] = {"shuffle": True, "augmentation": Augmentation(2, True)}
     here = make_loader(data.train, data, 5, **options)
     there = make_loader(data.train, data, 5, device="cuda", **options)
@@ -200,7 +192,7 @@ def test_processes_that_train_together_share_the_cores(
     if together is not None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", together)
     assert default_workers() == expected
-    data = make_data()
+    data = numbered_data()
     part = StreamedImages([], torch.arange(21), 1, 4)
     streamed = ImageData("toy", data.classes, part, part, part, data.mean, data.std, workers=None)
     assert make_loader(part, streamed, 4, shuffle=True).num_workers == expected
@@ -220,11 +212,11 @@ def test_processes_that_train_together_share_the_cores(
             {"image_set": ImageSet(torch.zeros(0, 1, 4, 4, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))},
             "no image",
         ),
-        ({"image_set": make_data(channels=3).train}, "image_set has 3 channels and 'toy' has 1"),
+        ({"image_set": numbered_data(channels=3).train}, "image_set has 3 channels and 'toy' has 1"),
     ],
 )
 def test_refuses(changes: dict[str, Any], text: str) -> None:
-    data = make_data()
+    data = numbered_data()
     arguments: dict[str, Any] = {"image_set": data.train, "data": data, "batch_size": 4, "shuffle": True} | changes
     with pytest.raises(InvalidRequest, match=text) as error:
         make_loader(**arguments)
@@ -295,7 +287,7 @@ def expected(data: ImageData, epochs: Iterable[int], batch_size: int = 4, seed: 
 
 @lightning_remarks
 def test_lightning_sets_the_epoch(tmp_path: Path) -> None:
-    data, module = make_data(), ValidatingRecorder()
+    data, module = numbered_data(), ValidatingRecorder()
     validation = make_loader(data.validation, data, 8, shuffle=False)
     trainer(3, tmp_path, num_sanity_val_steps=0).fit(module, make_loader(data.train, data, 4, shuffle=True), validation)
     assert module.seen == expected(data, range(3))
@@ -304,7 +296,7 @@ def test_lightning_sets_the_epoch(tmp_path: Path) -> None:
 
 @lightning_remarks
 def test_resumed_run_sees_the_same_batches(tmp_path: Path) -> None:
-    data = make_data()
+    data = numbered_data()
     first = trainer(2, tmp_path)
     first.fit(Recorder(), make_loader(data.train, data, 4, shuffle=True))
     first.save_checkpoint(tmp_path / "two.ckpt")
@@ -316,7 +308,7 @@ def test_resumed_run_sees_the_same_batches(tmp_path: Path) -> None:
 
 @lightning_remarks
 def test_two_loaders_side_by_side(tmp_path: Path) -> None:
-    data, module = make_data(), Recorder()
+    data, module = numbered_data(), Recorder()
     loaders = {
         "train": make_loader(data.train, data, 4, shuffle=True),
         "val": make_loader(data.validation, data, 10, shuffle=True, seed=1),
@@ -335,7 +327,7 @@ def test_two_loaders_side_by_side(tmp_path: Path) -> None:
 @lightning_remarks
 def test_loader_class_of_nni(tmp_path: Path) -> None:
     evaluator = pytest.importorskip("nni.nas.evaluator.pytorch")
-    data, module = make_data(), Recorder()
+    data, module = numbered_data(), Recorder()
     loader = make_loader(data.train, data, 4, shuffle=True, loader_class=evaluator.DataLoader)
     assert isinstance(loader, DataLoader)
     assert len(loader) == 5

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.images import random_data
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from evaluators.augment import augmentation as augment
@@ -16,7 +17,6 @@ from evaluators.augment import blending, crops
 from evaluators.augment.augmentation import Augmentation
 from evaluators.base.transfer import to_device
 from evaluators.data import images, loaders
-from evaluators.data.images import ImageData, ImageSet, channel_statistics
 from evaluators.data.loaders import make_loader
 from evaluators.data.options import Where
 
@@ -25,12 +25,6 @@ AUGMENTATIONS = [
     Augmentation(2, True, color_jitter=0.4, cutout=5, mixup=1.0),
     Augmentation(0, True, (0.2, 1.0), color_jitter=(0.1, 0.2, 0.3), cutout=3, mixup=0.4),
 ]
-
-
-def make_data(where: Where = "device") -> ImageData:
-    pixels = torch.randint(0, 256, (40, 3, 12, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    part = ImageSet(pixels, torch.arange(40) % 5)
-    return ImageData("toy", tuple("abcde"), part, part, part, *channel_statistics(pixels), image_size=10, where=where)
 
 
 class Copies(TorchDispatchMode):
@@ -91,7 +85,7 @@ def test_on_cuda_a_copy_waits_for_nobody() -> None:
 def test_whatever_a_batch_needs_goes_the_one_way(
     monkeypatch: pytest.MonkeyPatch, augmentation: Augmentation | None, where: Where
 ) -> None:
-    data = make_data(where)
+    data = random_data(where)
     # "meta" stands for a device that is not this one
     loader = make_loader(data.train, data, 16, shuffle=True, augmentation=augmentation, device="meta")
     with counted(monkeypatch) as moved, Copies() as copies:
@@ -108,7 +102,7 @@ def test_whatever_a_batch_needs_goes_the_one_way(
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 @pytest.mark.parametrize("where", ["device", "memory"])
 def test_cuda_makes_the_same_batches_and_never_waits(augmentation: Augmentation | None, where: Where) -> None:
-    data = make_data(where)
+    data = random_data(where)
     here, there = (
         make_loader(data.train, data, 16, shuffle=True, augmentation=augmentation, seed=3, device=device)
         for device in ("cpu", "cuda")

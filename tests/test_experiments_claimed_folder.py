@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from experiment_helpers import Killed, contents
+from helpers.runs import Killed, contents
 
 from experiments.latency import PARTIAL_TABLE
 from experiments.rank.rank import RANKING

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from experiment_helpers import tiny_values
+from helpers.runs import tiny_values
 from PIL import Image
 
 import experiments.runs.task as task_module
@@ -53,35 +53,6 @@ HEAVY = (
 )
 
 Refused = Callable[..., str]
-
-
-def tree(folder: Path) -> dict[str, bytes | None]:
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
-
-
-@pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs a command that must be refused in one line, before images are decoded and with nothing changed."""
-
-    def decode(*args: Any, **kwargs: Any) -> None:
-        raise AssertionError("images were decoded")
-
-    def check(*arguments: str, loads: bool = False, code: int = 2) -> str:
-        if not loads:
-            monkeypatch.setattr(task_module, "load_data", decode)
-        before = tree(tmp_path)
-        capsys.readouterr()
-        assert main(list(arguments)) == code
-        said = capsys.readouterr().err
-        assert said.startswith("sepnas: "), said
-        assert said.endswith("\n")
-        assert said.count("\n") == 1, said
-        assert "Traceback" not in said
-        assert tree(tmp_path) == before
-        return said.removeprefix("sepnas: ").rstrip()
-
-    monkeypatch.chdir(tmp_path)
-    return check
 
 
 def write(text: str, path: str = "config.yaml") -> str:

@@ -51,31 +51,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "run"
 
 
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command that succeeds, and returns what it prints."""
-
-    def call(*arguments: object) -> str:
-        capsys.readouterr()
-        assert main([str(argument) for argument in arguments]) == 0, capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return call
-
-
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command that is refused, and returns the one line."""
-
-    def call(*arguments: object) -> str:
-        capsys.readouterr()
-        assert main([str(argument) for argument in arguments]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        return line
-
-    return call
-
-
 def recorded(run: Path, seed: int) -> float:
     return json.loads((run / "retrain" / "winner" / f"seed{seed}" / "result.json").read_text())["test_accuracy"]
 
@@ -203,7 +178,7 @@ def test_files_are_written_and_not_overwritten_unasked(run: Path, said: Any, ref
     with Image.open(out / "evaluation.png") as picture:
         assert min(picture.size) > 400
     assert refused("evaluate", run, "--out", out) == (
-        f"sepnas: out: {out} already holds confusion_matrix.csv; give another folder, or --overwrite to"
+        f"out: {out} already holds confusion_matrix.csv; give another folder, or --overwrite to"
         " replace files of the same names"
     )
     said("evaluate", run, "--split", "validation", "--out", out, "--overwrite")
@@ -237,23 +212,23 @@ def test_a_picture_of_any_number_of_classes(classes: int, tmp_path: Path) -> Non
 def test_other_classes_are_refused(classes: list[str], message: str, run: Path, refused: Any, tmp_path: Path) -> None:
     data = image_folder(tmp_path / "images", classes)
     said = refused("evaluate", run, "--data.name", data, "--data.max_train_images", "null")
-    assert said.startswith("sepnas: data: ")
+    assert said.startswith("data: ")
     assert said.endswith(message.format(name=str(data)))
 
 
 def test_images_of_another_size_are_refused(run: Path, refused: Any) -> None:
     said = refused("evaluate", run, "--data.image_size", 16)
-    assert said.startswith("sepnas: architecture.image_size: 8, but the data 'digits' has 16")
+    assert said.startswith("architecture.image_size: 8, but the data 'digits' has 16")
 
 
 def test_what_is_not_there_is_named(run: Path, refused: Any, tmp_path: Path) -> None:
-    assert refused("evaluate", run, "--seed", 2) == "sepnas: seed: 2 was not trained; trained are 1, 3"
+    assert refused("evaluate", run, "--seed", 2) == "seed: 2 was not trained; trained are 1, 3"
     assert "target: nothing is not a folder; give that of a run" in refused("evaluate", "nothing")
     assert "holds no run" in refused("evaluate", tmp_path)
     untrained = tmp_path / "untrained"
     shutil.copytree(run, untrained, ignore=shutil.ignore_patterns("retrain"))
     assert refused("evaluate", untrained) == (
-        f"sepnas: run: the winner of {untrained} is not trained yet; run `sepnas retrain {untrained}` first"
+        f"run: the winner of {untrained} is not trained yet; run `sepnas retrain {untrained}` first"
     )
 
 

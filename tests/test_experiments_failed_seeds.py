@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from experiment_helpers import contents, tiny_config
+from helpers.runs import contents, tiny_config
 
 import experiments.training.retrain as retrain_module
 from evaluators.training.run import TrainingDiverged

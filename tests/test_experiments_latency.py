@@ -12,7 +12,6 @@ import yaml
 
 from evaluators.latency.backends import make_backend
 from experiments import latency as latency_module
-from experiments.cli import main
 from experiments.latency import random_samples, tell_latency, tell_table, write_table
 from experiments.options.files import make_config
 from experiments.runs.task import SearchTask
@@ -33,31 +32,6 @@ QUICK: dict[str, Any] = {"repeats": 3, "rounds": 2, "networks": 6}
 
 class Killed(BaseException):
     """Stands for a SIGKILL."""
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command that succeeds, and returns what it prints."""
-
-    def call(*arguments: object) -> str:
-        capsys.readouterr()
-        assert main([str(argument) for argument in arguments]) == 0, capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return call
-
-
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command that is refused, and returns the one line."""
-
-    def call(*arguments: object) -> str:
-        capsys.readouterr()
-        assert main([str(argument) for argument in arguments]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        return line
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +106,7 @@ def test_wrong_requests(
     options: tuple[str, ...], message: str, refused: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert refused("latency", *options) == f"sepnas: {message}"
+    assert refused("latency", *options) == f"{message}"
     assert not list(tmp_path.iterdir())
 
 
@@ -247,7 +221,7 @@ def test_the_command_writes_a_table_and_tells_its_error(said: Any, refused: Any,
     assert "sum of the parts                       MAPE " in text
     assert f"table: {out}" in text
     assert load_costs(out).metric == "ms_here"
-    assert refused("latency", *options) == (f"sepnas: out: {out} is there already; give another file or --overwrite")
+    assert refused("latency", *options) == (f"out: {out} is there already; give another file or --overwrite")
     said("latency", *options, "--overwrite")
     assert load_costs(out).metric == "latency_ms"
 

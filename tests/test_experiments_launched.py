@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from experiment_helpers import complaint, contents
-from process_tasks import retrain_as_seen, retrain_small
+from helpers.processes import retrain_as_seen, retrain_small
+from helpers.runs import complaint, contents
 
 from evaluators.training.processes import run_together
 from experiments.cli import main

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from experiment_helpers import complaint, tiny_values
+from helpers.runs import complaint, tiny_values
 
 import experiments.search.search as search_module
 import experiments.training.targets as targets_module

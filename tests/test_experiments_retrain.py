@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from experiment_helpers import Killed, complaint, contents, tiny_values
+from helpers.runs import Killed, complaint, contents, tiny_values
 from PIL import Image
 from safetensors.torch import load_file
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from experiment_helpers import Killed, complaint, contents, outcome, rows, tiny_values
+from helpers.runs import Killed, complaint, contents, outcome, rows, tiny_values
 
 import experiments.commands.demo as demo_module
 import experiments.comparison.compare as compare_module

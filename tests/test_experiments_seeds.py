@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import torch
-from experiment_helpers import Killed, complaint, contents, rows, tiny_config, tiny_values
+from helpers.runs import Killed, complaint, contents, rows, tiny_config, tiny_values
 from safetensors.torch import load_file
 
 import experiments.runs.task as task_module

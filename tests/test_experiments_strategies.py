@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from experiment_helpers import Killed, outcome, rows, tiny_config
+from helpers.runs import Killed, outcome, rows, tiny_config
 
 import experiments.runs.task as task_module
 import experiments.search.search as search_module

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from experiment_helpers import tiny_config
+from helpers.runs import tiny_config
 from PIL import Image
 
 import evaluators.data.load as load_module

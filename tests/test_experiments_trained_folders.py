@@ -31,17 +31,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / name for name in seeds}
 
 
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def refuse(*arguments: str) -> str:
-        assert main(list(arguments)) == 2
-        error = capsys.readouterr().err.strip()
-        assert "\n" not in error
-        return error
-
-    return refuse
-
-
 def test_a_baseline_is_made_for_the_data(trained: dict[str, Path]) -> None:
     for name, folder in trained.items():
         made = load_architecture(folder / "architecture.json")

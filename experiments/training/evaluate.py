@@ -13,7 +13,7 @@ from evaluators.data.loaders import make_loader
 from evaluators.data.options import DataOptions
 from evaluators.measuring.measurement import BINS, NORM, TOP, Measurement, measure_accuracy
 from evaluators.training.devices import pick_accelerator
-from evaluators.training.loaders import check_fit
+from evaluators.training.loaders import check_input
 from evaluators.training.recipes import Precision
 from evaluators.training.run import Accelerator
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
@@ -131,10 +131,10 @@ def evaluate(
     task = DataTask(data_config, split_seed)
     check_classes(trained.classes, task.classes, data_config.name)
     architecture = load_architecture(trained.architecture)
+    check_input(architecture, data_config.name, data_config.image_size, (task.channels,), len(task.classes))
     network = build(architecture)
     load_weights(network, trained.weights)
     data = task.data
-    check_fit(architecture, data)
     images = {"train": lambda: data.train, "validation": lambda: data.validation, "test": lambda: data.test}[split]()
     like_training = copy.copy(data)
     like_training.mean, like_training.std = trained.mean, trained.std

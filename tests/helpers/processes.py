@@ -64,10 +64,9 @@ def retrain_as_seen(folders: list[Path], report: Any) -> dict[str, Any]:
 
 
 def retrain_small(folder: Path, seeds: list[int], *, epochs: int, devices: int) -> Any:
-    from experiment_helpers import tiny_config
-
     from experiments.runs.task import DataTask
     from experiments.training.retrain import retrain_all
+    from helpers.runs import tiny_config
     from search_space.hand_designed import baseline
 
     recipe = {"epochs": epochs, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 0}

@@ -56,3 +56,8 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     assert len(lines) == 1
     assert lines[0].startswith("sepnas: ")
     return lines[0]
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Everything below ``folder`` by its path from there; None for folders."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
