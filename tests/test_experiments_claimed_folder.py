@@ -167,7 +167,7 @@ def test_a_damaged_marker_is_named(tmp_path: Path, text: str) -> None:
 
 def test_a_difference_behind_what_is_shown_is_still_one() -> None:
     long = "x" * 200
-    assert first_difference({"a": long + "1"}, {"a": long + "2"}) == "a is another one"
+    assert first_difference({"a": f"{long}1{long}"}, {"a": f"{long}2{long}"}) == "a is another one"
     difference = first_difference({"a": "short"}, {"a": long})
     assert difference is not None
     assert len(difference) < 200
