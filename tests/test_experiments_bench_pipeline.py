@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 import experiments.bench.pipeline as bench
 from evaluators.data.images import ImageData, ImageSet
-from experiments.bench.clock import Comparison, in_turn
-from experiments.bench.noise import noise
+from experiments.bench.measuring import Comparison, in_turn, noise
 from search_space import baseline
 
 
@@ -163,14 +162,14 @@ def test_rows_say_how_many_workers_there_were(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(bench, "feed_speeds", found)
     monkeypatch.setattr(bench, "training_speeds", found)
-    rows = {row["name"]: (row["value"], row["unit"]) for row in bench.pipeline_rows(3, "cpu")}
+    rows = {row.name: (row.value, row.unit) for row in bench.pipeline_rows(3, "cpu")}
     assert asked == [(3, "cpu", 7)] * 2
     assert rows == {
-        "retrain: images a second fed, DataLoader of 7 workers": (2, "/s"),
-        "retrain: images a second fed, ours": (10, "/s"),
+        "retrain: images per second fed, DataLoader of 7 workers": (2, "/s"),
+        "retrain: images per second fed, ours": (10, "/s"),
         "retrain: feed alone, ours / DataLoader of 7 workers": (5, "x"),
-        "retrain: images a second trained, fed by DataLoader of 7 workers": (2, "/s"),
-        "retrain: images a second trained, fed by ours": (20, "/s"),
+        "retrain: images per second trained, fed by DataLoader of 7 workers": (2, "/s"),
+        "retrain: images per second trained, fed by ours": (20, "/s"),
         "retrain: training, fed by ours / by DataLoader of 7 workers": (6, "x"),
     }
 

@@ -11,10 +11,9 @@ from torch import nn
 
 import experiments.bench.pipeline as bench_pipeline
 import experiments.bench.precision as bench_precision
-import experiments.bench.retrain as bench
-import experiments.bench.roofline as bench_roofline
+import experiments.bench.training as bench
 from evaluators.training.recipes import Recipe
-from experiments.bench.noise import noise
+from experiments.bench.measuring import noise, peak_memory
 from search_space import baseline
 
 
@@ -22,7 +21,7 @@ from search_space import baseline
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network and batches for which the bench takes a second; its process for memory is not told of them."""
     monkeypatch.setattr(bench, "STEPS", 3)
-    for module in (bench, bench_pipeline, bench_roofline):
+    for module in (bench, bench_pipeline):
         monkeypatch.setattr(module, "BATCH", 8)
         monkeypatch.setattr(module, "baseline", lambda name: baseline(name, width=0.25))
     for counts in ("FEED_BATCHES", "TRAINED_BATCHES"):
@@ -33,7 +32,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_are_named_ratios_of_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that goes on by a second when it is read, and by another at each step of the bare loop."""
     peaks = {"ours": 3 * 2**20, "bare": 2 * 2**20}
-    monkeypatch.setattr(bench, "_peak_in_a_process", lambda side, accelerator: peaks[side])
+    monkeypatch.setattr(bench, "in_own_process", lambda function, side, accelerator: peaks[side])
     time, bare_steps = 0.0, bench._bare_steps
 
     def read(device: str) -> float:
@@ -49,11 +48,9 @@ def test_rows_are_named_ratios_of_what_was_measured(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(bench, "now", read)
     monkeypatch.setattr(bench, "_bare_steps", slower)
-    rows = bench.step_rows(2, "cpu")
-    assert all(set(row) == {"name", "value", "unit"} for row in rows)
-    assert {row["name"]: (row["value"], row["unit"]) for row in rows} == {
-        "retrain: images a second, bare PyTorch": (4, "/s"),
-        "retrain: images a second, ours": (8, "/s"),
+    assert {row.name: (row.value, row.unit) for row in bench.training_rows(2, "cpu")} == {
+        "retrain: images per second, bare PyTorch": (4, "/s"),
+        "retrain: images per second, ours": (8, "/s"),
         "retrain: speed ours / bare, whole epochs": (2, "x"),
         "retrain: speed ours / bare, median of steps": (2, "x"),
         "retrain: input pipeline, share of a step": (pytest.approx(100 / 3), "%"),
@@ -63,19 +60,18 @@ def test_rows_are_named_ratios_of_what_was_measured(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_group_has_the_rows_of_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_peak_in_a_process", lambda side, accelerator: 1)
-    monkeypatch.setattr(bench, "precision_speeds", lambda *_: pytest.fail("compiles, which takes minutes on a CPU"))
-    rows = bench.retrain_rows(1, "cpu")
-    names = [row["name"] for row in rows]
+    monkeypatch.setattr(bench, "in_own_process", lambda function, side, accelerator: 1)
+    monkeypatch.setattr(bench, "precision_rows", lambda *_: pytest.fail("compiles, which takes minutes on a CPU"))
+    rows = list(bench.retrain_rows(1, "cpu"))
+    names = [row.name for row in rows]
     assert len(set(names)) == len(names)
     assert max(map(len, names)) <= 74  # the width of the printed column
     assert all(name.startswith("retrain: ") for name in names)
-    assert all(row["value"] > 0 for row in rows)
+    assert all(row.value > 0 for row in rows)
     for expected in (
         "retrain: speed ours / bare, whole epochs",
         "retrain: feed alone, ours / DataLoader of 1 workers",
         "retrain: training, fed by ours / by DataLoader of 1 workers",
-        "retrain: roofline, intensity bf16",
     ):
         assert expected in names
 
@@ -85,9 +81,8 @@ def test_a_gpu_compares_precisions_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_precision, "BATCHES", (8,))
     monkeypatch.setattr(bench_precision, "STEPS", 3)
     monkeypatch.setattr(bench_precision, "baseline", lambda name, classes: baseline(name, classes=classes, width=0.25))
-    rows = {row["name"]: row["value"] for row in bench.retrain_rows(1, "cuda")}
+    rows = {row.name: row.value for row in bench.retrain_rows(1, "cuda")}
     assert rows["retrain: speed of bf16, channels last, compiled / plain, batch 8"] > 0
-    assert rows["retrain: roofline, achieved by fp32, contiguous, eager"] > 0
 
 
 def test_the_bare_loop_learns() -> None:
@@ -130,7 +125,7 @@ def test_the_bare_loops_crops_are_windows_of_the_padded_image() -> None:
 
 def test_the_peak_is_in_bytes_and_stays_when_memory_is_freed() -> None:
     block = torch.ones(24 * 2**20)
-    grown = bench._peak("cpu")
+    grown = peak_memory("cpu")
     assert grown > block.nbytes == 96 * 2**20
     del block
-    assert bench._peak("cpu") > grown - 2**20  # the kernel counts in batches of pages
+    assert peak_memory("cpu") > grown - 2**20  # the kernel counts in batches of pages

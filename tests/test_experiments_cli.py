@@ -736,7 +736,7 @@ def _complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_bench_needs_a_round(refused: Refused) -> None:
-    assert refused("bench", "--repeats", "0") == "--repeats: 0 must be at least 1"
+    assert refused("bench", "--repeats", "0") == "--repeats: 0 must be a whole number of at least 1"
 
 
 def test_a_bench_of_costs_prints_rates_and_a_ratio(capsys: pytest.CaptureFixture[str]) -> None:

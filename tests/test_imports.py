@@ -220,7 +220,7 @@ LIGHT = (
     "evaluators.training.presets",
     "evaluators.training.recipes",
     "evaluators.training.run",
-    "experiments.bench.names",
+    "experiments.bench",
     "experiments.cli",
     "experiments.commands",
     "experiments.options.config",

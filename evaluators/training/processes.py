@@ -37,7 +37,7 @@ def run_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], proce
     with ProcessPoolExecutor(
         min(processes, len(calls)),
         mp_context=torch.multiprocessing.get_context("spawn"),
-        initializer=_begin,
+        initializer=begin_quietly,
         initargs=(torch.get_num_threads(),),
     ) as pool:
         futures = [pool.submit(function, *call) for call in calls]
@@ -63,7 +63,8 @@ def _run_in_turn(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -
     return results
 
 
-def _begin(threads: int) -> None:
+def begin_quietly(threads: int) -> None:
+    """Let this process, one of several, draw no bars, keep still and use so many threads."""
     hide_bars()
     _quiet()
     torch.set_num_threads(threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -14,9 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from evaluators.data.images import ImageData, ImageSet
 from evaluators.training.loaders import training_loader
 from evaluators.training.recipes import Recipe
-from experiments.bench.bare_loop import BareStep
-from experiments.bench.clock import Comparison, Row, free, in_turn, now
-from experiments.bench.noise import noise
+from experiments.bench.measuring import BareStep, Comparison, Row, free, in_turn, noise, now
 from search_space.hand_designed import baseline
 from search_space.network import build
 
@@ -56,8 +54,8 @@ class OneByOne(Dataset[tuple[Tensor, int]]):
         return (image.float() - self.mean) / self.std, self.labels[index]
 
 
-def pipeline_rows(repeats: int, device: str) -> list[Row]:
-    """Images a second of both pipelines: batches that are only fetched, and batches that a network is trained on.
+def pipeline_rows(repeats: int, device: str) -> Iterator[Row]:
+    """Images per second of both pipelines: batches that are only fetched, and batches that a network is trained on.
 
     Either side's time is that of whole passes over the data until all batches have arrived on ``device``. Its workers
     have been started by a pass before and persist, as in a training of many epochs.
@@ -65,16 +63,14 @@ def pipeline_rows(repeats: int, device: str) -> list[Row]:
     workers = worker_count()
     theirs = f"DataLoader of {workers} workers"
     feed = feed_speeds(repeats, device, workers)
+    yield Row(f"retrain: images per second fed, {theirs}", feed.theirs, "/s")
+    yield Row("retrain: images per second fed, ours", feed.ours, "/s")
+    yield Row(f"retrain: feed alone, ours / {theirs}", feed.ratio, "x")
     free(device)
     training = training_speeds(repeats, device, workers)
-    return [
-        {"name": f"retrain: images a second fed, {theirs}", "value": feed.theirs, "unit": "/s"},
-        {"name": "retrain: images a second fed, ours", "value": feed.ours, "unit": "/s"},
-        {"name": f"retrain: feed alone, ours / {theirs}", "value": feed.ratio, "unit": "x"},
-        {"name": f"retrain: images a second trained, fed by {theirs}", "value": training.theirs, "unit": "/s"},
-        {"name": "retrain: images a second trained, fed by ours", "value": training.ours, "unit": "/s"},
-        {"name": f"retrain: training, fed by ours / by {theirs}", "value": training.ratio, "unit": "x"},
-    ]
+    yield Row(f"retrain: images per second trained, fed by {theirs}", training.theirs, "/s")
+    yield Row("retrain: images per second trained, fed by ours", training.ours, "/s")
+    yield Row(f"retrain: training, fed by ours / by {theirs}", training.ratio, "x")
 
 
 def worker_count() -> int:
@@ -85,7 +81,7 @@ def worker_count() -> int:
 
 
 def feed_speeds(repeats: int, device: str, workers: int) -> Comparison:
-    """Images a second that either pipeline brings to ``device`` when nothing else is to be done."""
+    """Images per second that either pipeline brings to ``device`` when nothing else is to be done."""
     data = noise(FEED_BATCHES[device] * BATCH)
 
     def leave(images: Tensor, labels: Tensor) -> None:
@@ -98,7 +94,7 @@ def feed_speeds(repeats: int, device: str, workers: int) -> Comparison:
 
 
 def training_speeds(repeats: int, device: str, workers: int) -> Comparison:
-    """Images a second of the same training step of MobileNetV3-Small at 32 x 32, fed by either pipeline."""
+    """Images per second of the same training step of MobileNetV3-Small at 32 x 32, fed by either pipeline."""
     data = noise(TRAINED_BATCHES[device] * BATCH)
     ours, theirs = _our_loader(data, device), _ordinary_loader(data, device, workers)
     our_step, their_step = _fresh_step(device), _fresh_step(device)
@@ -154,7 +150,7 @@ def _pass(loader: DataLoader[Any], device: str, step: Step) -> int:
 
 
 def _speed(loader: DataLoader[Any], device: str, step: Step) -> float:
-    """Images a second of one pass."""
+    """Images per second of one pass."""
     start = now(device)
     count = _pass(loader, device, step)
     return count / (now(device) - start)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
-from experiments.bench.bare_loop import BareStep
-from experiments.bench.clock import Comparison, Row, free, in_turn, now
+from experiments.bench.measuring import BareStep, Comparison, Row, free, in_turn, now
 from search_space.hand_designed import baseline
 from search_space.network import build
 
-#: Images a step. The smaller batch is what CIFAR is trained with; the larger one is there because a GPU may spend the
+#: Images per step. The smaller batch is what CIFAR is trained with; the larger one is there because a GPU may spend the
 #: smaller one's time on launching kernels.
 BATCHES = (128, 1024)
 STEPS = 100
@@ -26,43 +24,24 @@ FAST = "bf16, channels last, compiled"
 PLAIN = "fp32, contiguous, eager"
 
 
-@dataclass(frozen=True)
-class PrecisionSpeeds:
-    """Images a second at one batch size: ``speeds.ours`` are those of `FAST`, ``speeds.theirs`` those of `PLAIN`."""
-
-    batch: int
-    speeds: Comparison
-
-
-def precision_speeds(repeats: int, device: str) -> list[PrecisionSpeeds]:
-    """The speeds of MobileNetV3-Small at 32 x 32 for each of `BATCHES`.
+def precision_rows(repeats: int, device: str) -> Iterator[Row]:
+    """Both speeds of MobileNetV3-Small at 32 x 32, and their ratio, for each of `BATCHES`.
 
     None, and a line on stderr, where torch cannot compile for ``device``: it needs a C compiler and Triton, and a GPU
-    that Triton knows. What else the bench has measured is not to be lost for that.
+    that Triton knows.
     """
     from torch._dynamo.exc import TorchDynamoException  # takes seconds, and is not needed without a GPU
 
-    try:
-        return [
-            PrecisionSpeeds(batch, compare(_network, batch, device, repeats, steps=STEPS, warm_steps=WARM_STEPS))
-            for batch in BATCHES
-        ]
-    except TorchDynamoException as error:
-        reason = " ".join(str(error).split())[:300]
-        print(f"sepnas: bench: rows of precision left out, torch.compile fails here: {reason}", file=sys.stderr)
-        return []
-
-
-def precision_rows(measured: list[PrecisionSpeeds]) -> list[Row]:
-    """Both speeds and their ratio for each batch size."""
-    rows = []
-    for batch, speeds in ((one.batch, one.speeds) for one in measured):
-        rows += [
-            {"name": f"retrain: images a second, batch {batch}, {PLAIN}", "value": speeds.theirs, "unit": "/s"},
-            {"name": f"retrain: images a second, batch {batch}, {FAST}", "value": speeds.ours, "unit": "/s"},
-            {"name": f"retrain: speed of {FAST} / plain, batch {batch}", "value": speeds.ratio, "unit": "x"},
-        ]
-    return rows
+    for batch in BATCHES:
+        try:
+            speeds = compare(_network, batch, device, repeats, steps=STEPS, warm_steps=WARM_STEPS)
+        except TorchDynamoException as error:
+            reason = " ".join(str(error).split())[:300]
+            print(f"sepnas: bench: rows of precision left out, torch.compile fails here: {reason}", file=sys.stderr)
+            return
+        yield Row(f"retrain: images per second, batch {batch}, {PLAIN}", speeds.theirs, "/s")
+        yield Row(f"retrain: images per second, batch {batch}, {FAST}", speeds.ours, "/s")
+        yield Row(f"retrain: speed of {FAST} / plain, batch {batch}", speeds.ratio, "x")
 
 
 def compare(
@@ -75,7 +54,7 @@ def compare(
     warm_steps: int,
     compiled: bool = True,
 ) -> Comparison:
-    """Images a second of training steps in `FAST` (without its compilation if not ``compiled``) and in `PLAIN`.
+    """Images per second of training steps in `FAST` (without its compilation if not ``compiled``) and in `PLAIN`.
 
     ``make_network`` is called once for each and maps (batch, 3, 32, 32) to logits of `CLASSES` classes. Both train on
     one batch that stays on ``device``, ``steps`` at a time in turn, after ``warm_steps`` each.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from experiments.bench.names import BENCHMARKS
+from evaluators.training.run import Accelerator
+from experiments.bench import BENCHMARKS
 from experiments.options.parsing import Command, Namespace, Parser, quiet
-from search_space.base.errors import InvalidRequest
+from search_space.base.checks import check_int
 
 
 def _add_options(parser: Parser) -> None:
@@ -16,13 +17,12 @@ def _add_options(parser: Parser) -> None:
         help="what to measure: " + "; ".join(f"{name}: {text}" for name, text in BENCHMARKS.items()),
     )
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are reported (default: %(default)s)")
-    parser.add_argument("--accelerator", choices=["auto", "cpu", "cuda"], default="auto", help="where steps run")
+    parser.add_argument("--accelerator", type=Accelerator, default="auto", help="where steps run")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(options: Namespace) -> None:
-    if options.repeats < 1:
-        raise InvalidRequest(f"--repeats: {options.repeats} must be at least 1")
+    check_int("--repeats", options.repeats, 1)
     quiet()
     from experiments.bench.run import bench
 

@@ -74,3 +74,12 @@ def retrain_small(folder: Path, seeds: list[int], *, epochs: int, devices: int) 
     network = baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.25)
     data = DataTask(config.data, config.seed).data
     return retrain_all("net", network, data, config.retrain, folder, data_config={}, accelerator="cpu")
+
+
+def grow(size: int) -> int:
+    """Bytes by which the peak of this process grows when it takes ``size`` of them."""
+    from experiments.bench.measuring import peak_memory
+
+    before = peak_memory("cpu")
+    block = bytearray(size)
+    return peak_memory("cpu") - before + 0 * len(block)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import resource
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -25,11 +20,9 @@ from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
 from evaluators.training.schedule import learning_rate_scale
 from evaluators.training.trainer import fit, make_trainer
-from experiments.bench.clock import Row, free, now
-from experiments.bench.noise import noise
+from experiments.bench.measuring import Row, free, in_own_process, noise, now, peak_memory
 from experiments.bench.pipeline import pipeline_rows
-from experiments.bench.precision import precision_rows, precision_speeds
-from experiments.bench.roofline import roofline_rows
+from experiments.bench.precision import precision_rows
 from search_space.hand_designed import baseline
 from search_space.network import build
 
@@ -40,20 +33,20 @@ _MEMORY_STEPS = 4
 PADDING = 4
 
 
-def retrain_rows(repeats: int, accelerator: Accelerator) -> list[Row]:
-    """All rows of the group: the training step, the input pipeline, precision and layout, and the roofline."""
+def retrain_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
+    """All rows of the group: the training step, the input pipeline, and on a GPU precision and layout."""
     device = pick_accelerator(accelerator)
-    rows = step_rows(repeats, accelerator)
+    yield from training_rows(repeats, accelerator)
     free(device)
-    rows += pipeline_rows(repeats, device)
+    yield from pipeline_rows(repeats, device)
     free(device)
     # On a CPU torch.compile alone takes more than a minute on this network, longer than all the rest of the bench, and
     # few CPUs multiply bfloat16 in hardware: the comparison is one for GPUs.
-    speeds = precision_speeds(repeats, device) if device == "cuda" else []
-    return [*rows, *precision_rows(speeds), *roofline_rows(speeds)]
+    if device == "cuda":
+        yield from precision_rows(repeats, device)
 
 
-def step_rows(repeats: int, accelerator: Accelerator) -> list[Row]:
+def training_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
     """Our training step and a bare loop's on MobileNetV3-Small at 32 x 32, step by step in turn, ``repeats`` epochs.
 
     Both augment by crops and flips, hold the data in memory, and train in the same layout by the same optimizer and
@@ -76,20 +69,15 @@ def step_rows(repeats: int, accelerator: Accelerator) -> list[Row]:
     ratio = statistics.median(sum(p.bare for p in pairs) / sum(p.ours for p in pairs) for pairs in rounds)
     paired = statistics.median(pair.bare / pair.ours for pairs in rounds for pair in pairs)
     pipeline = [_pipeline_seconds(data, recipe, device) for _ in range(repeats)]
-    memory = {side: _peak_in_a_process(side, accelerator) for side in ("ours", "bare")}
-    return [
-        {"name": "retrain: images a second, bare PyTorch", "value": BATCH / statistics.median(bare), "unit": "/s"},
-        {"name": "retrain: images a second, ours", "value": BATCH / statistics.median(ours), "unit": "/s"},
-        {"name": "retrain: speed ours / bare, whole epochs", "value": ratio, "unit": "x"},
-        {"name": "retrain: speed ours / bare, median of steps", "value": paired, "unit": "x"},
-        {
-            "name": "retrain: input pipeline, share of a step",
-            "value": 100 * statistics.median(pipeline) / statistics.median(ours),
-            "unit": "%",
-        },
-        {"name": "retrain: peak memory, bare PyTorch", "value": memory["bare"] / 2**20, "unit": "MiB"},
-        {"name": "retrain: peak memory ours / bare", "value": memory["ours"] / memory["bare"], "unit": "x"},
-    ]
+    yield Row("retrain: images per second, bare PyTorch", BATCH / statistics.median(bare), "/s")
+    yield Row("retrain: images per second, ours", BATCH / statistics.median(ours), "/s")
+    yield Row("retrain: speed ours / bare, whole epochs", ratio, "x")
+    yield Row("retrain: speed ours / bare, median of steps", paired, "x")
+    share = 100 * statistics.median(pipeline) / statistics.median(ours)
+    yield Row("retrain: input pipeline, share of a step", share, "%")
+    memory = {side: in_own_process(training_peak, side, accelerator) for side in ("ours", "bare")}
+    yield Row("retrain: peak memory, bare PyTorch", memory["bare"] / 2**20, "MiB")
+    yield Row("retrain: peak memory ours / bare", memory["ours"] / memory["bare"], "x")
 
 
 @dataclass(frozen=True)
@@ -171,31 +159,13 @@ def _pipeline_seconds(data: ImageData, recipe: Recipe, device: str) -> float:
     return (now(device) - start) / STEPS
 
 
-def _peak_in_a_process(side: str, accelerator: Accelerator) -> float:
+def training_peak(side: str, accelerator: Accelerator) -> int:
     """Bytes that a short training of ``side`` ("ours" or "bare") adds at its peak."""
-    code = f"from experiments.bench.retrain import print_peak; print_peak({side!r}, {accelerator!r}, {threads()})"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return float(json.loads(done.stdout.splitlines()[-1]))
-
-
-def threads() -> int:
-    """Threads of this process's tensor operations."""
-    return torch.get_num_threads()
-
-
-def print_peak(side: str, accelerator: Accelerator, num_threads: int) -> None:
-    """Train for a few steps and print the bytes added at the peak, as JSON."""
-    torch.set_num_threads(num_threads)
     device = pick_accelerator(accelerator)
     data = noise(_MEMORY_STEPS * BATCH)
     recipe = Recipe(epochs=1, batch_size=BATCH, warmup_epochs=0, crop_padding=PADDING, flip=True)
     network: nn.Module = build(baseline("mobilenetv3-small"))
-    before = _peak(device)
+    before = peak_memory(device)
     if side == "bare":
         for _ in _bare_steps(data, recipe, device):
             pass
@@ -205,15 +175,4 @@ def print_peak(side: str, accelerator: Accelerator, num_threads: int) -> None:
             ClassificationModule(recipe, network, fused=True),
             training_loader(data.train, data, recipe, seed=0, device=device),
         )
-    print(json.dumps(_peak(device) - before))
-
-
-def _peak(device: str) -> int:
-    """Bytes at the highest so far."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Linux: what getrusage tells includes the peak of the process that started this one
-        return 1024 * int(next(line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak_memory(device) - before

@@ -1,13 +1,16 @@
-"""Speed of training steps: networks on their own, the same paths in a supernet, and single-path search."""
+"""Training steps in a supernet: sampled paths beside the same networks alone, the full mixture beside NNI's."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
+from nni.nas.strategy import DARTS as NniDARTS
 
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.loaders import training_loader
@@ -15,20 +18,22 @@ from evaluators.training.module import ClassificationModule
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
 from evaluators.training.supernet import supernet_evaluator
-from evaluators.training.trainer import make_trainer
-from experiments.bench.clock import Row, StepClock
-from experiments.bench.noise import noise
+from evaluators.training.trainer import fit, make_trainer
+from experiments.bench.measuring import Row, StepClock, in_own_process, noise, now, peak_memory
 from search_space.candidates import SearchSpace
 from search_space.network import build
 from search_space.space import SepConvSpace
+from strategies.one_shot.darts import DARTS
 from strategies.one_shot.single_path import GDAS
 from strategies.one_shot.supernet import RandomOneShot
 
 BATCH = 64
 STEPS = 24
+#: Of the full mixture.
+MIXTURE_BATCH, MIXTURE_PASSES = 16, 2
 
 
-def step_rows(repeats: int, accelerator: Accelerator) -> list[Row]:
+def step_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
     """Training steps: networks on their own, and the same paths sampled in a supernet."""
     space = SearchSpace.create()
     table = space.cost_table
@@ -42,28 +47,12 @@ def step_rows(repeats: int, accelerator: Accelerator) -> list[Row]:
         sampled.append(_one_shot(samples, accelerator))
         gdas.append(_gdas(accelerator))
     operators = max(map(len, space.candidates))
-    return [
-        {
-            "name": "step: stand-alone network, mean of random ones",
-            "value": statistics.median(alone) * 1e3,
-            "unit": "ms",
-        },
-        {
-            "name": f"step: same paths in the supernet ({operators} candidates) / stand-alone",
-            "value": statistics.median(a / b for a, b in zip(sampled, alone, strict=True)),
-            "unit": "x",
-        },
-        {
-            "name": "step: gdas, a whole step of two passes / stand-alone",
-            "value": statistics.median(a / b for a, b in zip(gdas, alone, strict=True)),
-            "unit": "x",
-        },
-        {
-            "name": "step: gdas, a pass / stand-alone",
-            "value": statistics.median(a / b / 2 for a, b in zip(gdas, alone, strict=True)),
-            "unit": "x",
-        },
-    ]
+    yield Row("step: stand-alone network, mean of random ones", statistics.median(alone) * 1e3, "ms")
+    name = f"step: same paths in the supernet ({operators} candidates) / stand-alone"
+    yield Row(name, statistics.median(a / b for a, b in zip(sampled, alone, strict=True)), "x")
+    whole = statistics.median(a / b for a, b in zip(gdas, alone, strict=True))
+    yield Row("step: gdas, a whole step of two passes / stand-alone", whole, "x")
+    yield Row("step: gdas, a pass / stand-alone", whole / 2, "x")
 
 
 class _FixedPaths:
@@ -87,7 +76,7 @@ def _stand_alone(space: SearchSpace, samples: list[dict[str, str]], accelerator:
         trainer = make_trainer(1, title="bench", accelerator=accelerator, extra_callbacks=[clock])
         device = pick_accelerator(accelerator)
         module = ClassificationModule(recipe, build(space.architecture(sample)))
-        trainer.fit(module, training_loader(data.train, data, recipe, seed=0, device=device))
+        fit(trainer, module, training_loader(data.train, data, recipe, seed=0, device=device))
         means.append(clock.mean(skip=1))
     return statistics.fmean(means)
 
@@ -109,3 +98,28 @@ def _supernet_step(strategy: Any, accelerator: Accelerator, *, clips: bool) -> f
     )
     strategy(RawFormatModelSpace(SepConvSpace(), evaluator), SequentialExecutionEngine())
     return clock.mean(skip=STEPS)
+
+
+def mixture_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
+    """Ratios on the default space, each round in processes of its own: memory once taken is not given back."""
+    device = pick_accelerator(accelerator)
+    rounds = [{kind: in_own_process(mixture_pass, kind, device) for kind in ("nni", "sepnas")} for _ in range(repeats)]
+    for figure, name in (("seconds", "time of a pass"), ("bytes", "peak memory")):
+        ratio = statistics.median(measured["nni"][figure] / measured["sepnas"][figure] for measured in rounds)
+        yield Row(f"darts: {name}, NNI / sepnas", ratio, "x")
+
+
+def mixture_pass(kind: str, device: str) -> dict[str, float]:
+    """Forward and backward pass of the mixture of all candidates: the fastest of a few, and what they add to memory."""
+    torch.manual_seed(0)
+    strategy = DARTS() if kind == "sepnas" else NniDARTS()
+    supernet = strategy.mutate_model(SepConvSpace()).to(device, memory_format=torch.channels_last)
+    images = torch.randn(MIXTURE_BATCH, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    before = peak_memory(device)
+    seconds = []
+    for _ in range(MIXTURE_PASSES):
+        start = now(device)
+        supernet(images).square().sum().backward()
+        seconds.append(now(device) - start)
+        supernet.zero_grad(set_to_none=True)
+    return {"seconds": min(seconds), "bytes": peak_memory(device) - before}
