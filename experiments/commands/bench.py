@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from evaluators.training.run import Accelerator
 from experiments.bench import BENCHMARKS
-from experiments.options.parsing import Command, Namespace, Parser, quiet
+from experiments.options.parsing import Command, Namespace, Parser, add_accelerator, quiet
 from search_space.base.checks import check_int
 
 
@@ -17,7 +16,7 @@ def _add_options(parser: Parser) -> None:
         help="what to measure: " + "; ".join(f"{name}: {text}" for name, text in BENCHMARKS.items()),
     )
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are reported (default: %(default)s)")
-    parser.add_argument("--accelerator", type=Accelerator, default="auto", help="where steps run")
+    add_accelerator(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
