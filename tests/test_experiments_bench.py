@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 
 import pytest
-from process_tasks import grow
+from helpers.processes import grow
 
 import experiments.bench.exact as bench_exact
 import experiments.bench.run as bench_run
