@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.runs import tree
+from helpers.trainings import make_run
 
 # the networks of the tests are so small that a second thread costs more than it brings
 torch.set_num_threads(1)
@@ -63,3 +64,14 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     monkeypatch.chdir(tmp_path)
     return run
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two runs, compared with a baseline: the report is in the first one."""
+    from experiments.cli import main
+
+    home = tmp_path_factory.mktemp("my runs")
+    one, two = make_run(home / "one"), make_run(home / "two", "bsconv_u_k3")
+    assert main(["compare", f"{one}/", str(two), "--baselines", " mobilenetv3-small,"]) == 0
+    return one, two

@@ -1,8 +1,7 @@
-"""The report card of a supernet: what it measures, that nothing is measured twice, and what it says."""
+"""The report card of a supernet: what it measures, and that nothing is measured twice."""
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from helpers.runs import Killed, rows
 from PIL import Image
 from scipy.stats import kendalltau
 
@@ -22,30 +22,22 @@ import experiments.runs.task as task_module
 import experiments.search.search as search_module
 from evaluators.base.progress import progress_bar
 from evaluators.data.images import ImageData, ImageSet
-from evaluators.measuring.ranking import Ranking, rank_agreement
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import TrainingDiverged
 from experiments.cli import main
 from experiments.options.config import SearchConfig
 from experiments.options.files import read_config
-from experiments.rank.rank import draw_spread, rank
-from experiments.rank.verdict import verdict
+from experiments.rank.rank import rank
 from experiments.runs.folder import RunFolder, find_run
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.network_cost import cost
 from search_space.notation import parse
-from strategies.budget.budget import Budget
-from strategies.budget.feasible import FeasibleSet
 
 BUDGET = 60_000
 N = 5
 REPORT = {"about.json", "scores.csv", "rank.csv", "rank.json", "rank.md", "rank.png"}
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing may catch it and go on."""
 
 
 def searched(folder: Path, strategy: dict[str, Any]) -> Path:
@@ -80,11 +72,6 @@ def ranked(finished: RunFolder) -> Path:
 
 def config_of(run: RunFolder) -> SearchConfig:
     return read_config(run.config)
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def accuracies(folder: Path) -> list[dict[str, str]]:
@@ -380,121 +367,3 @@ def test_a_folder_with_something_else_is_left_alone(finished: RunFolder, tmp_pat
         f"out: {tmp_path} holds letter.txt, which is not part of a ranking; give an empty or new folder"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
-
-
-# --- the draw ---
-
-
-@pytest.fixture(scope="module")
-def space() -> SearchSpace:
-    return SearchSpace.create(image_size=8, in_channels=1, width=0.25, operators=["dw_k3", "sep_k3", "skip"])
-
-
-def test_the_draw_is_distinct_spread_and_inside(space: SearchSpace) -> None:
-    feasible = FeasibleSet(space.cost_table, Budget(max_macs=BUDGET))
-    drawn = draw_spread(feasible, 30, seed=3)
-    assert len({tuple(sample.items()) for sample in drawn}) == 30
-    macs = [feasible.table.cost(sample)["macs"] for sample in drawn]
-    assert macs == sorted(macs)
-    assert macs[-1] <= BUDGET
-    low, high = feasible.table.reachable()["macs"][0], BUDGET
-    assert macs[0] < low + (high - low) / 10
-    assert macs[-1] > high - (high - low) / 10
-    assert draw_spread(feasible, 30, seed=3) == drawn
-    assert draw_spread(feasible, 30, seed=4) != drawn
-
-
-def test_a_budget_with_few_architectures_gives_them_all_or_says_how_many(space: SearchSpace) -> None:
-    low = space.cost_table.reachable()["macs"][0]
-    feasible = next(
-        found
-        for step in range(0, 4000, 16)
-        if (found := FeasibleSet(space.cost_table, Budget(max_macs=low + step))).count >= 6
-    )
-    few = int(feasible.count)
-    assert few < 200
-    assert len({tuple(sample.items()) for sample in draw_spread(feasible, few, seed=0)}) == few
-    with pytest.raises(InvalidRequest, match=rf"^n: {few + 1}, but the budget holds {few} different architectures; "):
-        draw_spread(feasible, few + 1, seed=0)
-
-
-# --- what it says ---
-
-
-def agreement(supernet: Any, standalone: Any, macs: Any = None, params: Any = None) -> Ranking:
-    n = len(supernet)
-    noise = np.random.default_rng(99)
-    macs = noise.permutation(n) if macs is None else macs
-    params = noise.permutation(n) if params is None else params
-    return rank_agreement(supernet, standalone, {"macs": macs, "params": params}, resamples=500)
-
-
-QUALITY = np.random.default_rng(7).permutation(40) / 40.0
-
-
-def two_trainings(noise: float, seed: int = 0) -> Any:
-    return QUALITY[:, None] + noise * np.random.default_rng(seed).standard_normal((40, 2))
-
-
-def a_measure(noise: float) -> Any:
-    return QUALITY + noise * np.random.default_rng(50).standard_normal(40)
-
-
-@pytest.mark.parametrize(
-    ("kind", "trusted", "text", "case"),
-    [
-        ("too few", "cannot be told", "Only 3 architectures have all", lambda: agreement([1, 2, 3], [[1], [2], [3]])),
-        (
-            "all equal",
-            "cannot be told",
-            "take the cheapest",
-            lambda: agreement(np.arange(40), np.full((40, 2), 0.9)),
-        ),
-        ("constant supernet", "no", "tells nothing apart", lambda: agreement(np.full(40, 0.1), two_trainings(0.1))),
-        ("chance", "no", "cannot be told from chance", lambda: agreement(a_measure(100), two_trainings(0.05))),
-        (
-            "noisy trainings",
-            "cannot be told",
-            "cannot judge any ranking",
-            lambda: agreement(a_measure(0.1), two_trainings(100, seed=1)),
-        ),
-        ("reversed", "no", "worse than chance", lambda: agreement(-a_measure(0.1), two_trainings(0.1))),
-        (
-            "cost",
-            "no",
-            "no better than sorting by MACs (tau: MACs 1.00), as far as 40 architectures can tell",
-            lambda: agreement(a_measure(0.1), two_trainings(0), macs=QUALITY),
-        ),
-        (
-            "cost",
-            "no",
-            "Taking the smallest network inside the budget may do as well",
-            lambda: agreement(a_measure(0.1), two_trainings(0), params=-QUALITY),
-        ),
-        ("ceiling", "yes", "as good as a second training", lambda: agreement(a_measure(0.1), two_trainings(0.1))),
-        ("below", "partly", "below what a second training", lambda: agreement(a_measure(0.3), two_trainings(0.02))),
-        ("no ceiling", "partly", "so give two", lambda: agreement(a_measure(0.1), two_trainings(0.1)[:, :1])),
-    ],
-)
-def test_the_verdict_of_each_case(kind: str, trusted: str, text: str, case: Callable[[], Ranking]) -> None:
-    found = verdict(case())
-    assert (found.kind, found.trusted) == (kind, trusted)
-    assert text in found.text
-    told = found.kind in ("ceiling", "no ceiling")
-    assert ("To do:" in str(found) or "For more:" in str(found)) != told
-    assert "search.epochs" in found.text or found.kind in (
-        "too few", "all equal", "noisy trainings", "ceiling", "no ceiling",
-    )  # fmt: skip
-
-
-def test_fair_sampling_is_not_recommended_to_who_has_it() -> None:
-    found = agreement(a_measure(100), two_trainings(0.05))
-    assert "sampling: fair" in verdict(found, "uniform").text
-    assert "sampling: fair" not in verdict(found, "fair").text
-
-
-def test_the_verdict_says_whether_the_best_are_told_apart() -> None:
-    assert "orders the best fifth as well (n = 8)" in verdict(agreement(QUALITY, two_trainings(0.001))).text
-    shuffled = QUALITY.copy()
-    shuffled[QUALITY >= 0.8] = 0.8 + np.random.default_rng(3).permutation(8) / 40
-    assert "Within the best fifth (n = 8) its order cannot" in verdict(agreement(shuffled, two_trainings(0.001))).text

@@ -1,0 +1,48 @@
+"""Finished searches without the searching, and what trainings leave in their folders."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments.options.files import read_config
+from experiments.runs.folder import open_run
+from experiments.runs.provenance import provenance
+from helpers.runs import contents, tiny_values
+from search_space.hand_designed import baseline
+from search_space.serialization import save_architecture
+
+SEED_FILES = {"result.json", "weights.safetensors", "data.json", "metrics.csv"}
+
+
+def make_run(folder: Path, operator: str = "sep_k3", **more: Any) -> Path:
+    """The folder of a finished search, without the searching."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    given = folder.parent / f"{folder.name}.yaml"
+    recipe = {"epochs": 2, "batch_size": 32, "learning_rate": 0.05}
+    given.write_text(
+        yaml.safe_dump(
+            tiny_values(**{"budget": {"max_macs": "80k"}, "retrain": {"recipe": recipe, "seeds": [0, 1]}, **more})
+        )
+    )
+    run = open_run(folder, read_config(given).as_dict(), provenance(0, "cpu"), overwrite=False)
+    architecture = baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.25)
+    blocks = tuple(
+        replace(block, operator=operator, expanded_channels=0, se_channels=0) for block in architecture.blocks
+    )
+    save_architecture(replace(architecture, blocks=blocks), run.winner)
+    return folder
+
+
+def files(folder: Path) -> set[str]:
+    """Every file below, by its path from there."""
+    return set(contents(folder))
+
+
+def result(folder: Path, seed: int) -> dict[str, Any]:
+    """What the training by ``seed`` left."""
+    return json.loads((folder / f"seed{seed}" / "result.json").read_text())
