@@ -13,9 +13,8 @@ import numpy as np
 
 from evaluators.latency.backends import Backend
 from evaluators.latency.parts import network_part, space_parts
-from evaluators.latency.rounds import Rounds, time_in_rounds
 from evaluators.latency.table import Agreement, FittedTable, fit_table, latency_table
-from evaluators.latency.timing import WARMUP, measure_latency
+from evaluators.latency.timing import WARMUP, Rounds, measure_latency, time_in_rounds
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, write_json
@@ -23,6 +22,7 @@ from experiments.runs.provenance import processor
 from experiments.runs.seeds import stream_seed
 from experiments.runs.task import SearchTask
 from search_space.architecture import Architecture
+from search_space.base.checks import check_int
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import FORMAT, VERSION
@@ -62,7 +62,7 @@ def tell_latency(value: dict[str, Any]) -> str:
     threads = f"{value['threads']} thread{'s' if value['threads'] > 1 else ''}"
     return (
         f"{value['network']}: {value['median_ms']:.4g} ms (quartiles {value['lower_ms']:.4g} to"
-        f" {value['upper_ms']:.4g}) a batch of {value['batch']}\n"
+        f" {value['upper_ms']:.4g}) per batch of {value['batch']}\n"
         f"  {value['backend']}, {threads}, {value['version']}, {value['processor']};"
         f" {value['counted']} calls after {value['warmup']} for warm-up"
         + (
@@ -80,7 +80,7 @@ def check_out(out: Path, *, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise InvalidRequest(f"out: {out} is there already; give another file or --overwrite")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
-        raise InvalidRequest(f"out: {out.parent} is no folder that can be written to; give another file")
+        raise InvalidRequest(f"out: {out.parent} is not a folder that can be written to; give another file")
 
 
 def write_table(
@@ -99,16 +99,10 @@ def write_table(
 
     Timings are kept in the folder ``<out>.partial`` until the table is whole: the same request goes on with them.
     """
-    for field, value, least in (
-        ("batch", batch, 1),
-        ("repeats", repeats, 1),
-        ("rounds", rounds, 1),
-        ("networks", networks, 1),
-    ):
-        if value < least:
-            raise InvalidRequest(f"{field}: {value} must be at least {least}")
+    for field, value in {"batch": batch, "repeats": repeats, "rounds": rounds, "networks": networks}.items():
+        check_int(field, value, 1)
     if metric in ("", "macs", "params"):
-        raise InvalidRequest(f"metric: {metric!r} is no name for a cost of one's own; take one such as latency_ms")
+        raise InvalidRequest(f"metric: {metric!r} is not a name for another cost; take one such as latency_ms")
     check_out(out, overwrite=overwrite)
     space = SearchTask(config).space
     samples = random_samples(space, networks, config.seed)

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from evaluators.latency import backends as latency_backends
 from evaluators.latency.backends import Backend, Timer, check_outputs, make_backend, timed
 from evaluators.latency.parts import EMPTY, HEAD, STEM, Part, network_part, space_parts
-from evaluators.latency.rounds import time_in_rounds
 from evaluators.latency.table import Agreement, LatencyTable, fit_table, latency_table
-from evaluators.latency.timing import Latency, measure_latency, prepared
+from evaluators.latency.timing import Latency, measure_latency, prepared, time_in_rounds
 from search_space.architecture import Architecture, Block, Head, Stem
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
@@ -177,6 +176,15 @@ def test_an_export_that_computes_something_else_is_found() -> None:
         check_outputs(expected, torch.full((1, 2), math.nan))
 
 
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_onnx_is_asked_for_by_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setattr(latency_backends, "find_spec", lambda name: None if name == missing else object())
+    message = rf"^backend: onnx-cpu needs {missing}; pip install 'sepnas\[onnx\]', or take pytorch-cpu$"
+    with pytest.raises(InvalidRequest, match=message):
+        make_backend("onnx-cpu")
+    make_backend("pytorch-cpu")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_is_refused_without_a_gpu() -> None:
     with pytest.raises(
@@ -194,9 +202,9 @@ def test_cuda_is_timed() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch": 0}, "batch: 0 must be at least 1"),
-        ({"repeats": 0}, "repeats: 0 must be at least 1"),
-        ({"warmup": -1}, "warmup: -1 must be at least 0"),
+        ({"batch": 0}, "batch: 0 must be a whole number of at least 1"),
+        ({"repeats": 0}, "repeats: 0 must be a whole number of at least 1"),
+        ({"warmup": -1}, "warmup: -1 must be a whole number of at least 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options: dict[str, int], message: str) -> None:
@@ -205,9 +213,9 @@ def test_numbers_out_of_range_are_refused(options: dict[str, int], message: str)
 
 
 def test_unknown_backends_and_no_threads_are_refused() -> None:
-    with pytest.raises(InvalidRequest, match=r"^backend: 'tpu' is unknown; known are pytorch-cpu, onnx-cpu, cuda$"):
+    with pytest.raises(InvalidRequest, match=r"^backend: 'tpu' is unknown; known are pytorch-cpu, onnx-cpu, cuda"):
         make_backend("tpu")
-    with pytest.raises(InvalidRequest, match=r"^threads: 0 must be at least 1$"):
+    with pytest.raises(InvalidRequest, match=r"^threads: 0 must be a whole number of at least 1$"):
         make_backend("onnx-cpu", 0)
 
 

@@ -88,7 +88,7 @@ def test_presets_give_way_field_by_field() -> None:
         (
             "xsepconv",
             {},
-            r"^recipe\.preset: 'xsepconv' is unknown; known are .*, quick, cpu; did you mean xsepconv-svhn\?$",
+            r"^recipe\.preset: 'xsepconv' is unknown; known are xsepconv-cifar, .*; did you mean xsepconv-svhn\?$",
         ),
         ("quick", {"epoch": 3}, r"^recipe: 'epoch' is unknown; known are .*; did you mean epochs\?$"),
         ("quick", {"epochs": 0}, r"^recipe\.epochs: 0 must be a whole number of at least 1$"),
@@ -269,6 +269,14 @@ def test_the_interval_is_students() -> None:
     assert figures.interval == pytest.approx((3 - 2.776 * math.sqrt(0.5), 3 + 2.776 * math.sqrt(0.5)), abs=1e-3)
     narrower = summarise([1.0, 2.0, 3.0, 4.0, 5.0], confidence=0.9)
     assert narrower.interval == pytest.approx((3 - 2.132 * math.sqrt(0.5), 3 + 2.132 * math.sqrt(0.5)), abs=1e-3)
+
+
+def test_no_interval_reaches_beyond_what_a_value_can_be() -> None:
+    # as of the digits data set: Student's interval of these would end at 106.74 %
+    wide = summarise([0.92, 0.99, 0.98], least=0, most=1)
+    assert wide.interval is not None
+    assert wide.interval[1] == 1.0 < summarise([0.92, 0.99, 0.98]).interval[1]  # type: ignore[index]
+    assert wide.interval[0] == summarise([0.92, 0.99, 0.98]).interval[0]  # type: ignore[index]
 
 
 def test_one_training_has_no_spread() -> None:

@@ -53,7 +53,7 @@ def test_the_time_of_a_baseline(said: Any) -> None:
     assert 0 < told["lower_ms"] <= told["median_ms"] <= told["upper_ms"]
     assert told["version"] == f"torch {torch.__version__}"
     text = said("latency", *options)
-    assert "a batch of 2" in text
+    assert "per batch of 2" in text
     assert "pytorch-cpu, 1 thread, torch" in text
     assert "calls after 10 for warm-up" in text
 
@@ -69,7 +69,7 @@ def test_a_disturbed_measurement_says_so() -> None:
     }
     value |= {"warmup": 10, "counted": 100, "median_ms": 1.0, "lower_ms": 0.9, "upper_ms": 1.25}
     assert tell_latency({**value, "disturbed": False}).splitlines() == [
-        "a: 1 ms (quartiles 0.9 to 1.25) a batch of 1",
+        "a: 1 ms (quartiles 0.9 to 1.25) per batch of 1",
         "  cuda, 2 threads, v, p; 100 calls after 10 for warm-up",
     ]
     assert "repeat it on an idle machine" in tell_latency({**value, "disturbed": True})
@@ -89,16 +89,22 @@ def test_the_time_of_an_architecture_file(said: Any, tmp_path: Path) -> None:
         (("mobilenetv3-small", "--rounds", "3"), "--rounds: 3 is of --table; leave it out"),
         (("--table", "digits", "--width", "2"), "--width: 2.0 is not of --table; leave it out"),
         (("--table", "digits"), "--out: missing; name the file for the table, as latency.json"),
-        (("mobilenetv3-small", "--threads", "0"), "threads: 0 must be at least 1"),
-        (("mobilenetv3-small", "--batch", "0"), "batch: 0 must be at least 1"),
-        (("mobilenetv3-small", "--repeats", "0"), "repeats: 0 must be at least 1"),
-        (("--table", "digits", "--out", "x.json", "--rounds", "0"), "rounds: 0 must be at least 1"),
-        (("--table", "digits", "--out", "x.json", "--networks", "0"), "networks: 0 must be at least 1"),
+        (("mobilenetv3-small", "--threads", "0"), "threads: 0 must be a whole number of at least 1"),
+        (("mobilenetv3-small", "--batch", "0"), "batch: 0 must be a whole number of at least 1"),
+        (("mobilenetv3-small", "--repeats", "0"), "repeats: 0 must be a whole number of at least 1"),
+        (("--table", "digits", "--out", "x.json", "--rounds", "0"), "rounds: 0 must be a whole number of at least 1"),
+        (
+            ("--table", "digits", "--out", "x.json", "--networks", "0"),
+            "networks: 0 must be a whole number of at least 1",
+        ),
         (
             ("--table", "digits", "--out", "x.json", "--metric", "macs"),
-            "metric: 'macs' is no name for a cost of one's own; take one such as latency_ms",
+            "metric: 'macs' is not a name for another cost; take one such as latency_ms",
         ),
-        (("--table", "digits", "--out", "no/x.json"), "out: no is no folder that can be written to; give another file"),
+        (
+            ("--table", "digits", "--out", "no/x.json"),
+            "out: no is not a folder that can be written to; give another file",
+        ),
         (("--table", "digits", "--out", "."), "out: . is a folder; give a file, as latency.json"),
     ],
 )

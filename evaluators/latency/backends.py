@@ -8,14 +8,16 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from search_space.base.atomic import replacing
+from search_space.base.checks import check_choice, check_int
 from search_space.base.errors import InvalidRequest
 
 try:
@@ -86,6 +88,13 @@ class OnnxCPU(Backend):
     """ONNX Runtime with all its graph optimisations. Inputs and outputs stay where they are: nothing is copied."""
 
     name = "onnx-cpu"
+
+    def __init__(self, threads: int = 1) -> None:
+        super().__init__(threads)
+        if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
+            raise InvalidRequest(
+                f"backend: onnx-cpu needs {', '.join(missing)}; pip install 'sepnas[onnx]', or take pytorch-cpu"
+            )
 
     @property
     def version(self) -> str:
@@ -158,11 +167,8 @@ _BACKENDS: dict[str, type[Backend]] = {cls.name: cls for cls in (PyTorchCPU, Onn
 
 def make_backend(name: str, threads: int = 1) -> Backend:
     """The backend called ``name`` on ``threads`` CPU threads; InvalidRequest if it is unknown or cannot run here."""
-    if name not in _BACKENDS:
-        raise InvalidRequest(f"backend: {name!r} is unknown; known are {', '.join(get_args(BackendName))}")
-    if threads < 1:
-        raise InvalidRequest(f"threads: {threads} must be at least 1")
-    return _BACKENDS[name](threads)
+    check_choice("backend", name, _BACKENDS)
+    return _BACKENDS[name](check_int("threads", threads, 1))
 
 
 def timed(call: Callable[[], Any], calls: int) -> list[float]:

@@ -9,10 +9,9 @@ from functools import partial
 import torch
 from torch import nn
 
-from evaluators.latency.timing import whole_network
 from search_space.architecture import Architecture, Block
 from search_space.candidates import SearchSpace
-from search_space.network import ClassifierHead, directed_layers, initialise, make_block, make_stem
+from search_space.network import ClassifierHead, build, directed_layers, initialise, make_block, make_stem
 from search_space.padding import direction_at
 
 #: Keys of the parts that all networks of a space have in common.
@@ -79,6 +78,13 @@ def network_part(architecture: Architecture) -> Part:
     """A whole network."""
     shape = (architecture.in_channels, architecture.image_size, architecture.image_size)
     return Part(f"network {architecture}", shape, partial(whole_network, architecture))
+
+
+def whole_network(architecture: Architecture) -> nn.Module:
+    """A network with weights of its initialisation; leaves torch's random state as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build(architecture)
 
 
 def _block(block: Block, size: int) -> nn.Module:

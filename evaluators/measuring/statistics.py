@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 
 from scipy.stats import t as student_t
 
+from search_space.base.checks import check_share
 from search_space.base.errors import InvalidRequest
 
 
@@ -32,15 +33,19 @@ class Summary:
     confidence: float = 0.95
 
 
-def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
-    """Mean, standard deviation and confidence interval of ``values``; InvalidRequest if there is none."""
+def summarise(
+    values: Sequence[float], confidence: float = 0.95, *, least: float = -math.inf, most: float = math.inf
+) -> Summary:
+    """Mean, standard deviation and confidence interval of ``values``; InvalidRequest if there is none.
+
+    The interval ends at ``least`` and ``most``, beyond which no value can be: 0 and 1 for accuracies.
+    """
     if not values:
         raise InvalidRequest("values: empty; summarise at least one figure")
-    if not 0 < confidence < 1:
-        raise InvalidRequest(f"confidence: {confidence!r} is no probability between 0 and 1; take one such as 0.95")
+    check_share("confidence", confidence)
     n, mean = len(values), fmean(values)
     if n == 1:
         return Summary(n, mean, None, None, confidence)
     std = stdev(values)
     half = float(student_t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
-    return Summary(n, mean, std, (mean - half, mean + half), confidence)
+    return Summary(n, mean, std, (max(least, mean - half), min(most, mean + half)), confidence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,7 @@ class Result:
     @property
     def summary(self) -> Summary:
         """Mean, sample standard deviation and 95 % confidence interval of the accuracy."""
-        summary = summarise(self.accuracies)
-        if summary.interval is None:
-            return summary
-        low, high = summary.interval  # Student's t knows no bounds, but no accuracy lies outside 0..1
-        return replace(summary, interval=(max(0.0, low), min(1.0, high)))
+        return summarise(self.accuracies, least=0, most=1)
 
     def __str__(self) -> str:
         """``gdas winner: test accuracy 98.33% ± 0.21% (n = 3, 95% confidence 97.81% to 98.85%)``."""
