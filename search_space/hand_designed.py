@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from search_space.architecture import Architecture, Block
-from search_space.base.errors import InvalidRequest
+from search_space.base.checks import unknown
 from search_space.macros import macro
 
 Change = Callable[[Architecture], Architecture]
@@ -150,6 +150,6 @@ def baseline(
 ) -> Architecture:
     """The baseline ``name`` for square inputs of ``image_size`` pixels; InvalidRequest for an unknown name."""
     if name not in _BASELINES:
-        raise InvalidRequest(f"baseline: {name!r} is unknown; known are {', '.join(_BASELINES)}")
+        raise unknown("baseline", name, _BASELINES, "sepnas list baselines")
     skeleton, change, _ = _BASELINES[name]
     return change(macro(skeleton, image_size=image_size, in_channels=in_channels, classes=classes, width=width))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from search_space.architecture import Architecture
-from search_space.base.errors import InvalidRequest
+from search_space.base.checks import unknown
 from search_space.macro_definition import (
     MacroDefinition,
     MacroHead,
@@ -144,7 +144,7 @@ MACROS = tuple(_BUILT_IN)
 def built_in_macro(name: str) -> MacroDefinition:
     """The definition of the built-in macro ``name``; InvalidRequest for an unknown name."""
     if name not in _BUILT_IN:
-        raise InvalidRequest(f"macro: {name!r} is unknown; known are {', '.join(MACROS)}")
+        raise unknown("macro", name, MACROS, "sepnas list macros")
     return _BUILT_IN[name]
 
 
