@@ -61,11 +61,11 @@ def test_subset_refuses(indices: Any) -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "text"),
     [
-        (torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64), r"images=torch.float32 \(2, 1, 4, 4\)"),
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64), r"images: torch.float32 \(2, 1, 4, 4\)"),
         (torch.zeros(2, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "is not a uint8 tensor"),
-        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2), "labels=torch.float32"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2), "labels: torch.float32"),
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "3 entries for 2 images"),
-        ([1], torch.zeros(1, dtype=torch.int64), "images=list"),
+        ([1], torch.zeros(1, dtype=torch.int64), "images: list"),
     ],
 )
 def test_image_set_refuses(images: Any, labels: Any, text: str) -> None:
@@ -77,13 +77,13 @@ def test_image_set_refuses(images: Any, labels: Any, text: str) -> None:
     ("changes", "text"),
     [
         ({"classes": ("a",)}, "at least 2 classes"),
-        ({"validation": make_set(0)}, "validation of 'toy' holds no image"),
-        ({"test": make_set(classes=3)}, r"test of 'toy' has labels 0\.\.2 for 2 classes"),
+        ({"validation": make_set(0)}, "validation of 'toy': holds no image"),
+        ({"test": make_set(classes=3)}, r"test of 'toy': has labels 0\.\.2 for 2 classes"),
         ({"validation": make_set(size=5)}, r"shape \(1, 5, 5\), train of \(1, 4, 4\)"),
         ({"test": make_set(channels=3)}, "align"),
-        ({"mean": (0.5, 0.5)}, "mean="),
-        ({"std": (float("nan"),)}, "std="),
-        ({"std": (0.0,)}, "std="),
+        ({"mean": (0.5, 0.5)}, "mean: "),
+        ({"std": (float("nan"),)}, "std: "),
+        ({"std": (0.0,)}, "std: "),
         ({"train": ImageSet(torch.zeros(2, 1, 4, 5, dtype=torch.uint8), torch.tensor([0, 1]))}, "must be square"),
     ],
 )
@@ -305,7 +305,7 @@ def test_images_that_cannot_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> No
         raise MemoryError
 
     monkeypatch.setattr("evaluators.data.decode.np", SimpleNamespace(zeros=no_memory, uint8=np.uint8))
-    with pytest.raises(InvalidRequest, match=r"image_size=1024: 1437 images with 1 channels take 1\.4 GiB"):
+    with pytest.raises(InvalidRequest, match=r"data\.image_size: 1024 makes 1437 images with 1 channels take 1\.4 GiB"):
         load_data("digits", image_size=1024)
 
 

@@ -12,7 +12,7 @@ from helpers.spaces import small_images
 from torch import nn
 
 from evaluators import Recipe, retrain
-from evaluators.data.shares import own_rows
+from evaluators.data.batches import own_rows
 from evaluators.training.devices import check_processes
 from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule

@@ -328,11 +328,11 @@ def damage(root: Path) -> list[Path]:
 def test_damaged_images_are_named(tmp_path: Path) -> None:
     damage(fill(tmp_path / "train"))
     fill(tmp_path / "test", n=2)
-    refuse(tmp_path, r"3 of 23 images cannot be read: .*on_corrupt=.skip.")
+    refuse(tmp_path, r"3 of 23 images that cannot be read: .*on_corrupt: skip")
     for word in ("cut.jpg", "empty.png", "words.png", "truncated"):
         refuse(tmp_path, word)
     (tmp_path / "train" / "dog" / "y.png").write_text("")
-    refuse(tmp_path, r"4 of 24 images cannot be read: .*, \.\.\.;")
+    refuse(tmp_path, r"4 of 24 images that cannot be read: .*, \.\.\.;")
 
 
 def test_damaged_images_are_skipped(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_damaged_images_are_skipped(tmp_path: Path) -> None:
 def test_damaged_test_images(tmp_path: Path) -> None:
     fill(tmp_path / "train")
     bad = damage(fill(tmp_path / "test", n=2))
-    with pytest.raises(InvalidRequest, match="3 of 7 images cannot be read"):
+    with pytest.raises(InvalidRequest, match="3 of 7 images that cannot be read"):
         _ = load_data(str(tmp_path), image_size=4).test
     data = load_data(str(tmp_path), image_size=4, on_corrupt="skip")
     # not known before it is opened
@@ -362,12 +362,12 @@ def test_skipping_must_leave_something(tmp_path: Path) -> None:
     fill(tmp_path / "test", n=2)
     for path in (tmp_path / "test").rglob("*.png"):
         path.write_text("")
-    with pytest.raises(InvalidRequest, match="no image of test can be read"):
+    with pytest.raises(InvalidRequest, match="no image of test that can be read"):
         _ = load_data(str(tmp_path), image_size=4, on_corrupt="skip").test
     fill(tmp_path / "test", n=2)
     for path in (tmp_path / "train" / "dog").iterdir():
         path.write_text("")
-    refuse(tmp_path, "no training image of class 'dog' can be read", on_corrupt="skip")
+    refuse(tmp_path, "no training image of class 'dog' that can be read", on_corrupt="skip")
 
 
 def test_decompression_bomb_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +381,7 @@ def test_file_name_does_not_choose_a_foreign_decoder(tmp_path: Path) -> None:
     fill(tmp_path / "train")
     fill(tmp_path / "test", n=1)
     Image.new("RGB", (4, 4)).save(tmp_path / "train" / "cat" / "x.png", format="eps")
-    refuse(tmp_path, "1 of 21 images cannot be read")
+    refuse(tmp_path, "1 of 21 images that cannot be read")
 
 
 def test_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

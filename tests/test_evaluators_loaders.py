@@ -17,9 +17,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from evaluators.augment.augmentation import Augmentation, normalise
+from evaluators.base.devices import free_memory
 from evaluators.data.batches import OrderedBatches, ShuffledBatches
 from evaluators.data.images import ImageData, ImageSet
-from evaluators.data.loaders import default_workers, free_memory, make_loader
+from evaluators.data.loaders import default_workers, make_loader
 from evaluators.data.streaming import StreamedImages
 from search_space.base.errors import InvalidRequest
 
@@ -203,11 +204,11 @@ def test_processes_that_train_together_share_the_cores(
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"batch_size": 2.5}, "batch_size=2.5"),
-        ({"seed": -1}, "seed=-1"),
-        ({"shuffle": False, "augmentation": Augmentation(1)}, "augmentation needs shuffle=True"),
-        ({"device": "moon"}, "device='moon' cannot hold the images"),
+        ({"batch_size": 0}, "batch_size: 0"),
+        ({"batch_size": 2.5}, "batch_size: 2.5"),
+        ({"seed": -1}, "seed: -1"),
+        ({"shuffle": False, "augmentation": Augmentation(1)}, "augmentation: needs shuffle=True"),
+        ({"device": "moon"}, "device: 'moon' cannot hold the images"),
         (
             {"image_set": ImageSet(torch.zeros(0, 1, 4, 4, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))},
             "no image",
@@ -224,9 +225,9 @@ def test_refuses(changes: dict[str, Any], text: str) -> None:
 
 
 def test_sampler_refuses() -> None:
-    with pytest.raises(InvalidRequest, match="images=0"):
+    with pytest.raises(InvalidRequest, match="images: 0"):
         OrderedBatches(0, 4)
-    with pytest.raises(InvalidRequest, match="epoch=-1"):
+    with pytest.raises(InvalidRequest, match="epoch: -1"):
         ShuffledBatches(4, 2).set_epoch(-1)
 
 

@@ -12,10 +12,10 @@ from helpers.spaces import small_images
 from PIL import Image
 
 from evaluators.augment.augmentation import Augmentation
+from evaluators.data.batches import SharedBatch, own_images, own_rows
 from evaluators.data.images import ImageData
 from evaluators.data.load import load_data
 from evaluators.data.loaders import make_loader
-from evaluators.data.shares import SharedBatch, own_images, own_rows
 from evaluators.data.streaming import StreamedImages
 
 AUGMENTATIONS = {

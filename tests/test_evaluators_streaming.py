@@ -120,7 +120,7 @@ def test_subsets_and_joined_sets(root: Path) -> None:
     assert torch.equal(_pixels(both), _pixels(joined(held.train, held.validation)))
     assert torch.equal(both.labels, torch.cat([held.train.labels, held.validation.labels]))
     assert torch.equal(_pixels(both.subset([50, 3])), _pixels(both)[[50, 3]])
-    with pytest.raises(InvalidRequest, match="indices reach"):
+    with pytest.raises(InvalidRequest, match="indices: reach"):
         streamed.train.subset([48])
     with pytest.raises(InvalidRequest, match="cannot follow"):
         joined(streamed.train, held.train)
@@ -133,7 +133,7 @@ def _pixels(images: Images) -> torch.Tensor:
 
 
 def test_statistics_of_a_sample(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluators.data.reader._SAMPLE", 12)
+    monkeypatch.setattr("evaluators.data.load._SAMPLE", 12)
     whole, first, again = (load(root, where=where) for where in ("memory", "stream", "stream"))
     other = load(root, where="stream", seed=1)
     assert first.mean == again.mean != whole.mean
@@ -151,7 +151,9 @@ def test_damaged_image_is_named_in_one_line(tmp_path: Path) -> None:
         part = StreamedImages(source.pictures, torch.from_numpy(source.labels), 3, 8, "x")
         streamed = ImageData("x", data.classes, part, part, part, data.mean, data.std, where="stream", workers=workers)
         loader = make_loader(part, streamed, 8, shuffle=False)
-        with pytest.raises(InvalidRequest, match=r"^data='x': '.*004\.png' cannot be read \(.*\): repair or") as error:
+        with pytest.raises(
+            InvalidRequest, match=r"^data.name: 'x' has the image '.*004\.png', which cannot be read \(.*\); repair or"
+        ) as error:
             for _ in loader:
                 pass
         assert "\n" not in str(error.value)
@@ -209,7 +211,7 @@ def test_stored_size(root: Path) -> None:
 
 def test_image_set_that_is_too_small(root: Path) -> None:
     data, other = load(root, stored_size=10), load(root, image_size=4)
-    with pytest.raises(InvalidRequest, match=r"image_set has images of 4 pixels and '.*' needs 8"):
+    with pytest.raises(InvalidRequest, match=r"image_set: has images of 4 pixels, and '.*' needs 8"):
         make_loader(other.train, data, 5, shuffle=False)
 
 

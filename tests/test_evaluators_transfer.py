@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from evaluators.augment import augmentation as augment
 from evaluators.augment import blending, crops
 from evaluators.augment.augmentation import Augmentation
-from evaluators.base.transfer import to_device
+from evaluators.base.devices import to_device
 from evaluators.data import images, loaders
 from evaluators.data.loaders import make_loader
 from evaluators.data.options import Where

@@ -11,7 +11,7 @@ import torch
 from evaluators.augment.blending import Pairs, draw_jitter, draw_pairs, jitter
 from evaluators.augment.crops import centre, check_within, cut, draw_boxes, mirror, pad, resize_boxes
 from evaluators.augment.options import AugmentationOptions
-from evaluators.base.transfer import to_device
+from evaluators.base.devices import to_device
 
 
 class BatchRows(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from evaluators.base.transfer import to_device
+from evaluators.base.devices import to_device
 
 # ITU-R 601, as in Pillow's conversion to grey
 _LUMA = (0.299, 0.587, 0.114)

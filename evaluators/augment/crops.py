@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as functional
 
-from evaluators.base.transfer import to_device
+from evaluators.base.devices import to_device
 from search_space.base.errors import InvalidRequest
 
 #: Draws per image before `draw_boxes` gives up and takes the largest central box, as in Inception's preprocessing.

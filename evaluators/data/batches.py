@@ -1,4 +1,7 @@
-"""Which images make up which batch: a function of seed, epoch and restart, so that a resumed run sees the same."""
+"""Which images make up which batch, and which part of a batch each of several processes takes.
+
+Both follow from seed, epoch and pass alone, so that a resumed run sees the same batches.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,14 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from evaluators.base.checks import check_seed, check_whole
+from evaluators.data.images import Images
+from search_space.base.checks import check_int, check_seed
 
 
 class BatchDraw(NamedTuple):
     """One batch to be made.
 
-    Args:
+    Attributes:
         indices: int64, (batch,), positions in the image set.
         seed: for the random changes to this batch.
     """
@@ -25,11 +29,11 @@ class BatchDraw(NamedTuple):
 
 
 class OrderedBatches(Sampler[torch.Tensor]):
-    """Index tensors that run through `images` positions in order; the last may be shorter."""
+    """Index tensors that run through ``images`` positions in order; the last may be shorter."""
 
     def __init__(self, images: int, batch_size: int) -> None:
-        self.images = check_whole("images", images, 1)
-        self.batch_size = check_whole("batch_size", batch_size, 1)
+        self.images = check_int("images", images, 1)
+        self.batch_size = check_int("batch_size", batch_size, 1)
 
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)
@@ -39,9 +43,9 @@ class OrderedBatches(Sampler[torch.Tensor]):
 
 
 class ShuffledBatches(Sampler[BatchDraw]):
-    """Batches that run through `images` positions in random order.
+    """Batches that run through ``images`` positions in random order.
 
-    Order and batch seeds depend on `seed`, on the epoch last set, and on how many passes have begun since: a second
+    Order and batch seeds depend on ``seed``, on the epoch last set, and on how many passes have begun since: a second
     pass within one epoch, as when a short loader is cycled beside a longer one, is shuffled anew. Without
     `set_epoch` all passes count within epoch 0, so each has an order of its own.
 
@@ -49,19 +53,20 @@ class ShuffledBatches(Sampler[BatchDraw]):
     channel); which image that is changes from pass to pass.
 
     Raises:
-        InvalidRequest: `images` or `batch_size` is not a whole number from 1, or `seed` does not fit 32 bits.
+        InvalidRequest: ``images`` or ``batch_size`` is not a whole number of at least 1, or ``seed`` is not
+            a whole number of 32 bits.
     """
 
     def __init__(self, images: int, batch_size: int, seed: int = 0) -> None:
-        self.images = check_whole("images", images, 1)
-        self.batch_size = check_whole("batch_size", batch_size, 1)
-        self.seed = check_seed(seed)
+        self.images = check_int("images", images, 1)
+        self.batch_size = check_int("batch_size", batch_size, 1)
+        self.seed = check_seed("seed", seed)
         self.epoch = 0
         self.passes = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin `epoch`, from 0; Lightning calls this before each epoch and after resuming."""
-        self.epoch = check_whole("epoch", epoch, 0)
+        """Begin ``epoch``, from 0; Lightning calls this before each epoch and after resuming."""
+        self.epoch = check_int("epoch", epoch, 0)
         self.passes = 0
 
     def __len__(self) -> int:
@@ -85,5 +90,46 @@ class ShuffledBatches(Sampler[BatchDraw]):
 
 
 def mixed_seed(*numbers: int) -> int:
-    """Return a seed of 63 bits that depends on all of `numbers` (each from 0), the same in every version of numpy."""
+    """Return a seed of 63 bits that depends on all of ``numbers`` (each from 0), the same in every version of numpy."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class SharedBatch(NamedTuple):
+    """The part of a batch that one process trains on.
+
+    The mean over processes of the weighted gradients is the gradient of the whole batch, however unequal the parts.
+
+    Attributes:
+        images: float32, (k, channels, height, width).
+        labels: int64 (k,), or probabilities float32 (k, classes).
+        weight: of their mean loss.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    weight: float
+
+
+def own_rows(count: int, rank: int, world_size: int) -> tuple[torch.Tensor, float]:
+    """Return the rows (int64, on the CPU) of a batch of ``count`` images for process ``rank``, and their weight.
+
+    A batch too small to give each process two images (batch norms need them) goes to all of them whole.
+    """
+    if world_size == 1 or count < 2 * world_size:
+        return torch.arange(count), 1.0
+    low, high = _bounds(count, rank, world_size)
+    return torch.arange(low, high), (high - low) * world_size / count
+
+
+def own_images(images: Images, rank: int, world_size: int) -> Images:
+    """Return the images that process ``rank`` measures: all of them if there are fewer images than processes.
+
+    Weighted by the number of images, the mean over processes is the mean over all images.
+    """
+    if world_size == 1 or len(images) < world_size:
+        return images
+    return images.subset(torch.arange(*_bounds(len(images), rank, world_size)))
+
+
+def _bounds(count: int, rank: int, world_size: int) -> tuple[int, int]:
+    return rank * count // world_size, (rank + 1) * count // world_size

@@ -1,14 +1,14 @@
 """Decoded pixels on disk, so that images of a data set are decoded once and not by every run.
 
 One safetensors file holds the pixels of one split, uint8, and a SHA-256 of them. Its name is a digest of all that
-decides the pixels: which images (`Listing.fingerprint`: files with their sizes and times of change),
-size, channels, and the version of the decoder. So nothing is ever out of date, only unused; the whole folder can be
-removed at any time.
+decides the pixels: which images (`Listing.fingerprint`: files with their sizes and times of change), size, channels,
+and the version of the decoder. So nothing is ever out of date, only unused; the whole folder can be removed at any
+time.
 
-Of processes that want the same images at the same time, such as those that train together, one decodes them and the
-others wait for its file: it holds an advisory lock, which the system lifts when it ends, however it ends. Where the
-file system knows no such locks each decodes for itself; each writes its own file and renames it, and what they wrote
-is the same.
+When several processes want the same images at the same time, such as those that train together, one decodes them and
+the others wait for its file. It holds a lock, which the system lifts when the process ends, however it ends. Where the
+file system knows no locks, each process decodes for itself, writes its own file and renames it; all of them write the
+same.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -24,17 +25,13 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
+from filelock import BaseFileLock, FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from evaluators.data.decode import DECODER_VERSION, Failure, decode
 from evaluators.sources.base import Listing
 from search_space.base.atomic import is_old, is_temporary, replacing
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where each process decodes for itself
-    fcntl = None  # type: ignore[assignment]
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +60,10 @@ def decode_cached(
     """
     files = [_file(listing, image_size, channels) for listing in listings]
     before = [_version(file) for file in files]
-    found = [None if file is None else _load(file, len(listing)) for file, listing in zip(files, listings, strict=True)]
-    missing = [index for index, entry in enumerate(found) if entry is None]
+    entries = [
+        None if file is None else _load(file, len(listing)) for file, listing in zip(files, listings, strict=True)
+    ]
+    missing = [index for index, entry in enumerate(entries) if entry is None]
     with ExitStack() as locks:
         # in one order, so that no two processes wait for each other
         for file in sorted({file for index in missing if (file := files[index]) is not None}):
@@ -73,16 +72,16 @@ def decode_cached(
             file = files[index]
             # meanwhile another process may have written it; one that is damaged is not read, and complained of, twice
             if file is not None and _version(file) != before[index]:
-                found[index] = _load(file, len(listings[index]))
-        missing = [index for index in missing if found[index] is None]
+                entries[index] = _load(file, len(listings[index]))
+        missing = [index for index in missing if entries[index] is None]
         pixels, failures = decode([listings[index] for index in missing], image_size, channels) if missing else ([], [])
         for position, index in enumerate(missing):
             failed = [failure for failure in failures if failure.split == position]
-            found[index] = torch.from_numpy(pixels[position]), failed
+            entries[index] = torch.from_numpy(pixels[position]), failed
             file = files[index]
             if file is not None:
                 _save(file, pixels[position], failed)
-    complete = [entry for entry in found if entry is not None]
+    complete = [entry for entry in entries if entry is not None]
     return (
         [images for images, _ in complete],
         [
@@ -115,61 +114,36 @@ def _version(file: Path | None) -> tuple[int, int, int] | None:
 def _locked(file: Path) -> Iterator[None]:
     """Keep other processes out that want to make ``file``; nothing where there are no locks."""
     path = file.with_name(f".{file.stem}{_LOCK}")
-    descriptor = _lock(path)
+    lock = _acquired(path)
     try:
         yield
     finally:
-        if descriptor is not None:
-            # while it is held: who waits for it finds it gone and takes a new one
+        if lock is not None:
+            # while it is held: who waits for it gets it all the same, and then finds the file made
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-            # said outright: a process that was forked meanwhile has the descriptor, too
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            lock.release()
 
 
-def _lock(path: Path) -> int | None:
-    """Wait until no other process has ``path`` locked, and lock it; None where that cannot be done."""
-    if fcntl is None:
+def _acquired(path: Path) -> BaseFileLock | None:
+    """Return the lock at ``path`` as soon as no other process holds it; None where there are no locks."""
+    lock, probe = FileLock(path), path.with_name(f".{secrets.token_hex(8)}{_LOCK}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            # filelock waits for ever where the file system knows no locks; then that of a new file fails, too
+            with FileLock(probe, timeout=0):
+                probe.unlink(missing_ok=True)
+            _log.info("another process is decoding the same images: waiting for it")
+            lock.acquire()
+    except (OSError, NotImplementedError):
+        with suppress(OSError):  # `_save` will say what is wrong with the folder
+            path.unlink(missing_ok=True)
+            probe.unlink(missing_ok=True)
         return None
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError:
-            return None  # `_save` will say it
-        try:
-            _wait_for(descriptor)
-            if _is_at(path, descriptor):
-                return descriptor
-            os.close(descriptor)  # who held it has removed it: another may hold the one that is there now
-        except OSError:
-            os.close(descriptor)
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Return whether the open file is the one at ``path``."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _wait_for(descriptor: int) -> None:
-    """Lock an open file, as soon as no other process has it locked."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        _log.info("another process is decoding the same images: waiting for it")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    os.utime(descriptor)  # what a killed process left is in use again, and not to be removed as abandoned
+    return lock
 
 
 def _load(file: Path, count: int) -> tuple[torch.Tensor, list[Failure]] | None:

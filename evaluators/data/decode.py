@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from evaluators.base.progress import progress_bar
 from evaluators.sources.base import ArrayImages, Listing, Picture
-from search_space.base.errors import InvalidRequest
+from search_space.base.checks import refusal
 
 #: Raised by one whenever a change here alters pixels; what was decoded before is then decoded again.
 DECODER_VERSION = 1
@@ -37,7 +37,7 @@ _GREY_MODES = ("1", "L", "LA", "La", *_WIDE_MODES)
 class Failure:
     """An image that could not be read.
 
-    Args:
+    Attributes:
         split: position of its listing among those decoded together.
         index: its position in that listing.
         name: what messages call it.
@@ -51,15 +51,15 @@ class Failure:
 
 
 def square(image: Image.Image, image_size: int, channels: int) -> np.ndarray:
-    """Return the pixels of `image` as uint8, (channels, image_size, image_size).
+    """Return the pixels of ``image`` as uint8, (channels, image_size, image_size).
 
     The EXIF orientation is applied. Transparent images are laid over white. 16-bit grey is scaled to 8 bits, a palette
-    looked up, CMYK converted. The shorter side becomes `image_size` (bilinear, antialiased) and the centre is kept;
+    looked up, CMYK converted. The shorter side becomes ``image_size`` (bilinear, antialiased) and the centre is kept;
     both happen in one step, so that an image a million pixels wide and one high takes no extra memory.
 
     Args:
         image: in any mode but the floating-point one; large JPEG files are read at a reduced scale of at least twice
-            `image_size`.
+            ``image_size``.
         image_size: in pixels, at least 1.
         channels: 1 for grey (ITU-R 601 luma), 3 for RGB.
 
@@ -101,11 +101,9 @@ def decode(listings: Sequence[Listing], image_size: int, channels: int) -> tuple
         pixels = [np.zeros((len(listing), channels, image_size, image_size), dtype=np.uint8) for listing in listings]
     except MemoryError as error:
         total = sum(len(listing) for listing in listings)
-        raise InvalidRequest(
-            f"image_size={image_size}: {total} images with {channels} channels take "
-            f"{total * channels * image_size**2 / 2**30:.1f} GiB, more than the memory holds: "
-            "lower it or max_train_images"
-        ) from error
+        gibibytes = f"{total * channels * image_size**2 / 2**30:.1f} GiB"
+        why = f"makes {total} images with {channels} channels take {gibibytes}, more than the memory holds"
+        raise refusal("data.image_size", image_size, why, "lower it or max_train_images") from error
     # Pillow loads its decoders on first use; here, once, rather than in several threads at a time.
     Image.init()
     chunks = [
@@ -142,7 +140,7 @@ def _run(chunks: Sequence[_Chunk]) -> Iterator[tuple[int, list[Failure]]]:
 
 
 def _decode_chunk(split: int, pictures: Sequence[Picture], start: int, pixels: np.ndarray) -> tuple[int, list[Failure]]:
-    """Decode `_CHUNK` images from `start` on into `pixels`; return how many were tried and which failed."""
+    """Decode `_CHUNK` images from `start` on into ``pixels``; return how many were tried and which failed."""
     image_size, channels = pixels.shape[-1], pixels.shape[1]
     failures: list[Failure] = []
     end = min(start + _CHUNK, len(pictures))
@@ -174,12 +172,12 @@ def _has_colour(picture: Picture) -> bool:
         with picture.open() as image:
             return image.mode not in _GREY_MODES
     except Exception:
-        # As in _decode_chunk, where it will be reported.
+        # decoding will report it
         return False
 
 
 def _plain(image: Image.Image, channels: int) -> Image.Image:
-    """Return `image` in mode L or RGB."""
+    """Return ``image`` in mode L or RGB."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if image.mode in _WIDE_MODES:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from evaluators.base.transfer import to_device
+from evaluators.base.devices import to_device
 from evaluators.data.options import Where
+from search_space.base.checks import refusal, shown
 from search_space.base.errors import InvalidRequest
 
 # Below this, in units of the 0..1 pixel scale, a channel counts as constant; dividing by it would only blow up noise.
@@ -36,19 +37,19 @@ class Images(ABC):
 
     @abstractmethod
     def gather(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return the images at `indices`, int64 (k,) within 0..n-1, as uint8 (k, channels, height, width)."""
+        """Return the images at ``indices``, int64 (k,) within 0..n-1, as uint8 (k, channels, height, width)."""
 
     @abstractmethod
     def subset(self, indices: torch.Tensor | np.ndarray | Sequence[int]) -> Images:
-        """Return the images at `indices` (whole numbers in 0..n-1), in that order.
+        """Return the images at ``indices`` (whole numbers in 0..n-1), in that order.
 
         Raises:
-            InvalidRequest: `indices` is a mask, not one-dimensional, or reaches outside 0..n-1.
+            InvalidRequest: ``indices`` is a mask, not one-dimensional, or reaches outside 0..n-1.
         """
 
     @abstractmethod
     def join(self, other: Images) -> Images:
-        """Return these images followed by `other`, which must be of the same kind and shape.
+        """Return these images followed by ``other``, which must be of the same kind and shape.
 
         Raises:
             InvalidRequest: it is not.
@@ -58,17 +59,17 @@ class Images(ABC):
         return len(self.labels)
 
     def positions(self, indices: torch.Tensor | np.ndarray | Sequence[int]) -> torch.Tensor:
-        """Return `indices` as int64 (k,) on the CPU, checked as `subset` says."""
+        """Return ``indices`` as int64 (k,) on the CPU, checked as `subset` says."""
         chosen = torch.as_tensor(indices)
         if chosen.numel() == 0:
             chosen = chosen.to(torch.int64)
         # A boolean mask would otherwise be read as the positions 0 and 1.
         if chosen.ndim != 1 or chosen.dtype == torch.bool or chosen.dtype.is_floating_point:
-            raise InvalidRequest(f"indices={_kind(chosen)} is not a list of positions: give whole numbers")
+            raise InvalidRequest(f"indices: {_kind(chosen)} is not a list of positions; give whole numbers")
         chosen = chosen.to(device="cpu", dtype=torch.int64)
         if chosen.numel() and (int(chosen.min()) < 0 or int(chosen.max()) >= len(self)):
             raise InvalidRequest(
-                f"indices reach {int(chosen.min())}..{int(chosen.max())} for {len(self)} images: "
+                f"indices: reach {int(chosen.min())}..{int(chosen.max())} for {len(self)} images; "
                 f"stay within 0..{len(self) - 1}"
             )
         return chosen
@@ -92,13 +93,13 @@ class ImageSet(Images):
     def __post_init__(self) -> None:
         if not isinstance(self.images, torch.Tensor) or self.images.dtype != torch.uint8 or self.images.ndim != 4:
             raise InvalidRequest(
-                f"images={_kind(self.images)} is not a uint8 tensor (n, channels, height, width): convert it first"
+                f"images: {_kind(self.images)} is not a uint8 tensor (n, channels, height, width); convert it first"
             )
         if not isinstance(self.labels, torch.Tensor) or self.labels.dtype != torch.int64 or self.labels.ndim != 1:
-            raise InvalidRequest(f"labels={_kind(self.labels)} is not an int64 tensor (n,): convert it first")
+            raise InvalidRequest(f"labels: {_kind(self.labels)} is not an int64 tensor (n,); convert it first")
         if len(self.images) != len(self.labels):
             raise InvalidRequest(
-                f"labels has {len(self.labels)} entries for {len(self.images)} images: give one label to each image"
+                f"labels: has {len(self.labels)} entries for {len(self.images)} images; give one label to each image"
             )
 
     @property
@@ -108,19 +109,19 @@ class ImageSet(Images):
         return channels, height, width
 
     def gather(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return copies of the images at `indices`, on the device of the images."""
+        """Return copies of the images at ``indices``, on the device of the images."""
         # index_select copies whole images; plain indexing goes byte by byte and takes ten times as long
         return self.images.index_select(0, to_device(indices, self.images.device))
 
     def subset(self, indices: torch.Tensor | np.ndarray | Sequence[int]) -> ImageSet:
-        """Return a copy of the images at `indices`."""
+        """Return a copy of the images at ``indices``."""
         chosen = self.positions(indices)
         return ImageSet(self.gather(chosen), self.labels[chosen.to(self.labels.device)])
 
     def join(self, other: Images) -> ImageSet:
-        """Return a copy of these images followed by `other`."""
+        """Return a copy of these images followed by ``other``."""
         if not isinstance(other, ImageSet) or other.shape != self.shape:
-            raise InvalidRequest(f"other={_kind(other)} cannot follow images of shape {self.shape}: load both alike")
+            raise InvalidRequest(f"other: {_kind(other)} cannot follow images of shape {self.shape}; load both alike")
         return ImageSet(torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels]))
 
 
@@ -156,7 +157,7 @@ class ImageData:
 
     Raises:
         InvalidRequest: a split is empty, images are not square or differ between splits or are smaller than
-            `image_size`, a label has no class, or mean and std do not fit the channels.
+            ``image_size``, a label has no class, or mean and std do not fit the channels.
     """
 
     def __init__(
@@ -185,40 +186,35 @@ class ImageData:
         self.workers = workers
         self._test = test
         if len(classes) < 2:
-            raise InvalidRequest(f"classes={classes!r} leaves nothing to tell apart: give at least 2 classes")
+            raise refusal("classes", classes, "leaves nothing to tell apart", "give at least 2 classes")
         self._check_split("train", train)
         self._check_split("validation", validation)
         if isinstance(test, Images):
             self._check_split("test", test)
         for field, values in (("mean", mean), ("std", std)):
             if len(values) != self.channels or not all(np.isfinite(values)):
-                raise InvalidRequest(
-                    f"{field}={values!r} is not one finite number for each of {self.channels} channels"
-                )
+                raise refusal(field, values, f"is not one finite number for each of {self.channels} channels")
         if min(std) < STD_FLOOR:
-            raise InvalidRequest(f"std={std!r} falls below {STD_FLOOR}: take it from channel_statistics")
+            raise refusal("std", std, f"falls below {STD_FLOOR}", "take it from channel_statistics")
         self.image_size = self.stored_size if image_size is None else image_size
         if not 1 <= self.image_size <= self.stored_size:
-            raise InvalidRequest(
-                f"image_size={image_size!r} cannot be cut from images of {self.stored_size} pixels: "
-                f"stay within 1..{self.stored_size}"
-            )
+            why = f"cannot be cut from images of {self.stored_size} pixels"
+            raise refusal("image_size", image_size, why, f"stay within 1..{self.stored_size}")
 
     def _check_split(self, field: str, split: Images) -> None:
+        field = f"{field} of {shown(self.name)}"
         if len(split) == 0:
-            raise InvalidRequest(f"{field} of {self.name!r} holds no image: give it at least one")
+            raise InvalidRequest(f"{field}: holds no image; give it at least one")
         shape = split.shape
         if shape[1] != shape[2] or shape[0] < 1 or shape[1] < 1:
-            raise InvalidRequest(f"{field} of {self.name!r} has images of shape {shape}: they must be square")
+            raise InvalidRequest(f"{field}: has images of shape {shape}; they must be square")
         expected = self.train.shape
         if shape != expected:
-            raise InvalidRequest(
-                f"{field} of {self.name!r} has images of shape {shape}, train of {expected}: align them"
-            )
+            raise InvalidRequest(f"{field}: has images of shape {shape}, train of {expected}; align them")
         low, high = int(split.labels.min()), int(split.labels.max())
         if low < 0 or high >= len(self.classes):
             raise InvalidRequest(
-                f"{field} of {self.name!r} has labels {low}..{high} for {len(self.classes)} classes: "
+                f"{field}: has labels {low}..{high} for {len(self.classes)} classes; "
                 f"stay within 0..{len(self.classes) - 1}"
             )
 
@@ -283,7 +279,7 @@ def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[f
 
 
 def _kind(value: object) -> str:
-    """Return the type and shape of `value` for an error message."""
+    """Return the type and shape of ``value`` for an error message."""
     if isinstance(value, torch.Tensor):
         return f"{value.dtype} {tuple(value.shape)}"
     return type(value).__name__

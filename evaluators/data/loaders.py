@@ -12,11 +12,19 @@ from torch.utils.data import DataLoader, Dataset
 from evaluators.augment.augmentation import Augmentation, BatchRows, normalise
 from evaluators.augment.blending import Pairs, mixup
 from evaluators.augment.crops import centre
-from evaluators.base.transfer import to_device
-from evaluators.data.batches import BatchDraw, OrderedBatches, ShuffledBatches, mixed_seed
+from evaluators.base.devices import free_memory, to_device
+from evaluators.data.batches import (
+    BatchDraw,
+    OrderedBatches,
+    SharedBatch,
+    ShuffledBatches,
+    mixed_seed,
+    own_images,
+    own_rows,
+)
 from evaluators.data.images import ImageData, Images, ImageSet
 from evaluators.data.options import Where
-from evaluators.data.shares import SharedBatch, own_images, own_rows
+from search_space.base.checks import refusal, shown
 from search_space.base.errors import InvalidRequest
 
 # Share of the free memory of a device that images may take without being told to: networks need the rest.
@@ -40,7 +48,7 @@ class ImageBatches(Dataset[Batch]):
         device: where batches are made; where the images are now if None.
         image_size: side in pixels of the batches' images, cut out of the given ones; None for all of them.
         classes: how many there are; needed for mixup alone.
-        where: "device" keeps the uint8 images on `device`; "memory" leaves them where they are and moves each batch;
+        where: "device" keeps the uint8 images on ``device``; "memory" leaves them where they are and moves each batch;
             "auto" keeps them on the device if they take at most half of its free memory. Streamed images are decoded
             on the CPU in any case.
         rank: which of ``world_size`` processes this is; each makes its part of the batches drawn by `ShuffledBatches`.
@@ -72,8 +80,8 @@ class ImageBatches(Dataset[Batch]):
         # torch asserts rather than raises where it was built without the device.
         except (RuntimeError, AssertionError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise InvalidRequest(
-                f"device={str(device)!r} cannot hold the images ({reason}): give another, as cpu"
+            raise refusal(
+                "device", str(device), f"cannot hold the images ({reason})", "give another, as cpu"
             ) from error
         self.images = images
         self.mean = torch.tensor(mean, dtype=torch.float32, device=self.device)
@@ -152,41 +160,43 @@ def make_loader(
 ) -> DataLoader[Any]:
     """Return a loader of [images, labels] batches as `ImageBatches` makes them; its `len` is the number of batches.
 
-    Images in memory are cut, changed and normalised on `device` by this process. Streamed ones are so by
-    ``data.workers`` processes (`default_workers` if None) on the CPU, two batches ahead each, and their batches arrive
-    there (pinned, if there is a CUDA device); both give the same batches, however many workers there are.
+    Images in memory are cut, changed and normalised on ``device`` by this process. For streamed ones
+    ``data.workers`` processes (`default_workers` if None) do so on the CPU, each up to two batches ahead, and the
+    batches stay on the CPU (in pinned memory, if there is a CUDA device). Both give the same batches, however many
+    workers there are.
 
     Args:
-        image_set: the images, usually a split of `data`.
+        image_set: the images, usually a split of ``data``.
         data: where mean, std, input size and the place of the images come from.
         batch_size: images per batch; the last may be shorter.
         shuffle: in the random order of `ShuffledBatches` (for training), or in the given order, each image once.
-        augmentation: random changes; needs `shuffle`.
-        seed: of the shuffling and the augmentation; without `shuffle` nothing is random.
-        device: make the batches there, and keep the images there as `data.where` says.
+        augmentation: random changes; needs ``shuffle``.
+        seed: of the shuffling and the augmentation; without ``shuffle`` nothing is random.
+        device: make the batches there, and keep the images there as ``data.where`` says.
         loader_class: a DataLoader class; NNI's one-shot strategies need ``nni.nas.evaluator.pytorch.DataLoader``.
-        rank: which of ``world_size`` processes this is. Each gets its part of every batch with `shuffle`
-            (`evaluators.data.shares.SharedBatch`), and its part of the images without.
+        rank: which of ``world_size`` processes this is. Each gets its part of every batch with ``shuffle``
+            (`SharedBatch`), and its part of the images without.
         world_size: processes that share out the images.
 
     Raises:
-        InvalidRequest: no images, a batch size or seed out of range, an augmentation without `shuffle`, images with
-            another number of channels or another size than those of `data`, or an unusable device.
+        InvalidRequest: no images, a batch size or seed out of range, an augmentation without ``shuffle``, images with
+            another number of channels or another size than those of ``data``, or an unusable device.
     """
     if len(image_set) == 0:
-        raise InvalidRequest("image_set holds no image: give it at least one")
+        raise InvalidRequest("image_set: holds no image; give it at least one")
     if image_set.shape[0] != data.channels:
         raise InvalidRequest(
-            f"image_set has {image_set.shape[0]} channels and {data.name!r} has {data.channels}: "
+            f"image_set: has {image_set.shape[0]} channels, and {shown(data.name)} has {data.channels}; "
             "take both from the same data"
         )
     if min(image_set.shape[1:]) < data.image_size:
         raise InvalidRequest(
-            f"image_set has images of {min(image_set.shape[1:])} pixels and {data.name!r} needs {data.image_size}: "
+            f"image_set: has images of {min(image_set.shape[1:])} pixels, and {shown(data.name)} needs "
+            f"{data.image_size}; "
             "take both from the same data"
         )
     if augmentation is not None and not shuffle:
-        raise InvalidRequest("augmentation needs shuffle=True: leave it out where figures are measured")
+        raise InvalidRequest("augmentation: needs shuffle=True; leave it out where figures are measured")
     sampler: ShuffledBatches | OrderedBatches
     if shuffle:
         sampler = ShuffledBatches(len(image_set), batch_size, seed)
@@ -236,20 +246,8 @@ def default_workers() -> int:
 
 
 def _belongs_on(device: torch.device, images: ImageSet, where: Where) -> bool:
-    """Return whether the images are to be kept on `device`."""
+    """Return whether the images are to be kept on ``device``."""
     if where != "auto" or images.images.device == device:
         return where != "memory"
     free = free_memory(device)
     return free is None or images.images.nbytes <= _DEVICE_SHARE * free
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Return the free bytes of a CUDA device; None for others, which share the memory of the computer.
-
-    What torch has taken and keeps for itself counts as free: it is handed out before more is taken. It may be most of
-    the device once a training has ended.
-    """
-    if device.type != "cuda":
-        return None
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + kept

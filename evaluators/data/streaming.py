@@ -10,6 +10,7 @@ import torch
 from evaluators.data.decode import read, reason
 from evaluators.data.images import Images
 from evaluators.sources.base import ChosenPictures, Picture
+from search_space.base.checks import shown
 from search_space.base.errors import InvalidRequest
 
 
@@ -46,7 +47,7 @@ class StreamedImages(Images):
         return self._shape
 
     def gather(self, indices: torch.Tensor) -> torch.Tensor:
-        """Decode the images at `indices`, on the CPU.
+        """Decode the images at ``indices``, on the CPU.
 
         Raises:
             UnreadableImage: one is damaged.
@@ -60,21 +61,22 @@ class StreamedImages(Images):
             # Damaged files make Pillow raise nearly anything.
             except Exception as error:
                 raise UnreadableImage(
-                    f"data={self.name!r}: {picture.name!r} cannot be read ({reason(error)}): repair or remove it"
+                    f"data.name: {shown(self.name)} has the image {shown(picture.name)}, which cannot be read "
+                    f"({reason(error)}); repair or remove it"
                 ) from error
         return torch.from_numpy(pixels)
 
     def subset(self, indices: torch.Tensor | np.ndarray | Sequence[int]) -> StreamedImages:
-        """Return the images at `indices`, in that order."""
+        """Return the images at ``indices``, in that order."""
         chosen = self.positions(indices)
         pictures = ChosenPictures([self.pictures], chosen.numpy())
         return StreamedImages(pictures, self.labels[chosen], self._shape[0], self._shape[1], self.name)
 
     def join(self, other: Images) -> StreamedImages:
-        """Return these images followed by `other`."""
+        """Return these images followed by ``other``."""
         if not isinstance(other, StreamedImages) or other.shape != self.shape:
             raise InvalidRequest(
-                f"other={type(other).__name__} cannot follow streamed images of shape {self.shape}: load both alike"
+                f"other: {type(other).__name__} cannot follow streamed images of shape {self.shape}; load both alike"
             )
         pictures = ChosenPictures([self.pictures, other.pictures])
         labels = torch.cat([self.labels, other.labels])

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from evaluators.base.transfer import to_device
+from evaluators.base.devices import to_device
 from evaluators.data.images import ImageData, ImageSet
 from evaluators.data.loaders import make_loader
 from search_space.network import Network

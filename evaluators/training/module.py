@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
-from evaluators.data.shares import SharedBatch
+from evaluators.data.batches import SharedBatch
 from evaluators.training.optimizers import last_linear, make_optimizer
 from evaluators.training.recipes import Recipe
 from evaluators.training.schedule import learning_rate_scale
@@ -25,7 +25,7 @@ class ClassificationModule(LightningModule):
     or their probabilities, float32 ``(batch, classes)``, as mixup makes them. Logs ``train_loss`` and
     ``train_accuracy`` an epoch, and ``<split>_loss``, ``<split>_accuracy`` when it validates or tests.
 
-    Of several processes each is given its part of a batch (`evaluators.data.shares.SharedBatch`): what they learn
+    Of several processes each is given its part of a batch (`evaluators.data.batches.SharedBatch`): what they learn
     together is what one process would learn from the whole. Batch norms see the part only, unless Lightning
     synchronises them. ``fused`` takes the optimizer's one-kernel form, which is faster, but needs a gradient for every
     weight in every step: not for supernets whose paths are sampled.

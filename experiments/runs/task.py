@@ -13,6 +13,7 @@ from evaluators.sources.base import Source
 from evaluators.training.devices import check_precision, pick_accelerator
 from experiments.options.config import SearchConfig
 from experiments.runs.seeds import stream_seed
+from search_space.base.checks import printable
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable, load_costs
@@ -57,7 +58,7 @@ class DataTask:
         data = load_data(options, seed=stream_seed(self.seed, "splits"), source=self.source)
         del self.source
         if data.skipped:
-            names = ", ".join(data.skipped[:3]) + (", ..." if len(data.skipped) > 3 else "")
+            names = ", ".join(map(printable, data.skipped[:3])) + (", ..." if len(data.skipped) > 3 else "")
             print(f"skipped {len(data.skipped)} unreadable images: {names}")
         return data
 

@@ -44,6 +44,11 @@ def plain(text: object, most: int = _PLAIN) -> str:
     return line if len(line) <= most else f"{line[: most - most // 3 - 3]}...{line[-(most // 3) :]}"
 
 
+def printable(text: str) -> str:
+    """``text`` with its control characters escaped, as names of files and classes are printed."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def refusal(where: str, value: object, why: str, remedy: str | None = None) -> InvalidRequest:
     """The error for the field ``where``: to be raised by the caller."""
     return InvalidRequest(f"{plain(where)}: {shown(value)} {why}" + ("" if remedy is None else f"; {remedy}"))

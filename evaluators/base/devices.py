@@ -1,4 +1,4 @@
-"""Moving tensors to the device that batches are made on."""
+"""Devices that batches are made on: moving tensors there, and how much room there is."""
 
 from __future__ import annotations
 
@@ -16,3 +16,15 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the free bytes of a CUDA device; None for others, which share the memory of the computer.
+
+    What torch has taken and keeps for itself counts as free: it is handed out before more is taken. It may be most of
+    the device once a training has ended.
+    """
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
