@@ -213,7 +213,7 @@ def test_processes_that_train_together_share_the_cores(
             {"image_set": ImageSet(torch.zeros(0, 1, 4, 4, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))},
             "no image",
         ),
-        ({"image_set": numbered_data(channels=3).train}, "image_set has 3 channels and 'toy' has 1"),
+        ({"image_set": numbered_data(channels=3).train}, "image_set: has 3 channels, and 'toy' has 1"),
     ],
 )
 def test_refuses(changes: dict[str, Any], text: str) -> None:

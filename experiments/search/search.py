@@ -131,11 +131,9 @@ def _trained_supernet(
         if config.supernet is not None:
             copy_file(reused_supernet(config), run.supernet)
         else:
-            budget = None if options.supernet_for == "space" else config.budget
+            inside = {"costs": task.table} if options.supernet_for == "space" else {"feasible": task.feasible}
             seed = stream_seed(config.seed, "paths")
-            strategy = RandomOneShot(
-                budget=budget, costs=task.feasible.table, sampling=options.sampling or "uniform", seed=seed
-            )
+            strategy = RandomOneShot(**inside, sampling=options.sampling or "uniform", seed=seed)
             space = _train_supernet(config, task, run, strategy, clips_gradients=False)
             save_weights(space.cpu(), run.supernet)
     space = supernet(config, task)
