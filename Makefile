@@ -17,7 +17,7 @@ setup: $(INSTALLED)
 
 # torch first and by its exact version: an open range would fetch the newest CUDA build
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Python 3.11 or 3.12 is needed: make PYTHON=python3.11")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13) and "Python 3.11 or 3.12 is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
@@ -36,7 +36,7 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
-# the wheel, imported outside the checkout with nothing of the checkout on the path
+# the wheel, its files and its command, imported outside the checkout with nothing of the checkout on the path
 wheel: $(INSTALLED)
 	rm -rf dist build/wheel-check
 	$(BIN)/python -m build --wheel --outdir dist .

@@ -1,8 +1,10 @@
 """``python -m experiments`` is ``sepnas``."""
 
 import sys
-
-from experiments.guard import main
+from importlib import import_module
+from importlib.util import find_spec
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # the wheel has the guard under the name of the command alone
+    guard = "experiments.guard" if find_spec("experiments.guard") else "sepnas"
+    sys.exit(import_module(guard).main())

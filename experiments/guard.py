@@ -1,7 +1,7 @@
-"""Where ``sepnas`` and ``python -m experiments`` begin: are the four packages, whose names are plain, really ours?
+"""Where ``sepnas`` begins: are the four packages, whose names are plain, really ours?
 
-The wheel has this file as the module ``sepnas`` too, which therefore runs before a package of the name ``experiments``
-is looked for. Imports nothing of ours until that is known.
+The wheel has this file under the name ``sepnas`` instead, so that it runs before a package called ``experiments`` is
+looked for. It imports nothing of ours until that is known.
 """
 
 from __future__ import annotations
@@ -25,19 +25,17 @@ def main() -> int:
 
 
 def shadow() -> str | None:
-    """A complaint if what Python finds by the name of one of our packages is not ours."""
-    found = {name: _folder(name) for name in _PACKAGES}
-    # installed, this file lies beside our packages; in a checkout, inside of one of them
-    here = Path(__file__).resolve().parent
-    homes = [folder for folder in (here, here.parent) if (folder / "experiments" / Path(__file__).name).is_file()]
-    own = found["experiments"]
-    if own is not None and all((own.parent / name / "__init__.py").is_file() for name in _PACKAGES):
-        homes.append(own.parent)  # a checkout that is installed as editable
-    for name, folder in found.items():
-        if folder is None or folder.parent not in homes[-1:]:
-            where = "nothing" if folder is None else str(folder / "__init__.py")
-            home = f" the one in {homes[-1]}" if homes else " the one of sepnas"
-            return f"package {name}: {where} is found in place of{home}; rename it or start elsewhere"
+    """A complaint if what Python finds by the name of one of our packages is not ours: they lie in one folder."""
+    folders = {name: _folder(name) for name in _PACKAGES}
+    first = folders["experiments"]
+    home = None if first is None else first.parent
+    if home is not None and not all((home / name / "__init__.py").is_file() for name in _PACKAGES):
+        home = None
+    for name, folder in folders.items():
+        if home is None or folder is None or folder.parent != home:
+            place = "nothing" if folder is None else folder / "__init__.py"
+            wanted = "that of sepnas" if home is None else f"the one in {home}"
+            return f"package {name}: {place} is found in place of {wanted}; rename it or start elsewhere"
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -348,27 +347,6 @@ def test_a_closed_pipe_is_no_failure() -> None:
     command = f"{sys.executable} -m experiments list operators | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("0\n", "")
-
-
-@pytest.mark.parametrize("name", ["search_space", "strategies", "evaluators"])
-def test_a_package_that_shadows_ours_is_named(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "__init__.py").touch()
-    command = [sys.executable, "-m", "experiments", "list", "datasets"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"sepnas: package {name}: {tmp_path / name / '__init__.py'} is found in place of")
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_plain_folder_of_the_same_name_does_no_harm(tmp_path: Path) -> None:
-    (tmp_path / "search_space").mkdir()
-    command = [sys.executable, "-m", "experiments", "list", "datasets"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "digits" in done.stdout
 
 
 # --- configs ---

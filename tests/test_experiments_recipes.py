@@ -25,7 +25,7 @@ from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
 from search_space.serialization import save_architecture
 
-KNOWN = f"known are {', '.join(RECIPES)}"
+KNOWN = f"known are {', '.join(list(RECIPES)[:5])}"
 
 
 def write(folder: Path, **more: Any) -> str:
@@ -187,7 +187,8 @@ def test_unknown_preset_on_the_command_line_is_answered_by_the_known_ones(
     paths = {"CONFIG": write(tmp_path), "OUT": str(tmp_path / "out"), "RUN": str(make_run(tmp_path / "run"))}
     assert main([paths.get(argument, argument) for argument in arguments]) == 2
     said = complaint(capsys)
-    assert said == f"sepnas: recipe.preset: 'no' is unknown; {KNOWN}"
+    assert said.startswith(f"sepnas: recipe.preset: 'no' is unknown; {KNOWN}")
+    assert "`sepnas list recipes` shows all" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import evaluators.sources
 from evaluators.sources.base import KINDS, Source
-from search_space.base.checks import refusal, require, shown
+from search_space.base.checks import nearest, refusal, require, shown
 
 for _module in sorted(pkgutil.iter_modules(evaluators.sources.__path__), key=lambda module: module.name):
     importlib.import_module(f"evaluators.sources.{_module.name}")
@@ -35,7 +35,7 @@ def find_source(name: str) -> Source:
     except OSError as error:
         why = f"cannot be read ({shown(error.filename)}: {error.strerror})"
         raise refusal("data.name", name, why, "make it readable") from error
-    raise refusal("data.name", name, "is not known, and no such folder exists", f"give one of {accepted}")
+    raise refusal("data.name", name, "is not known, and no such folder exists", nearest(name, DATASETS))
 
 
 def local_path(name: str) -> Path | None:

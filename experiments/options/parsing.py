@@ -14,7 +14,7 @@ from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
 from experiments.options import help as help_text
 from experiments.options.values import convert, from_text, make, options_of
-from search_space.base.checks import check_choice, nearest, refusal
+from search_space.base.checks import check_choice, nearest, refusal, require
 from search_space.base.errors import InvalidRequest
 
 Namespace = argparse.Namespace
@@ -96,6 +96,8 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, arguments: Sequence[str]) -> Namespace:
         """The options as given; those of classes are still texts."""
+        for argument in arguments:
+            require("\0" not in argument, "argument", argument, "holds a NUL", "leave it out")
         keys: dict[str, dict[str, Any]] = {}
         options = self.parse_args(list(self._without_keys(arguments, keys)))
         options.keys = keys
@@ -163,8 +165,8 @@ class Parser(argparse.ArgumentParser):
         return super()._get_value(action, text)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None:
-            check_choice("recipe.preset" if action.dest.endswith("preset") else _name(action), value, action.choices)
+        if action.choices is not None and not help_text.is_recipe(action):  # a preset is checked by its recipe
+            check_choice(_name(action), value, action.choices)
 
     def format_help(self) -> str:
         return help_text.format_help(self)

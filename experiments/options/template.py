@@ -53,7 +53,8 @@ def _strategy_options(own: Option, name: str, given: Mapping[str, Any], indent: 
 
 
 def _comment(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+    head = f"{indent}# "
+    return textwrap.wrap(text, _WIDTH, initial_indent=head, subsequent_indent=head, break_on_hyphens=False)
 
 
 def _flow(value: Any) -> str:

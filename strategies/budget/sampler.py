@@ -9,6 +9,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
+from search_space.base.checks import unknown
 from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
 from strategies.budget.box import IntArray
@@ -44,7 +45,7 @@ def spread(table: CostTable, budget: Budget, metric: str, rng: np.random.RandomS
     See `FeasibleSet.spread`. ``budget`` must admit something.
     """
     if metric not in table.metrics:
-        raise InvalidRequest(f"metric: {metric!r} is unknown; known are {', '.join(table.metrics)}")
+        raise unknown("metric", metric, table.metrics)
     if n < 1:
         raise InvalidRequest(f"n: {n} must be 1 or more")
     low, high = (table.evaluate(end[None], (metric,))[metric].item() for end in _extremes(table, budget, metric))
