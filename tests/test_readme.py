@@ -19,12 +19,16 @@ from experiments.commands.listing import LISTINGS
 from experiments.options.config import SearchConfig
 from experiments.options.files import make_config
 from experiments.runs.task import SearchTask
-from search_space import SearchSpace, baseline, build, cost, operators
+from search_space import SearchSpace, baseline, build, cost, macro, macro_from_dict, operators
 from search_space.options import DEFAULT_WIDTHS
 from strategies.registry import STRATEGIES
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: those of the packages, by package
+PACKAGE_READMES = {path.parent.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("*/README.md"))}
+EVERYTHING = "\n".join([README, *PACKAGE_READMES.values()])
+BLOCKS = list(dict.fromkeys(re.findall(r"```python\n(.*?)```", EVERYTHING, re.DOTALL)))
 
 
 def block(containing: str) -> str:
@@ -137,7 +141,7 @@ def test_the_recipe_in_yaml_and_the_options_for_it_are_the_same() -> None:
 
 def test_the_table_of_costs_is_what_is_computed() -> None:
     pattern = r"^\| `([\w-]+)` \| (\d+)x\d+, (\d+) \| ([\d.]+) M[^|]*\| ([\d.,]+)( M)? \|"
-    rows = re.findall(pattern, README, re.MULTILINE)
+    rows = set(re.findall(pattern, EVERYTHING, re.MULTILINE))
     assert len(rows) > 8
     for name, size, classes, macs, params, million in rows:
         own = cost(baseline(name, image_size=int(size), classes=int(classes)))
@@ -145,3 +149,20 @@ def test_the_table_of_costs_is_what_is_computed() -> None:
         # truncated, as the papers print them
         told = f"{own.params // 10_000 / 100:.2f}" if million else f"{own.params:,}"
         assert told == params, name
+
+
+def test_the_example_of_the_space_runs() -> None:
+    names: dict[str, Any] = {}
+    exec(block("SpaceOptions(operators="), names)
+    assert names["network"].architecture == names["architecture"]
+
+
+def test_the_macro_in_yaml_is_one() -> None:
+    (text,) = re.findall(r"```yaml\n(name: .*?)```", PACKAGE_READMES["search_space"], re.DOTALL)
+    definition = macro_from_dict(yaml.safe_load(text))
+    assert build(macro(definition, image_size=32))(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("package", PACKAGE_READMES)
+def test_the_readmes_of_packages_are_short(package: str) -> None:
+    assert len(PACKAGE_READMES[package].splitlines()) <= 120
