@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from helpers.images import make_set, toy_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.datasets import load_digits
 
 import evaluators
@@ -331,3 +333,16 @@ def test_exports() -> None:
 def test_dataset_names_have_one_line_each() -> None:
     assert "digits" in DATASETS
     assert all(text and "\n" not in text for text in DATASETS.values())
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    for label in ("a\x1b[31m", "b"):
+        (tmp_path / "x\x1b[2J" / label).mkdir(parents=True)
+        for k in range(12):
+            Image.new("L", (4, 4), k).save(tmp_path / "x\x1b[2J" / label / f"{k}.png")
+    (tmp_path / "x\x1b[2J" / "c\x07").mkdir()
+    with pytest.raises(InvalidRequest) as error:
+        load_data(str(tmp_path / "x\x1b[2J"), image_size=4)
+    assert refusal(error).isprintable()
+    (tmp_path / "x\x1b[2J" / "c\x07").rmdir()
+    assert describe(load_data(str(tmp_path / "x\x1b[2J"), image_size=4)).isprintable()

@@ -15,7 +15,7 @@ TRIES = 10
 
 
 def cut(images: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Return one window of each image: (batch, channels, *size), in the type of `images`.
+    """Return one window of each image: (batch, channels, *size), in the type of ``images``.
 
     Args:
         images: (batch, channels, height, width), any type.
@@ -36,15 +36,15 @@ def cut(images: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, size: tup
 
 
 def pad(images: torch.Tensor, border: int) -> torch.Tensor:
-    """Return `images` with `border` pixels of zeros on every side."""
+    """Return ``images`` with ``border`` pixels of zeros on every side."""
     return functional.pad(images, (border, border, border, border)) if border else images
 
 
 def centre(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Return the central window of height and width `size`; `images` themselves if they have that size.
+    """Return the central window of height and width ``size``; ``images`` themselves if they have that size.
 
     Raises:
-        InvalidRequest: `size` is larger than the images.
+        InvalidRequest: ``size`` is larger than the images.
     """
     height, width = images.shape[2:]
     check_within(size, (height, width))
@@ -53,7 +53,7 @@ def centre(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def mirror(images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
-    """Return `images` with those left and right exchanged for which `mirrored`, bool (batch,), is true."""
+    """Return ``images`` with those left and right exchanged for which ``mirrored``, bool (batch,), is true."""
     both = torch.cat([images, images.flip(3)])
     batch = len(images)
     return both.index_select(0, torch.arange(batch, device=images.device) + batch * to_device(mirrored, images.device))
@@ -68,8 +68,8 @@ def draw_boxes(
 ) -> torch.Tensor:
     """Draw a box for each image as Inception's training does (Szegedy et al. 2015, section 6).
 
-    Its share of the image's area is uniform within `area`, the logarithm of width over height uniform within the
-    logarithms of `aspect`, and its place uniform. A box that does not fit is drawn again, up to `TRIES` times; then
+    Its share of the image's area is uniform within ``area``, the logarithm of width over height uniform within the
+    logarithms of ``aspect``, and its place uniform. A box that does not fit is drawn again, up to `TRIES` times; then
     the largest central box of an allowed aspect is taken.
 
     Args:
@@ -91,21 +91,21 @@ def draw_boxes(
     heights = (areas / ratios).sqrt().round().to(torch.int64)
     fits = (widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height)
     first = fits.to(torch.int8).argmax(1, keepdim=True)
-    found = fits.any(1)
+    fitting = fits.any(1)
     whole = min(max(width / height, aspect[0]), aspect[1])
     fallback = (min(height, round(width / whole)), min(width, round(height * whole)))
-    h = torch.where(found, heights.gather(1, first)[:, 0], max(1, fallback[0]))
-    w = torch.where(found, widths.gather(1, first)[:, 0], max(1, fallback[1]))
+    h = torch.where(fitting, heights.gather(1, first)[:, 0], max(1, fallback[0]))
+    w = torch.where(fitting, widths.gather(1, first)[:, 0], max(1, fallback[1]))
     place = torch.rand((2, batch), dtype=torch.float64, generator=generator)
     starts = []
     for length, taken, share in ((height, h, place[0]), (width, w, place[1])):
         drawn = ((length - taken + 1) * share).floor().to(torch.int64)
-        starts.append(torch.where(found, drawn, (length - taken) // 2))
+        starts.append(torch.where(fitting, drawn, (length - taken) // 2))
     return torch.stack([*starts, h, w], dim=1)
 
 
 def resize_boxes(images: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Return the `boxes` of the images, each resized to `size`: float32 (batch, channels, *size).
+    """Return the ``boxes`` of the images, each resized to ``size``: float32 (batch, channels, *size).
 
     Bilinear, and antialiased where a box shrinks: the filter of Pillow and of ``interpolate(antialias=True)`` on the
     cut-out box, as two batched matrix products. (`grid_sample` would alias, and blend in what lies outside the box.)
@@ -125,7 +125,7 @@ def resize_boxes(images: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int
 
 
 def _filter(start: torch.Tensor, length: torch.Tensor, full: int, size: int) -> torch.Tensor:
-    """Return how much each of `full` pixels adds to each of `size`: float32 (batch, size, full), rows adding up to 1.
+    """Return how much each of ``full`` pixels adds to each of ``size``: float32 (batch, size, full), rows of sum 1.
 
     Args:
         start: (batch,), first pixel of the box along this axis.
@@ -144,7 +144,7 @@ def _filter(start: torch.Tensor, length: torch.Tensor, full: int, size: int) -> 
 
 
 def check_within(size: tuple[int, int], available: tuple[int, int]) -> None:
-    """Refuse windows of `size` in images of `available` (height, width)."""
+    """Refuse windows of ``size`` in images of ``available`` (height, width)."""
     if size[0] > available[0] or size[1] > available[1]:
         raise InvalidRequest(
             f"size: {size[0]}x{size[1]} cannot be cut from {available[0]}x{available[1]} pixels; make it smaller, "

@@ -44,9 +44,9 @@ _LOCK = ".sepnas-lock"
 
 def cache_folder() -> Path:
     """Return ``$SEPNAS_CACHE``, else ``$XDG_CACHE_HOME/sepnas``, else ``~/.cache/sepnas``; it may not exist."""
-    own = os.environ.get(VARIABLE)
-    if own:
-        return Path(own).expanduser()
+    folder = os.environ.get(VARIABLE)
+    if folder:
+        return Path(folder).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
     return (Path(shared) if shared else Path.home() / ".cache") / "sepnas"
 

@@ -72,9 +72,9 @@ class ImageBatches(Dataset[Batch]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        own = images.images.device if isinstance(images, ImageSet) else torch.device("cpu")
+        current = images.images.device if isinstance(images, ImageSet) else torch.device("cpu")
         try:
-            self.device = own if device is None else torch.empty(0, device=device).device
+            self.device = current if device is None else torch.empty(0, device=device).device
             if isinstance(images, ImageSet) and _belongs_on(self.device, images, where):
                 images = ImageSet(images.images.to(self.device), images.labels.to(self.device))
         # torch asserts rather than raises where it was built without the device.
@@ -108,22 +108,22 @@ class ImageBatches(Dataset[Batch]):
         if not isinstance(batch, BatchDraw):
             images, labels = self._gather(torch.as_tensor(batch, dtype=torch.int64))
             return self._plain(images), labels
-        own, weight = own_rows(len(batch.indices), self.rank, self.world_size)
-        images, labels = self._drawn(batch, own)
+        rows, weight = own_rows(len(batch.indices), self.rank, self.world_size)
+        images, labels = self._drawn(batch, rows)
         return (images, labels) if self.world_size == 1 else SharedBatch(images, labels, weight)
 
-    def _drawn(self, batch: BatchDraw, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The rows ``own`` of a drawn batch; no image is decoded that they do not need."""
+    def _drawn(self, batch: BatchDraw, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rows ``wanted`` of a drawn batch; no image is decoded that they do not need."""
         count = len(batch.indices)
         if self.augmentation is None:
-            images, labels = self._gather(batch.indices[own])
+            images, labels = self._gather(batch.indices[wanted])
             return self._plain(images), labels
-        # of its own, so that the other changes are the same with and without mixup
+        # from a generator of its own, so that the other changes are the same with and without mixup
         pairs = self.augmentation.pairs(count, torch.Generator().manual_seed(mixed_seed(batch.seed, 1)))
-        rows, places = own, own
-        if pairs is not None and len(own) < count:
-            rows, places = torch.cat([own, pairs.partners[own]]).unique(return_inverse=True)
-            pairs = Pairs(pairs.shares[own], places[len(own) :])
+        rows, places = wanted, wanted
+        if pairs is not None and len(wanted) < count:
+            rows, places = torch.cat([wanted, pairs.partners[wanted]]).unique(return_inverse=True)
+            pairs = Pairs(pairs.shares[wanted], places[len(wanted) :])
         images, labels = self._gather(batch.indices[rows])
         generator = torch.Generator().manual_seed(batch.seed)
         images = self.augmentation(
@@ -132,7 +132,7 @@ class ImageBatches(Dataset[Batch]):
         images = normalise(images, self.mean, self.std)
         if pairs is None:
             return images, labels
-        return mixup(images, labels, self.classes, pairs, None if len(own) == count else places[: len(own)])
+        return mixup(images, labels, self.classes, pairs, None if len(wanted) == count else places[: len(wanted)])
 
     def _gather(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         # once for images and labels, which lie together
@@ -240,8 +240,8 @@ def default_workers() -> int:
     Processes that train together on this machine (what starts them sets ``LOCAL_WORLD_SIZE``) share its cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    said = os.environ.get("LOCAL_WORLD_SIZE", "")
-    together = max(1, int(said)) if said.isdecimal() else 1
+    given = os.environ.get("LOCAL_WORLD_SIZE", "")
+    together = max(1, int(given)) if given.isdecimal() else 1
     return max(1, min(cores // together, _MOST_WORKERS))
 
 
