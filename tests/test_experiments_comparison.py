@@ -42,6 +42,10 @@ def test_the_table_holds_the_figures_of_the_results(compared: tuple[Path, Path])
         "test_accuracy_low95",
         "test_accuracy_high95",
         "seconds_mean",
+        "lead_mean",
+        "lead_low95",
+        "lead_high95",
+        "lead_p",
     ]
     assert list(table["network"]) == ["gdas winner (one)", "gdas winner (two)", "mobilenetv3-small"]
     homes = [one / "retrain" / "winner", two / "retrain" / "winner", one / "retrain" / "mobilenetv3-small"]

@@ -172,7 +172,7 @@ def test_of_equally_accurate_ones_the_cheapest_is_picked() -> None:
             r"pick: no architecture of the Pareto set has at most 1\.00M MACs and at most 1 params; the smallest has"
             r" [\d.]+k MACs \(accuracy [\d.]+%\), the smallest has [\d.]+k params \(accuracy [\d.]+%\)$",
         ),
-        (["ten"], "pick: 'ten' is not a number; write it like 16.7M, 850k or 1.2G"),
+        (["ten"], "pick: 'ten' is no number; write it like 16.7M, 850k or 1.2G"),
         (
             ["latency_ms:5"],
             "pick: 'latency_ms:5' bounds 'latency_ms', which is no objective of this Pareto set",

@@ -219,7 +219,7 @@ def test_policy_without_tianshou_is_refused_before_anything_is_done(
         ),
         (
             {"strategy": {"name": "random-one-shot", "options": {"scoring": "training"}}},
-            "config 'test': strategy.options.scoring: 'training' is what strategy random does",
+            "strategy.options.scoring: 'training' is what strategy random does",
         ),
         ({"search": {"precision": "fp16"}}, "recipe.precision: 'fp16' in a search: strategies step by themselves"),
         ({"search": {"ema_decay": 0.9}}, "recipe.ema_decay: 0.9 in a search: a supernet's weights are not averaged"),

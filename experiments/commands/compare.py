@@ -17,9 +17,9 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--baselines",
         type=str,
-        help="names, separated by commas; see `sepnas list baselines` (default, beside a search: "
-        + ",".join(DEFAULT_BASELINES)
-        + ")",
+        help="networks to compare with, separated by commas: NAME of `sepnas list baselines`, NAME@fit for its widest"
+        " form inside the budget, random:K for K random networks that use nine tenths of it (default, beside a search:"
+        f" {','.join(DEFAULT_BASELINES)})",
     )
     parser.add_argument(
         "--out", type=str, help="folder for the report (default: RUN/report of the first search; required without one)"

@@ -7,13 +7,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from evaluators.data.options import DataOptions
+from experiments.comparison.controls import Control, check_names, controls
 from experiments.comparison.report import PAGE, PICTURE, TABLE, Row, write_report
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.folder import RunFolder
-from experiments.runs.task import DataTask
+from experiments.runs.task import SearchTask
 from experiments.training.retrain import Result, about, read_about, read_result
-from experiments.training.targets import check_request, data_config, hand_designed, retrain_network, retrain_winner
+from experiments.training.targets import check_request, data_config, retrain_network, retrain_winner
 from search_space.base.errors import InvalidRequest
 
 REPORT = FolderKind("a comparison", (TABLE, PAGE, PICTURE))
@@ -31,11 +32,13 @@ def compare(
 ) -> list[Result]:
     """Retrain what is not yet, then write ``comparison.csv``, ``comparison.md`` and ``accuracy_macs.png`` to ``out``.
 
-    All runs must use the same data and retraining; baselines get the input, classes and width of the first run.
+    All runs must use the same data and retraining; ``baselines`` are requests as `controls` takes them, for the images
+    and the budget of the first run.
     ``trained`` are folders of `sepnas retrain --out`, made by that retraining too; they join the table as they are.
     ``title`` is what the data are called; by default as the first run's config says, or by their name.
     """
     _check_alike(runs, configs)
+    check_names(baselines)
     if len(set(baselines)) != len(baselines):
         raise InvalidRequest(f"baselines: a name stands twice in {', '.join(baselines)}")
     if baselines and not runs:
@@ -54,8 +57,9 @@ def compare(
     done = [Row(read_result(folder), folder.resolve().name, None, searched=False) for folder in trained]
     report = ClaimedFolder(out, REPORT)
     report.check(overwrite=True)
-    rows = [*_train(runs, configs, baselines, overwrite=overwrite), *done] if runs else done
-    rows = _distinct_names(rows, [*(run.path for run in runs), *([None] * len(baselines)), *trained])
+    rows = _train(runs, configs, baselines, overwrite=overwrite) if runs else []
+    opponents: list[Path | None] = [None] * (len(rows) - len(runs))
+    rows = _distinct_names([*rows, *done], [*(run.path for run in runs), *opponents, *trained])
     if title is None:
         options = configs[0].data if runs else DataOptions(name=reference["data"]["name"])
         title = options.display_name
@@ -79,13 +83,13 @@ def _check_alike(runs: list[RunFolder], configs: list[SearchConfig]) -> None:
 def _train(runs: list[RunFolder], configs: list[SearchConfig], baselines: list[str], *, overwrite: bool) -> list[Row]:
     """Winners and baselines, trained as the first run's config says where they are not yet."""
     first = configs[0]
-    task = DataTask(first.data, first.seed)
+    task = SearchTask(first)
     # all of them, before the first is trained
     for run, config in zip(runs, configs, strict=True):
         check_request(run.read_winner(), config, task, run.retrain / "winner", overwrite=overwrite)
-    architectures = {name: hand_designed(name, task, first.space.width) for name in baselines}
-    for name, architecture in architectures.items():
-        check_request(architecture, first, task, runs[0].retrain / name, overwrite=overwrite)
+    opponents = controls(baselines, task, runs[0]) if baselines else []
+    for control in opponents:
+        check_request(control.architecture, first, task, runs[0].retrain / control.name, overwrite=overwrite)
     rows = [
         Row(
             retrain_winner(run, config, task=task, overwrite=overwrite),
@@ -95,12 +99,14 @@ def _train(runs: list[RunFolder], configs: list[SearchConfig], baselines: list[s
         )
         for run, config in zip(runs, configs, strict=True)
     ]
-    for name, architecture in architectures.items():
-        home = runs[0].retrain / name
-        result = retrain_network(name, architecture, first, home, task=task, overwrite=overwrite)
-        # a winner is held against the budget it was searched under, a baseline against the first
-        rows.append(Row(result, name, first.budget, searched=False))
-    return rows
+    # a winner is held against the budget it was searched under, a control against the first
+    return rows + [_train_control(control, first, runs[0], task, overwrite=overwrite) for control in opponents]
+
+
+def _train_control(control: Control, config: SearchConfig, run: RunFolder, task: SearchTask, *, overwrite: bool) -> Row:
+    home = run.retrain / control.name
+    result = retrain_network(control.label, control.architecture, config, home, task=task, overwrite=overwrite)
+    return Row(result, control.family, config.budget, searched=False, fitted=control.fitted)
 
 
 def _distinct_names(rows: list[Row], folders: list[Path | None]) -> list[Row]:

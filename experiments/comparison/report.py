@@ -8,6 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from evaluators.measuring.differences import paired_difference
+from experiments.comparison.controls import RANDOM
+from experiments.comparison.verdict import by_seed, group, one, verdict
 from experiments.figures import MACS_AXIS, draw_bounds, figure, network_colour
 from experiments.runs.files import write_text
 from experiments.training.retrain import Result
@@ -29,12 +32,14 @@ class Row:
         family: the strategy that found it, the hand-designed network that it is, or its folder's name.
         budget: what it is held against; None where there was no search.
         searched: whether it is a search's winner.
+        fitted: whether it is a fair opponent of the winners by its cost (see `experiments.comparison.controls`).
     """
 
     result: Result
     family: str
     budget: Budget | None
     searched: bool
+    fitted: bool = False
 
 
 def write_report(
@@ -55,9 +60,13 @@ def write_report(
 
 
 def as_frame(rows: list[Row]) -> pd.DataFrame:
-    """A row for each network."""
+    """A row for each network; ``lead`` is that of the first winner over the others, in the units of the accuracy."""
     values = []
+    winner = next((row for row in rows if row.searched), None)
     for row in rows:
+        lead = None
+        if winner is not None and not row.searched and set(row.result.seeds) & set(winner.result.seeds):
+            lead = paired_difference(by_seed(winner.result), by_seed(row.result))
         result = row.result
         costs, accuracy = cost(result.architecture), result.summary
         low, high = accuracy.interval or (None, None)
@@ -74,6 +83,10 @@ def as_frame(rows: list[Row]) -> pd.DataFrame:
                 "test_accuracy_low95": low,
                 "test_accuracy_high95": high,
                 "seconds_mean": sum(result.seconds) / len(result.seconds),
+                "lead_mean": None if lead is None else lead.summary.mean,
+                "lead_low95": None if lead is None or lead.summary.interval is None else lead.summary.interval[0],
+                "lead_high95": None if lead is None or lead.summary.interval is None else lead.summary.interval[1],
+                "lead_p": None if lead is None else lead.p,
             }
         )
     return pd.DataFrame(values)
@@ -100,6 +113,9 @@ def as_markdown(rows: list[Row], title: str, conditions: dict[str, Any], provena
     head = ["network", "MACs", "params", *(["in budget"] if budgets else [])]
     head += ["test accuracy, %", "95 % confidence", "n", "s per training"]
     align = ["---", "---:", "---:", *([":-:"] if budgets else []), "---:", "---:", "---:", "---:"]
+    if budgets:
+        head.append("winner's lead, points")
+        align.append("---:")
     lines = [
         f"# {title}: {'searched and hand-designed' if budgets else 'trained'} networks",
         "",
@@ -116,7 +132,10 @@ def as_markdown(rows: list[Row], title: str, conditions: dict[str, Any], provena
         cells += [_IN_BUDGET[row["in_budget"]]] if budgets else []
         cells += [f"{100 * row['test_accuracy_mean']:.2f}{spread}", interval]
         cells += [str(row["n"]), f"{row['seconds_mean']:.0f}"]
+        if budgets:
+            cells.append("" if pd.isna(row["lead_mean"]) else f"{100 * row['lead_mean']:+.2f}")
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [line for sentence in verdicts(rows) for line in ("", sentence)]
     recipe = conditions["recipe"]
     budget = f"Budget: {'; '.join(budgets)}. " if budgets else ""
     lines += [
@@ -133,6 +152,16 @@ def as_markdown(rows: list[Row], title: str, conditions: dict[str, Any], provena
         "",
     ]
     return "\n".join(lines)
+
+
+def verdicts(rows: list[Row]) -> list[str]:
+    """For each winner, what its table says in words; empty without fair opponents."""
+    fitted = [row for row in rows if row.fitted]
+    random = [row.result for row in fitted if row.family == RANDOM]
+    opponents = [one(row.result) for row in fitted if row.family != RANDOM]
+    if random:
+        opponents.append(group(f"the mean of {len(random)} random networks of the budget", random))
+    return [verdict(row.result, opponents) for row in rows if row.searched] if opponents else []
 
 
 def _spread_note(rows: list[Row]) -> str:

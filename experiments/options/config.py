@@ -16,8 +16,8 @@ from strategies.budget.budget import Budget
 from strategies.options import OneShotOptions, StrategyOptions
 from strategies.registry import registered
 
-#: Hand-designed networks that winners are compared with unless others are named.
-DEFAULT_BASELINES = ("mobilenetv3-small", "mobilenetv3-small-xsep")
+#: What winners are compared with unless others are named: hand-designed networks fitted to the budget, and random ones.
+DEFAULT_BASELINES = ("mobilenetv3-small@fit", "mobilenetv3-small-xsep@fit", "random:3")
 
 
 @dataclass(frozen=True)

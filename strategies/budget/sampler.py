@@ -48,7 +48,7 @@ def spread(table: CostTable, budget: Budget, metric: str, rng: np.random.RandomS
         raise unknown("metric", metric, table.metrics)
     if n < 1:
         raise InvalidRequest(f"n: {n} must be 1 or more")
-    low, high = (table.evaluate(end[None], (metric,))[metric].item() for end in _extremes(table, budget, metric))
+    low, high = (table.evaluate(end[None], (metric,))[metric].item() for end in extremes(table, budget, metric))
     whole = isinstance(low, int)
     result = []
     for i in range(n):
@@ -67,7 +67,7 @@ def spread(table: CostTable, budget: Budget, metric: str, rng: np.random.RandomS
     return np.stack(result)
 
 
-def _extremes(table: CostTable, budget: Budget, metric: str) -> tuple[IntArray, IntArray]:
+def extremes(table: CostTable, budget: Budget, metric: str) -> tuple[IntArray, IntArray]:
     """The cheapest and the dearest architecture (labels,) inside the budget, to 0.1% of what the space spans.
 
     Without that tolerance the dearest under a bound is a subset-sum problem, and the solver could take for ever.

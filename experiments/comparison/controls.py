@@ -1,0 +1,116 @@
+"""What a winner is held against: hand-designed networks fitted to its budget, and random networks of its size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.runs.folder import RunFolder
+from experiments.runs.seeds import stream_seed
+from experiments.runs.task import SearchTask
+from experiments.training.targets import hand_designed
+from search_space.architecture import Architecture
+from search_space.base.checks import check_int, refusal, unknown
+from search_space.fitting import FIT_SUFFIX, fit_baseline
+from search_space.hand_designed import baselines
+from search_space.network_cost import cost
+from strategies.budget.budget import Budget
+from strategies.budget.feasible import FeasibleSet
+from strategies.budget.fill import top_part
+
+RANDOM = "random"
+#: random controls use at least this share of the tightest bound
+_FILLED = 0.9
+
+
+@dataclass(frozen=True)
+class Control:
+    """A network to compare winners with.
+
+    Attributes:
+        name: as it was asked for; its trainings lie in a folder of this name.
+        label: what tables call it.
+        family: the hand-designed network that it is, or `RANDOM`.
+        architecture: for the images of the run.
+        fitted: whether it is a fair opponent by its cost: fitted to the budget, or drawn from inside.
+    """
+
+    name: str
+    label: str
+    family: str
+    architecture: Architecture
+    fitted: bool
+
+
+def controls(requests: list[str], task: SearchTask, run: RunFolder) -> list[Control]:
+    """The networks that ``requests`` name, for the images and the budget of a search.
+
+    Args:
+        requests: ``NAME`` is a hand-designed network as it is, ``NAME@fit`` its widest form inside the budget, and
+            ``random:K`` are K networks drawn uniformly from the architectures that use at least nine tenths of it.
+            Where the budget has no upper bound on MACs or params, the winner's own MACs are the bound.
+        task: of the search.
+        run: its folder, with its winner.
+
+    Raises:
+        InvalidRequest: a name is unknown, or no width of it is inside the budget.
+    """
+    budget = _bounded(task.config.budget, run.read_winner())
+    result: list[Control] = []
+    for request in requests:
+        kind, _, count = request.partition(":")
+        if kind == RANDOM:
+            result += _random(check_int("baselines.random", _whole(request, count), 1), task, budget)
+        elif request.endswith(FIT_SUFFIX):
+            name = request.removesuffix(FIT_SUFFIX)
+            architecture, width = fit_baseline(
+                name,
+                lambda costs: budget.admits({"macs": costs.macs, "params": costs.params}),
+                image_size=task.options.image_size,
+                in_channels=task.channels,
+                classes=len(task.classes),
+            )
+            result.append(Control(request, f"{request} (width {width:g})", name, architecture, fitted=True))
+        else:
+            architecture = hand_designed(request, task, task.config.space.width)
+            result.append(Control(request, request, request, architecture, fitted=False))
+    return result
+
+
+def check_names(requests: list[str]) -> None:
+    """InvalidRequest for a request that names no control, before anything is opened."""
+    for request in requests:
+        kind, colon, count = request.partition(":")
+        if kind == RANDOM and colon:
+            check_int("baselines.random", _whole(request, count), 1)
+        elif request.removesuffix(FIT_SUFFIX) not in baselines():
+            raise unknown("baselines", request.removesuffix(FIT_SUFFIX), baselines(), "sepnas list baselines")
+
+
+def _whole(request: str, count: str) -> int:
+    if not (count.isascii() and count.isdigit() and len(count) < 5):
+        raise refusal("baselines", request, "does not say how many random networks", "write it like random:3")
+    return int(count)
+
+
+def _bounded(budget: Budget, winner: Architecture) -> Budget:
+    """The bounds on MACs and params alone; of a budget without an upper one, with the winner's MACs as that."""
+    exact = Budget(
+        max_macs=budget.max_macs, max_params=budget.max_params, min_macs=budget.min_macs, min_params=budget.min_params
+    )
+    if exact.max_macs is None and exact.max_params is None:
+        exact = exact.bounded("macs", exact.min_macs, cost(winner).macs)  # type: ignore[arg-type]
+    return exact
+
+
+def _random(count: int, task: SearchTask, budget: Budget) -> list[Control]:
+    # bounds on the user's own costs hold for random networks too: they are candidates of the space
+    whole = task.config.budget.bounded("macs", budget.min_macs, budget.max_macs)  # type: ignore[arg-type]
+    part = top_part(FeasibleSet(task.table, whole), _FILLED)
+    rng = np.random.RandomState(stream_seed(task.seed, "random controls"))
+    networks = [task.space.architecture(part.table.sample(row)) for row in part.sample_many(rng, count)]
+    return [
+        Control(f"{RANDOM}-{number}", f"{RANDOM} {number}", RANDOM, network, fitted=True)
+        for number, network in enumerate(networks, 1)
+    ]
