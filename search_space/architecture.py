@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from search_space.base.checks import check_choice, check_int, unknown
+from search_space.base.checks import check_choice, check_int, require, shown, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.layer_cost import downsampled
 from search_space.layers import ACTIVATIONS
 from search_space.ops import operators
 from search_space.registry import SKIP, Operator, Slot
+
+#: Channels, classes and pixels beyond it are refused: sums of costs must fit 64 bits, and a slip should end here.
+LARGEST = 10**6
+
+
+def check_size(where: str, value: object, least: int) -> None:
+    """InvalidRequest for the field ``where`` unless ``value`` is a whole number from ``least`` to `LARGEST`."""
+    require(check_int(where, value, least) <= LARGEST, where, value, f"must be at most {LARGEST:,}")
+
+
+def check_macro_name(where: str, name: object) -> None:
+    """InvalidRequest for the field ``where`` unless ``name`` can stand in the text form of an architecture."""
+    good = isinstance(name, str) and name and all(c.isascii() and (c.isalnum() or c in "-_.") for c in name)
+    require(bool(good), where, name, "must be a name of letters, digits, '-', '_' and '.'")
+    require(len(str(name)) <= 100, where, name, "must have at most 100 characters")
+
 
 #: In the text form, in front of the activation behind a block's projection.
 OUT = "out-"
@@ -81,9 +97,9 @@ class Block:
     def check(self, where: str, height: int = 1, width: int = 1) -> None:
         """Raise InvalidRequest, beginning with ``where``, if the block is impossible."""
         for name in ("in_channels", "out_channels"):
-            check_int(f"{where}.{name}", getattr(self, name), 1)
+            check_size(f"{where}.{name}", getattr(self, name), 1)
         for name in ("expanded_channels", "se_channels"):
-            check_int(f"{where}.{name}", getattr(self, name), 0)
+            check_size(f"{where}.{name}", getattr(self, name), 0)
         check_choice(f"{where}.stride", self.stride, (1, 2))
         check_choice(f"{where}.activation", self.activation, ACTIVATIONS)
         check_choice(f"{where}.project_activation", self.project_activation, ACTIVATIONS)
@@ -96,9 +112,9 @@ class Block:
         if self.is_skip:
             self._check_skip(where, keeps_shape)
             return
-        scope = operators[self.operator].scope if self.operator in operators else None
-        if scope is None:
-            raise unknown(f"{where}.operator", self.operator, [*operators, "skip"], "sepnas list operators")
+        if self.operator not in operators:
+            raise unknown(f"{where}.operator", self.operator, [*operators, SKIP], "sepnas list operators")
+        scope = self.definition.scope
         if scope == "spatial" and self.expanded_channels == 0:
             raise InvalidRequest(
                 f"{where}.expanded_channels: 0, but {self.operator} is a spatial operator and needs at least 1"
@@ -189,16 +205,15 @@ class Architecture:
     orthonormal: bool = False
 
     def __post_init__(self) -> None:
-        if not self.macro or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in self.macro):
-            raise InvalidRequest(f"macro: {self.macro!r} must be a name of letters, digits, '-', '_' and '.'")
-        check_int("image_size", self.image_size, 1)
-        check_int("in_channels", self.in_channels, 1)
-        check_int("classes", self.classes, 2)
-        check_int("stem.channels", self.stem.channels, 1)
+        check_macro_name("macro", self.macro)
+        check_size("image_size", self.image_size, 1)
+        check_size("in_channels", self.in_channels, 1)
+        check_size("classes", self.classes, 2)
+        check_size("stem.channels", self.stem.channels, 1)
         check_choice("stem.stride", self.stem.stride, (1, 2))
         check_choice("stem.activation", self.stem.activation, ACTIVATIONS)
-        check_int("head.channels", self.head.channels, 0)
-        check_int("head.features", self.head.features, 0)
+        check_size("head.channels", self.head.channels, 0)
+        check_size("head.features", self.head.features, 0)
         check_choice("head.activation", self.head.activation, ACTIVATIONS)
         if not isinstance(self.blocks, tuple):  # a list would make the value mutable and unhashable
             raise InvalidRequest(f"blocks: {type(self.blocks).__name__} must be a tuple")
@@ -231,8 +246,11 @@ class Architecture:
 
     def with_operators(self, changes: dict[int, str]) -> Architecture:
         """The same network with the spatial operator of some inverted residuals exchanged: ``{index: name}``."""
-        if outside := [index for index in changes if not 0 <= index < len(self.blocks)]:
-            raise InvalidRequest(f"blocks[{outside[0]}]: there are only {len(self.blocks)} blocks, counted from 0")
+        for index in changes:
+            if not 0 <= index < len(self.blocks):
+                raise InvalidRequest(
+                    f"blocks[{shown(index)}]: there are only {len(self.blocks)} blocks, counted from 0"
+                )
         blocks = tuple(
             replace(block, operator=changes[index]) if index in changes else block
             for index, block in enumerate(self.blocks)

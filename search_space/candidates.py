@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from search_space.architecture import SKIP, Architecture, Block
-from search_space.base.checks import shown
+from search_space.base.checks import known_names, shown
 from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
 from search_space.macro_definition import divisible
@@ -48,7 +48,7 @@ class SearchSpace:
             if not names:
                 raise InvalidRequest(f"choices[{index}]: empty; no operator asked for fits this block")
             if len(set(names)) != len(names):
-                raise InvalidRequest(f"choices[{index}]: a block stands twice in {', '.join(names)}")
+                raise InvalidRequest(f"choices[{index}]: a block stands twice in {known_names(names)}")
         for index, (choices, (original, size)) in enumerate(
             zip(self.choices, self.skeleton.sized_blocks(), strict=True)
         ):
@@ -130,7 +130,7 @@ class SearchSpace:
         block = self._named[index].get(name)
         if block is None:
             raise InvalidRequest(
-                f"sample[{self.labels[index]!r}]: {name!r} is none of {', '.join(self.candidates[index])}"
+                f"sample[{self.labels[index]!r}]: {shown(name)} is none of {known_names(self.candidates[index])}"
             )
         return block
 
@@ -151,7 +151,7 @@ class SearchSpace:
             if self._named[index].get(name) != (_skip(block) if block.is_skip else block):
                 raise InvalidRequest(
                     f"architecture: no point of this space, as its block {index} ({name}) is none of"
-                    f" {', '.join(self.candidates[index])}"
+                    f" {known_names(self.candidates[index])}"
                 )
             sample[label] = name
         own = replace(architecture, macro=self.skeleton.macro, blocks=self.skeleton.blocks)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_space.base.atomic import replacing
+from search_space.base.checks import check_number, known_names, plain, shown, unknown
 from search_space.base.errors import InvalidRequest
 
 Costs = NDArray[Any]
@@ -62,18 +63,18 @@ class CostTable:
         Each candidate needs one finite number, 0 or more; InvalidRequest names what is missing, unknown or no such
         number.
         """
-        where = f"costs {name!r}"
+        where = f"costs {shown(name)}"
         if name in self.costs:
             raise InvalidRequest(f"{where}: the table has it already; take another name")
         _check_names(f"{where}: label", self.candidates, costs)
         arrays = {}
         for label, values in self.candidates.items():
             own = costs[label]
-            _check_names(f"{where}: label {label!r}: candidate", values, own)
+            _check_names(f"{where}: label {shown(label)}: candidate", values, own)
             for value in values:
-                _check_number(f"{where}: {label}.{value}", own[value])
+                check_number(f"{where}: {label}.{value}", own[value], least=0)
             arrays[label] = np.array([own[value] for value in values], dtype=np.float64)
-        _check_number(f"{where}: fixed", fixed)
+        check_number(f"{where}: fixed", fixed, least=0)
         return replace(self, costs={**self.costs, name: arrays}, fixed={**self.fixed, name: float(fixed)})
 
     def evaluate(self, indices: NDArray[np.integer], metrics: Collection[str] | None = None) -> dict[str, Costs]:
@@ -96,7 +97,7 @@ class CostTable:
             if label not in sample:
                 raise InvalidRequest(f"sample: label {label!r} is missing")
             if sample[label] not in values:
-                raise InvalidRequest(f"sample[{label!r}]: {sample[label]!r} is none of {', '.join(map(str, values))}")
+                raise InvalidRequest(f"sample[{label!r}]: {shown(sample[label])} is none of {known_names(values)}")
             result[column] = values.index(sample[label])
         return result
 
@@ -123,15 +124,10 @@ class CostTable:
 def _check_names(where: str, known: Collection[str], given: Collection[str]) -> None:
     for name in known:
         if name not in given:
-            raise InvalidRequest(f"{where} {name!r} is missing")
+            raise InvalidRequest(f"{where} {shown(name)} is missing")
     for name in given:
         if name not in known:
-            raise InvalidRequest(f"{where} {name!r} is unknown; known are {', '.join(known)}")
-
-
-def _check_number(where: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise InvalidRequest(f"{where}: {value!r} is no finite number of 0 or more")
+            raise unknown(where, name, known)
 
 
 FORMAT = "sepnas-costs"
@@ -175,7 +171,7 @@ def save_costs(costs: OwnCosts, path: Path | str) -> None:
 
 def load_costs(path: Path | str) -> OwnCosts:
     """The costs in a JSON file; InvalidRequest, beginning with the file's name, for anything wrong with it."""
-    where = f"cost file {path}"
+    where = f"cost file {plain(path)}"
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
     except OSError as error:
@@ -183,27 +179,27 @@ def load_costs(path: Path | str) -> OwnCosts:
     except InvalidRequest as error:
         raise InvalidRequest(f"{where}: {error}") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers or nesting beyond Python's limits
-        raise InvalidRequest(f"{where}: is not JSON ({error})") from None
+        raise InvalidRequest(f"{where}: is not JSON ({plain(error, 80)})") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InvalidRequest(f'{where}: no JSON object with "format": "{FORMAT}"; is it a cost file?')
     if type(data.get("version")) is not int or data["version"] != VERSION:  # True == 1 in Python
         raise InvalidRequest(
-            f"{where}: version {data.get('version')!r} cannot be read, this release reads version {VERSION}"
+            f"{where}: version {shown(data.get('version'))} cannot be read, this release reads version {VERSION}"
         )
     fields = {"fixed": 0.0, "unit": "", "measurement": {}, "validation": {}, **data}
     for key in fields:
         if key not in _KEYS:
-            raise InvalidRequest(f"{where}: {key}: unknown field; known are {', '.join(_KEYS)}")
+            raise unknown(f"{where}: key", key, _KEYS)
     for key, expected in _KEYS.items():
         if key not in fields:
             raise InvalidRequest(f"{where}: {key}: missing")
         if not isinstance(fields[key], expected) or isinstance(fields[key], bool):
-            raise InvalidRequest(f"{where}: {key}: {fields[key]!r} is of the wrong type")
+            raise InvalidRequest(f"{where}: {key}: {shown(fields[key])} is of the wrong type")
     if not fields["metric"]:
         raise InvalidRequest(f"{where}: metric: empty; give it a name like latency_ms")
     for label, own in fields["costs"].items():
         if not isinstance(own, dict):
-            raise InvalidRequest(f"{where}: costs.{label}: {own!r} is not a JSON object of candidates")
+            raise InvalidRequest(f"{where}: costs.{plain(label, 40)}: {shown(own)} is not a JSON object of candidates")
     return OwnCosts(fields["metric"], fields["unit"], fields["fixed"], fields["costs"])
 
 
@@ -212,5 +208,5 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest(f"{repeated}: stands twice in one object")
+        raise InvalidRequest(f"{plain(repeated, 40)}: stands twice in one object")
     return result

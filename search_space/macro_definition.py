@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_space.architecture import Architecture, Block, Head, Stem
-from search_space.base.checks import check_bool, check_choice, check_int, check_number, unknown
+from search_space.architecture import Architecture, Block, Head, Stem, check_macro_name, check_size
+from search_space.base.checks import check_bool, check_choice, check_int, check_number, refusal, require, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.layer_cost import downsampled
 from search_space.layers import ACTIVATIONS
@@ -16,6 +16,7 @@ from search_space.registry import operators
 LOW_RESOLUTION_BELOW = 128
 
 _MOST_EXPANSION = 64
+_MOST_REPEATS = 1000
 
 
 def divisible(value: float, divisor: int = 8) -> int:
@@ -41,7 +42,7 @@ class MacroStem:
 
     def check(self) -> None:
         """Raise InvalidRequest naming the field if the stem is impossible."""
-        check_int("stem.channels", self.channels, 1)
+        check_size("stem.channels", self.channels, 1)
         _require_strides("stem", self.stride, self.low_resolution_stride)
         check_choice("stem.activation", self.activation, ACTIVATIONS)
 
@@ -77,8 +78,9 @@ class Stage:
         """Raise InvalidRequest, beginning with ``where``, if the stage is impossible at any width."""
         if not isinstance(self.operator, str) or self.operator not in operators:
             raise unknown(f"{where}.operator", self.operator, operators, "sepnas list operators")
-        check_int(f"{where}.out_channels", self.out_channels, 1)
-        check_int(f"{where}.repeats", self.repeats, 1)
+        check_size(f"{where}.out_channels", self.out_channels, 1)
+        repeats = check_int(f"{where}.repeats", self.repeats, 1)
+        require(repeats <= _MOST_REPEATS, f"{where}.repeats", repeats, f"must be at most {_MOST_REPEATS}")
         _require_strides(where, self.stride, self.low_resolution_stride)
         check_choice(f"{where}.activation", self.activation, ACTIVATIONS)
         check_choice(f"{where}.project_activation", self.project_activation, ACTIVATIONS)
@@ -101,9 +103,12 @@ class Stage:
             ("project_activation", "none"),
         ):
             if getattr(self, name) != absent:
-                raise InvalidRequest(
-                    f"{where}.{name}: {_plain(getattr(self, name))}, but {self.operator} replaces the whole block;"
-                    " leave it out"
+                value = getattr(self, name)
+                raise refusal(
+                    f"{where}.{name}",
+                    list(value) if isinstance(value, tuple) else value,
+                    f"is not possible, as {self.operator} replaces the whole block",
+                    "leave it out",
                 )
 
     def _check_expansion(self, where: str) -> None:
@@ -114,21 +119,20 @@ class Stage:
                 f" {self.operator} need one of the two"
             )
         if self.expansion is not None:
-            check_number(f"{where}.expansion", self.expansion, least=0, most=_MOST_EXPANSION)
-            if self.expansion == 0:
-                raise InvalidRequest(f"{where}.expansion: {self.expansion!r} must be above 0; 1 leaves it out")
+            check_number(f"{where}.expansion", self.expansion, above=0, most=_MOST_EXPANSION)
         if self.expanded_channels is not None:
             if not isinstance(self.expanded_channels, tuple):  # a list would make the value mutable and unhashable
-                raise InvalidRequest(
-                    f"{where}.expanded_channels: {self.expanded_channels!r} must be a list of whole numbers,"
-                    " one a block"
+                raise refusal(
+                    f"{where}.expanded_channels",
+                    self.expanded_channels,
+                    "must be a list of whole numbers, one per block",
                 )
             for index, channels in enumerate(self.expanded_channels):
-                check_int(f"{where}.expanded_channels[{index}]", channels, 1)
+                check_size(f"{where}.expanded_channels[{index}]", channels, 1)
             if len(self.expanded_channels) != self.repeats:
                 raise InvalidRequest(
                     f"{where}.expanded_channels: {len(self.expanded_channels)} numbers for {self.repeats} block(s);"
-                    " give one a block, as many as repeats says"
+                    " give one per block, as many as repeats says"
                 )
 
     def blocks(self, in_channels: int, *, low_resolution: bool, width: float) -> tuple[Block, ...]:
@@ -180,7 +184,7 @@ class MacroHead:
     def check(self) -> None:
         """Raise InvalidRequest naming the field if the head is impossible."""
         for name in ("channels", "expansion", "features"):
-            check_int(f"head.{name}", getattr(self, name), 0)
+            check_size(f"head.{name}", getattr(self, name), 0)
         if self.channels and self.expansion:
             raise InvalidRequest(
                 f"head.expansion: {self.expansion} beside channels {self.channels}; both say how wide the 1x1"
@@ -218,10 +222,7 @@ class MacroDefinition:
     head: MacroHead
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise InvalidRequest(f"name: {self.name!r} must be a text")
-        if not self.name or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in self.name):
-            raise InvalidRequest(f"name: {self.name!r} must be made of letters, digits, '-', '_' and '.'")
+        check_macro_name("name", self.name)
         self.stem.check()
         if not isinstance(self.stages, tuple):  # a list would make the value mutable and unhashable
             raise InvalidRequest(f"stages: {type(self.stages).__name__} must be a tuple")
@@ -245,7 +246,7 @@ class MacroDefinition:
         operator that does not fit the channels it gets at this width.
         """
         check_number("width", width, above=0, most=MOST_WIDTH)
-        check_int("image_size", image_size, 8)
+        check_size("image_size", image_size, 8)
         low = image_size < LOW_RESOLUTION_BELOW
         stem = Stem(scaled(self.stem.channels, width), _stride(self.stem, low), self.stem.activation)
         blocks: list[Block] = []
@@ -269,7 +270,3 @@ def _require_strides(where: str, stride: object, low_resolution_stride: object) 
     check_choice(f"{where}.stride", stride, (1, 2))
     if low_resolution_stride is not None:
         check_choice(f"{where}.low_resolution_stride", low_resolution_stride, (1, 2))
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else repr(value)

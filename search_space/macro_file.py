@@ -37,6 +37,7 @@ from typing import Any
 
 import yaml
 
+from search_space.base.checks import known_names, plain, refusal, shown, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.macro_definition import MacroDefinition, MacroHead, MacroStem, Stage
 from search_space.macros import MACROS, built_in_macro
@@ -53,17 +54,17 @@ def find_macro(given: str | Mapping[str, Any]) -> MacroDefinition:
 def load_macro(path: Path | str) -> MacroDefinition:
     """The macro in a YAML file; InvalidRequest, beginning with the file's name, for anything wrong with it."""
     path = Path(path)
-    where = f"macro file {path}"
+    where = f"macro file {plain(path)}"
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except FileNotFoundError:
-        raise InvalidRequest(f"{where}: does not exist; give a YAML file or a name: {', '.join(MACROS)}") from None
+        raise InvalidRequest(f"{where}: does not exist; give a YAML file or a name: {known_names(MACROS)}") from None
     except IsADirectoryError:
         raise InvalidRequest(f"{where}: is a folder, not a file") from None
     except OSError as error:
         raise InvalidRequest(f"{where}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # not YAML, not UTF-8, an impossible date, nesting
-        raise InvalidRequest(f"{where}: is not YAML ({' '.join(str(error).split())})") from None
+        raise InvalidRequest(f"{where}: is not YAML ({plain(' '.join(str(error).split()), 80)})") from None
     return macro_from_dict(values, where)
 
 
@@ -102,7 +103,7 @@ def _definition(values: Any) -> MacroDefinition:
     _check_keys(MacroDefinition, "", values)
     stages = values["stages"]
     if not isinstance(stages, list):
-        raise InvalidRequest(f"stages: {stages!r} must be a list of stages")
+        raise refusal("stages", stages, "must be a list of stages")
     return MacroDefinition(
         name=values["name"],
         stem=_part(MacroStem, "stem", values["stem"]),
@@ -126,11 +127,11 @@ def _check_keys(cls: type, where: str, values: Any) -> None:
     known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(cls)}
     if not isinstance(values, dict):
         place = f"{where}: " if where else ""
-        raise InvalidRequest(f"{place}{values!r} must hold keys: {', '.join(known)}")
+        raise InvalidRequest(f"{place}{shown(values)} must hold keys: {', '.join(known)}")
     place = f"{where}." if where else ""
-    if unknown := [key for key in values if key not in known]:
-        key = unknown[0] if str(unknown[0]).isidentifier() else repr(unknown[0])  # one line, whatever it is
-        raise InvalidRequest(f"{place}{key}: unknown; known are {', '.join(known)}")
+    for key in values:
+        if key not in known:
+            raise unknown(f"{where}: key" if where else "key", key, known)
     if missing := [key for key, required in known.items() if required and key not in values and key != "head"]:
         raise InvalidRequest(f"{place}{missing[0]}: missing; it has no default")
 
@@ -143,7 +144,7 @@ class _StrictLoader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key.value, str) and key.value in seen:
-                raise yaml.YAMLError(f"key {key.value!r} stands twice, line {key.start_mark.line + 1}")
+                raise yaml.YAMLError(f"key {shown(key.value)} stands twice, line {key.start_mark.line + 1}")
             if isinstance(key.value, str):
                 seen.add(key.value)
         return node

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 
 from search_space.architecture import OUT, SKIP, Architecture, Block, Head, Stem
+from search_space.base.checks import nearest, shown
 from search_space.base.errors import InvalidRequest
 from search_space.layers import ACTIVATIONS
 
@@ -21,6 +22,10 @@ from search_space.layers import ACTIVATIONS
 def to_text(architecture: Architecture) -> str:
     """``str(architecture)``: one line, and ``parse(to_text(a)) == a``."""
     return str(architecture)
+
+
+#: digits behind the first one that a number may have: more than `LARGEST` has
+_DIGITS = 8
 
 
 class _Tokens:
@@ -40,14 +45,14 @@ class _Tokens:
 
     def number(self, prefix: str, meaning: str) -> int:
         token = self.take(f"{prefix}<{meaning}>")
-        match = re.fullmatch(rf"{prefix}(0|[1-9][0-9]*)", token)
+        match = re.fullmatch(rf"{prefix}(0|[1-9][0-9]{{0,{_DIGITS}}})", token)
         if match is None:
-            raise self.error(f"{token!r} is not {prefix}<{meaning}>")
+            raise self.error(f"{shown(token)} is not {prefix}<{meaning}>")
         return int(match[1])
 
     def optional_number(self, prefix: str) -> int:
         """The number behind ``prefix`` if the next token is one (0 is written by leaving the token out)."""
-        if self.left and re.fullmatch(rf"{prefix}[1-9][0-9]*", self.left[0]):
+        if self.left and re.fullmatch(rf"{prefix}[1-9][0-9]{{0,{_DIGITS}}}", self.left[0]):
             return int(self.left.pop(0)[len(prefix) :])
         return 0
 
@@ -60,7 +65,7 @@ class _Tokens:
     def activation(self) -> str:
         token = self.take("an activation")
         if token not in ACTIVATIONS:
-            raise self.error(f"{token!r} is not an activation ({', '.join(ACTIVATIONS)})")
+            raise self.error(f"{shown(token)} is not an activation; {nearest(token, ACTIVATIONS)}")
         return token
 
     def optional_activation(self, prefix: str) -> str:
@@ -70,12 +75,14 @@ class _Tokens:
         token = self.left.pop(0)
         known = [name for name in ACTIVATIONS if name != "none"]
         if token.removeprefix(prefix) not in known:
-            raise self.error(f"{token!r} is not {prefix}<activation> ({', '.join(known)})")
+            raise self.error(
+                f"{shown(token)} is not {prefix}<activation>; {nearest(token.removeprefix(prefix), known)}"
+            )
         return token.removeprefix(prefix)
 
     def end(self) -> None:
         if self.left:
-            raise self.error(f"{self.left[0]!r} is unknown or out of place")
+            raise self.error(f"{shown(self.left[0])} is unknown or out of place")
 
 
 def parse(text: str) -> Architecture:
@@ -92,9 +99,9 @@ def parse(text: str) -> Architecture:
     first = _Tokens("part 1 (input)", parts[0])
     macro = first.take("the macro's name")
     shape = first.take("<channels>x<size>x<size>")
-    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)x([1-9][0-9]*)", shape)
+    match = re.fullmatch("x".join([rf"([1-9][0-9]{{0,{_DIGITS}}})"] * 3), shape)
     if match is None or match[2] != match[3]:
-        raise first.error(f"{shape!r} is not <channels>x<size>x<size> with a square size")
+        raise first.error(f"{shown(shape)} is not <channels>x<size>x<size> with a square size")
     classes = first.number("", "classes")
     first.end()
 

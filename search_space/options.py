@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from search_space.base.checks import check_int, check_options, option, refusal, require, unknown
+from search_space.base.checks import check_int, check_options, nearest, option, refusal, require, shown, unknown
 from search_space.registry import SKIP
 
 #: Presets of candidate operators with one line on each; `preset` gives their operators.
@@ -76,11 +76,12 @@ class SpaceOptions:
     def __post_init__(self) -> None:
         require(isinstance(self.macro, str | dict), "macro", self.macro, "must be a name, a path or a mapping of keys")
         check_options(self)
+        require(self.operators is not None, "operators", None, "must be a preset or a list of names")
         _check_candidates("", self)
         require(isinstance(self.stages, dict), "stages", self.stages, "must be a mapping of numbers to candidates")
         for number, own in self.stages.items():
             check_int("stages", number, 0)
-            where = f"stages[{number}]"
+            where = f"stages[{shown(number)}]"
             require(isinstance(own, StageCandidates), where, own, "must be candidates (operators, widths, search_se)")
             check_options(own, where)
             _check_candidates(f"{where}.", own)
@@ -116,8 +117,7 @@ def preset(name: str) -> tuple[str, ...]:
         return ("dw_k3", "dw_k5", "dw_k7")
     if name == "full":
         return (*operators, SKIP)
-    known = ", ".join(PRESETS)
-    raise refusal("operators", name, "is not a preset", f"known are {known}; or give a list of names")
+    raise refusal("operators", name, "is not a preset; give a list of names or a preset", nearest(name, PRESETS))
 
 
 def operator_names(given: str | Iterable[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any, get_origin, get_type_hints
 
 from search_space.architecture import Architecture, Block, Head, Stem
 from search_space.base.atomic import replacing
+from search_space.base.checks import plain, shown, unknown
 from search_space.base.errors import InvalidRequest
 
 FORMAT = "sepnas-architecture"
@@ -28,7 +29,7 @@ def from_json(data: Any) -> Architecture:
         raise InvalidRequest(f'architecture: no JSON object with "format": "{FORMAT}"; is it an architecture file?')
     if type(data.get("version")) is not int or data["version"] != VERSION:  # True == 1 in Python
         raise InvalidRequest(
-            f"architecture version: {data.get('version')!r} cannot be read, this release reads version {VERSION};"
+            f"architecture version: {shown(data.get('version'))} cannot be read, this release reads version {VERSION};"
             " export it again with this release"
         )
     fields = {key: value for key, value in data.items() if key not in ("format", "version")}
@@ -45,11 +46,12 @@ def from_json(data: Any) -> Architecture:
 def _record(cls: type, where: str, fields: Any) -> Any:
     """An instance of the dataclass ``cls`` from a dict, strict about names and JSON types."""
     if not isinstance(fields, dict):
-        raise InvalidRequest(f"{where}: {fields!r} is not a JSON object")
+        raise InvalidRequest(f"{where}: {shown(fields)} is not a JSON object")
     types = get_type_hints(cls)
     required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
-    if unknown := sorted(set(fields) - set(types)):
-        raise InvalidRequest(f"{where}.{unknown[0]}: unknown field; known are {', '.join(types)}")
+    for name in fields:
+        if name not in types:
+            raise unknown(f"{where}: key", name, types)
     if missing := sorted(required - set(fields)):
         raise InvalidRequest(f"{where}.{missing[0]}: missing")
     for name, value in fields.items():
@@ -58,7 +60,7 @@ def _record(cls: type, where: str, fields: Any) -> Any:
             continue  # the tuple of blocks, made above
         # bool is an int in Python but not in JSON
         if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-            raise InvalidRequest(f"{where}.{name}: {value!r} is not of type {expected.__name__}")
+            raise InvalidRequest(f"{where}.{name}: {shown(value)} is not of type {expected.__name__}")
     return cls(**fields)
 
 
@@ -76,14 +78,14 @@ def load_architecture(path: Path | str) -> Architecture:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InvalidRequest(f"architecture file: {path} does not exist") from None
+        raise InvalidRequest(f"architecture file: {plain(path)} does not exist") from None
     except IsADirectoryError:
-        raise InvalidRequest(f"architecture file: {path} is a folder, not a file") from None
+        raise InvalidRequest(f"architecture file: {plain(path)} is a folder, not a file") from None
     except OSError as error:
-        raise InvalidRequest(f"architecture file: {path} cannot be read ({error.strerror})") from None
+        raise InvalidRequest(f"architecture file: {plain(path)} cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers or nesting beyond Python's limits
-        raise InvalidRequest(f"architecture file: {path} is not JSON ({error})") from None
+        raise InvalidRequest(f"architecture file: {plain(path)} is not JSON ({plain(error, 80)})") from None
     try:
         return from_json(data)
     except InvalidRequest as error:
-        raise InvalidRequest(f"architecture file {path}: {error}") from None
+        raise InvalidRequest(f"architecture file {plain(path)}: {error}") from None

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from search_space.base.atomic import replacing
+from search_space.base.checks import plain
 from search_space.base.errors import InvalidRequest
 from search_space.network import Network, build
 from search_space.serialization import load_architecture
@@ -37,20 +38,24 @@ def save_weights(module: nn.Module, path: Path | str) -> None:
 def load_weights(module: nn.Module, path: Path | str) -> None:
     """Fill ``module`` from ``path``; InvalidRequest if the file is missing, damaged or of another architecture."""
     if not Path(path).is_file():
-        raise InvalidRequest(f"weights: {path} {'is no file' if Path(path).exists() else 'does not exist'}")
+        raise InvalidRequest(f"weights: {plain(path)} {'is not a file' if Path(path).exists() else 'does not exist'}")
     try:
         tensors = safetensors.torch.load_file(str(path))
     except safetensors.SafetensorError as error:
-        raise InvalidRequest(f"weights: {path} is damaged or no safetensors file ({error})") from None
+        raise InvalidRequest(
+            f"weights: {plain(path)} is damaged or not a safetensors file ({plain(error, 80)})"
+        ) from None
     state = {}
     for own, names in _names_of_tensors(module):
         tensor = tensors.pop(names[0], None)
         if tensor is None or tensor.shape != own.shape:
             found = "missing" if tensor is None else f"of shape {tuple(tensor.shape)}, not {tuple(own.shape)}"
-            raise InvalidRequest(f"weights: {path} is of another architecture: {names[0]} is {found}")
+            raise InvalidRequest(f"weights: {plain(path)} is of another architecture: {names[0]} is {found}")
         state.update(dict.fromkeys(names, tensor))
     if tensors:
-        raise InvalidRequest(f"weights: {path} is of another architecture: {min(tensors)} is unknown to this one")
+        raise InvalidRequest(
+            f"weights: {plain(path)} is of another architecture: {plain(min(tensors), 60)} is unknown to this one"
+        )
     module.load_state_dict(state)
 
 

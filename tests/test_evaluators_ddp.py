@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.processes import decide_together, diverge_or_touch, fail_together
-from strategy_spaces import small_images
+from helpers.spaces import small_images
 from torch import nn
 
 from evaluators import Recipe, retrain

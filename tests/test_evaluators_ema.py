@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from strategy_spaces import small_images
+from helpers.spaces import small_images
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from evaluators import Recipe, accuracy, retrain

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.spaces import small_images
 from PIL import Image
-from strategy_spaces import small_images
 from torch.utils.data import DataLoader
 
 from evaluators import InheritedAccuracy

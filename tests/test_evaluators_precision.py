@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_spaces import small_images
+from helpers.spaces import small_images
 
 from evaluators import Recipe, retrain
 from evaluators.training.module import ClassificationModule

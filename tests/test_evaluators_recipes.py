@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_spaces import small_images
+from helpers.spaces import small_images
 from torch import nn
 from torch.nn import functional as F
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_spaces import small_images
+from helpers.spaces import small_images
 from torch import nn
 
 from evaluators import Recipe, retrain
@@ -47,7 +47,7 @@ from pathlib import Path
 warnings.simplefilter("ignore")
 import torch
 torch.set_num_threads(1)
-from strategy_spaces import small_images
+from helpers.spaces import small_images
 from test_evaluators_resume import RECIPE, small
 from evaluators import retrain
 from evaluators.training.module import ClassificationModule

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.spaces import small_images
 from PIL import Image
-from strategy_spaces import small_images
 
 from evaluators.augment.augmentation import Augmentation
 from evaluators.data.batches import SharedBatch, own_images, own_rows

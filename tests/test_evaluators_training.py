@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_spaces import small_images
+from helpers.spaces import small_images
 from torch import nn
 
 from evaluators import ClassificationModule, InheritedAccuracy, Recipe, accuracy, reestimate_batch_norm, retrain

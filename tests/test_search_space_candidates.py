@@ -51,7 +51,7 @@ def test_presets_are_what_their_names_say() -> None:
     with pytest.raises(InvalidRequest) as caught:
         preset("all")
     assert str(caught.value) == (
-        "operators: 'all' is not a preset; known are paper, kernels, full; or give a list of names"
+        "operators: 'all' is not a preset; give a list of names or a preset; known are paper, kernels, full"
     )
 
 

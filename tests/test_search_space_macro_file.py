@@ -69,12 +69,15 @@ def test_reading_leaves_the_values_alone() -> None:
 
 Edit = Callable[[dict[str, Any]], Any]
 WRONG: list[tuple[Edit, str]] = [
-    (lambda d: d.update(author="me"), "author: unknown; known are name, stem, stages, head"),
-    (lambda d: d["stem"].update(kernel=3), "stem.kernel: unknown; known are channels, stride, "),
-    (lambda d: d["stages"][2].update(strides=1), "stages[2].strides: unknown; known are operator, out_channels, "),
-    (lambda d: d["stages"][2].update({"a\nb": 1}), "stages[2].'a\\nb': unknown; known are operator, "),
-    (lambda d: d["stages"][2].update({3: 1}), "stages[2].3: unknown; known are operator, "),
-    (lambda d: d["head"].update(dropout=0.2), "head.dropout: unknown; known are channels, expansion, "),
+    (lambda d: d.update(author="me"), "key: 'author' is unknown; known are name, stem, stages, head"),
+    (lambda d: d["stem"].update(kernel=3), "stem: key: 'kernel' is unknown; known are channels, stride, "),
+    (
+        lambda d: d["stages"][2].update(strides=1),
+        "stages[2]: key: 'strides' is unknown; known are operator, ",
+    ),
+    (lambda d: d["stages"][2].update({"a\nb": 1}), "stages[2]: key: 'a\\nb' is unknown; known are operator, "),
+    (lambda d: d["stages"][2].update({3: 1}), "stages[2]: key: 3 is unknown; known are operator, "),
+    (lambda d: d["head"].update(dropout=0.2), "head: key: 'dropout' is unknown; known are channels, expansion, "),
     (lambda d: d.pop("name"), "name: missing; it has no default"),
     (lambda d: d.pop("stem"), "stem: missing; it has no default"),
     (lambda d: d.pop("stages"), "stages: missing; it has no default"),
@@ -92,13 +95,13 @@ WRONG: list[tuple[Edit, str]] = [
     (lambda d: d["stages"][0].update(residual="yes"), "stages[0].residual: 'yes' must be true or false"),
     (
         lambda d: d["stages"][1].update(expanded_channels=72),
-        "stages[1].expanded_channels: 72 must be a list of whole numbers, one a block",
+        "stages[1].expanded_channels: 72 must be a list of whole numbers, one per block",
     ),
     (
         lambda d: d["stages"][1].update(expanded_channels=[72, "88"]),
         "stages[1].expanded_channels[1]: '88' must be a whole number of at least 1",
     ),
-    (lambda d: d.update(name=3), "name: 3 must be a text"),
+    (lambda d: d.update(name=3), "name: 3 must be a name of letters"),
     (lambda d: d.update(stem=16), "stem: 16 must hold keys: channels, stride, "),
     (lambda d: d.update(head=None), "head: None must hold keys: channels, "),
     (lambda d: d.update(stages={"a": 1}), "stages: {'a': 1} must be a list of stages"),

@@ -153,9 +153,9 @@ def test_an_operator_that_does_not_fit_is_refused_with_its_stage_and_channels() 
 
 DW = Stage("dw_k3", 24, expansion=6)
 IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
-    ({"name": ""}, "name: '' must be made of letters, digits, '-', '_' and '.'"),
-    ({"name": "a b"}, "name: 'a b' must be made of letters, digits, '-', '_' and '.'"),
-    ({"name": 3}, "name: 3 must be a text"),
+    ({"name": ""}, "name: '' must be a name of letters, digits, '-', '_' and '.'"),
+    ({"name": "a b"}, "name: 'a b' must be a name of letters, digits, '-', '_' and '.'"),
+    ({"name": 3}, "name: 3 must be a name of letters"),
     ({"stages": ()}, "stages: empty; a macro needs at least one stage"),
     ({"stages": [DW]}, "stages: list must be a tuple"),
     ({"stem": MacroStem(0)}, "stem.channels: 0 must be a whole number of at least 1"),
@@ -195,11 +195,11 @@ IMPOSSIBLE_STAGES: list[tuple[dict[str, Any], str]] = [
     ({"repeats": True}, "stages[1].repeats: True must be a whole number of at least 1"),
     ({"stride": 3}, "stages[1].stride: 3 must be 1 or 2"),
     ({"low_resolution_stride": 0}, "stages[1].low_resolution_stride: 0 must be 1 or 2"),
-    ({"expansion": 0}, "stages[1].expansion: 0 must be above 0; 1 leaves it out"),
-    ({"expansion": -1}, "stages[1].expansion: -1 must be a number from 0 to 64"),
-    ({"expansion": float("nan")}, "stages[1].expansion: nan must be a number from 0 to 64"),
-    ({"expansion": float("inf")}, "stages[1].expansion: inf must be a number from 0 to 64"),
-    ({"expansion": "6"}, "stages[1].expansion: '6' must be a number from 0 to 64"),
+    ({"expansion": 0}, "stages[1].expansion: 0 must be a number above 0 and at most 64"),
+    ({"expansion": -1}, "stages[1].expansion: -1 must be a number above 0 and at most 64"),
+    ({"expansion": float("nan")}, "stages[1].expansion: nan must be a number above 0 and at most 64"),
+    ({"expansion": float("inf")}, "stages[1].expansion: inf must be a number above 0 and at most 64"),
+    ({"expansion": "6"}, "stages[1].expansion: '6' must be a number above 0 and at most 64"),
     (
         {"expansion": None},
         "stages[1]: neither of expansion and expanded_channels given, but the inverted residuals around dw_k3 need one"
@@ -212,11 +212,11 @@ IMPOSSIBLE_STAGES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"expansion": None, "expanded_channels": 72},
-        "stages[1].expanded_channels: 72 must be a list of whole numbers, one a block",
+        "stages[1].expanded_channels: 72 must be a list of whole numbers, one per block",
     ),
     (
         {"expansion": None, "expanded_channels": (72, 88)},
-        "stages[1].expanded_channels: 2 numbers for 1 block(s); give one a block, as many as repeats says",
+        "stages[1].expanded_channels: 2 numbers for 1 block(s); give one per block, as many as repeats says",
     ),
     (
         {"expansion": None, "expanded_channels": (0,)},
@@ -230,19 +230,19 @@ IMPOSSIBLE_STAGES: list[tuple[dict[str, Any], str]] = [
     ({"residual": 1}, "stages[1].residual: 1 must be true or false"),
     (
         {"operator": "sep_k3"},
-        "stages[1].expansion: 6, but sep_k3 replaces the whole block; leave it out",
+        "stages[1].expansion: 6 is not possible, as sep_k3 replaces the whole block; leave it out",
     ),
     (
         {"operator": "sep_k3", "expansion": None, "expanded_channels": (72,)},
-        "stages[1].expanded_channels: [72], but sep_k3 replaces the whole block; leave it out",
+        "stages[1].expanded_channels: [72] is not possible, as sep_k3 replaces the whole block; leave it out",
     ),
     (
         {"operator": "sep_k3", "expansion": None, "se_ratio": 0.25},
-        "stages[1].se_ratio: 0.25, but sep_k3 replaces the whole block; leave it out",
+        "stages[1].se_ratio: 0.25 is not possible, as sep_k3 replaces the whole block; leave it out",
     ),
     (
         {"operator": "sep_k3", "expansion": None, "project_activation": "relu"},
-        "stages[1].project_activation: 'relu', but sep_k3 replaces the whole block; leave it out",
+        "stages[1].project_activation: 'relu' is not possible, as sep_k3 replaces the whole block; leave it out",
     ),
 ]
 

@@ -108,7 +108,7 @@ def test_register_is_a_mapping_that_cannot_be_assigned() -> None:
 def test_unknown_name_is_refused_with_the_known_ones() -> None:
     own = OperatorRegistry()
     own.register("one")(Dilated)
-    with pytest.raises(InvalidRequest, match=r"^operator: 'two' is unknown; known are one and skip$"):
+    with pytest.raises(InvalidRequest, match=r"^operator: 'two' is unknown; known are one, skip$"):
         own["two"]
     assert "two" not in own
     assert own.get("one") == Dilated()

@@ -107,7 +107,7 @@ def refusal(network: Network, path: Path) -> str:
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     assert refusal(build(ARCHITECTURE), tmp_path / "none") == f"weights: {tmp_path / 'none'} does not exist"
-    assert refusal(build(ARCHITECTURE), tmp_path) == f"weights: {tmp_path} is no file"
+    assert refusal(build(ARCHITECTURE), tmp_path) == f"weights: {tmp_path} is not a file"
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
@@ -116,13 +116,13 @@ def test_damaged_files_are_named(keep: int, tmp_path: Path) -> None:
     save_weights(build(ARCHITECTURE), path)
     path.write_bytes(path.read_bytes()[:keep])
     message = refusal(build(ARCHITECTURE), path)
-    assert message.startswith(f"weights: {path} is damaged or no safetensors file (")
+    assert message.startswith(f"weights: {path} is damaged or not a safetensors file (")
 
 
 def test_pickles_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     torch.save(build(ARCHITECTURE).state_dict(), path)
-    assert "is damaged or no safetensors file" in refusal(build(ARCHITECTURE), path)
+    assert "is damaged or not a safetensors file" in refusal(build(ARCHITECTURE), path)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import nni
 import numpy as np
 import pytest
 import torch
+from helpers.spaces import FOREIGN_COSTS, ForeignSpace, run_one_shot, run_trials
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.nn.pytorch import InputChoice, LayerChoice, ModelSpace, MutableConv2d, Repeat
 from nni.nas.space import RawFormatModelSpace
-from strategy_spaces import FOREIGN_COSTS, ForeignSpace, run_one_shot, run_trials
 from torch import Tensor, nn
 
 from search_space.base.errors import InvalidRequest

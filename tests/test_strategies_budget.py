@@ -167,15 +167,15 @@ def test_a_table_takes_a_cost_of_the_users_own() -> None:
     ("costs", "fixed", "said"),
     [
         ({"a": LATENCY["a"]}, 0, "costs 'ms': label 'b' is missing"),
-        ({**LATENCY, "c": {}}, 0, "costs 'ms': label 'c' is unknown; known are a, b"),
+        ({**LATENCY, "c": {}}, 0, "costs 'ms': label: 'c' is unknown; known are a, b"),
         ({**LATENCY, "a": {"x": 1}}, 0, "costs 'ms': label 'a': candidate 'y' is missing"),
-        ({**LATENCY, "b": {"z": 1, "w": 1}}, 0, "costs 'ms': label 'b': candidate 'w' is unknown; known are z"),
-        ({**LATENCY, "b": {"z": -1}}, 0, "costs 'ms': b.z: -1 is no finite number of 0 or more"),
-        ({**LATENCY, "b": {"z": float("nan")}}, 0, "costs 'ms': b.z: nan is no finite number"),
-        ({**LATENCY, "b": {"z": float("inf")}}, 0, "costs 'ms': b.z: inf is no finite number"),
-        ({**LATENCY, "b": {"z": "fast"}}, 0, "costs 'ms': b.z: 'fast' is no finite number"),
-        ({**LATENCY, "b": {"z": True}}, 0, "costs 'ms': b.z: True is no finite number"),
-        (LATENCY, -0.5, "costs 'ms': fixed: -0.5 is no finite number"),
+        ({**LATENCY, "b": {"z": 1, "w": 1}}, 0, "costs 'ms': label 'b': candidate: 'w' is unknown; known are z"),
+        ({**LATENCY, "b": {"z": -1}}, 0, "costs 'ms': b.z: -1 must be a number of at least 0"),
+        ({**LATENCY, "b": {"z": float("nan")}}, 0, "costs 'ms': b.z: nan must be a number of at least 0"),
+        ({**LATENCY, "b": {"z": float("inf")}}, 0, "costs 'ms': b.z: inf must be a number of at least 0"),
+        ({**LATENCY, "b": {"z": "fast"}}, 0, "costs 'ms': b.z: 'fast' must be a number of at least 0"),
+        ({**LATENCY, "b": {"z": True}}, 0, "costs 'ms': b.z: True must be a number of at least 0"),
+        (LATENCY, -0.5, "costs 'ms': fixed: -0.5 must be a number of at least 0"),
     ],
 )
 def test_incomplete_or_unknown_costs_are_refused_by_name(costs: Any, fixed: float, said: str) -> None:
@@ -210,7 +210,7 @@ def test_a_cost_file_comes_back_as_it_was(tmp_path: Path) -> None:
         ('{"format": "sepnas-costs", "version": 1, "metric": "m", "costs": {"a": 1}}', "costs.a: 1 is not a JSON obj"),
         (
             '{"format": "sepnas-costs", "version": 1, "metric": "m", "cost": {}}',
-            "cost: unknown field; known are format",
+            "key: 'cost' is unknown; known are format",
         ),
         ('{"format": "sepnas-costs", "version": 1, "version": 1}', "version: stands twice"),
     ],

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.spaces import FOREIGN_COSTS, ForeignSpace, Landscape, random_budget, run_one_shot, run_table, small_images
+from helpers.spaces import never as never_evaluated
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
-from strategy_spaces import FOREIGN_COSTS, ForeignSpace, Landscape, random_budget, run_one_shot, run_table, small_images
-from strategy_spaces import never as never_evaluated
 
 from evaluators.training.recipes import Recipe
 from evaluators.training.supernet import supernet_evaluator

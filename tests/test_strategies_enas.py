@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.spaces import FOREIGN_COSTS, ForeignSpace, Landscape, run_one_shot, small_images
 from scipy.stats import chisquare
-from strategy_spaces import FOREIGN_COSTS, ForeignSpace, Landscape, run_one_shot, small_images
 from torch import nn
 
 from evaluators.training.recipes import Recipe

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.spaces import FOREIGN_COSTS, ForeignSpace, Landscape, run_one_shot, run_table
 from nni.mutable import frozen_context
 from nni.nas import strategy as nnis
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace, Repeat
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from nni.nas.strategy import hpo
 from scipy.stats import chisquare, wilcoxon
-from strategy_spaces import FOREIGN_COSTS, ForeignSpace, Landscape, run_one_shot, run_table
 from torch import Tensor, nn
 
 from search_space.base.errors import InvalidRequest

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.spaces import all_samples, random_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, milp
 from scipy.stats import chisquare
-from strategy_spaces import all_samples, random_table
 
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.spaces import all_samples, random_table
 from nni.mutable import frozen_context
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
-from strategy_spaces import all_samples, random_table
 from torch import nn
 
 from search_space.cost_table import CostTable

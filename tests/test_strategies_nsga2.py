@@ -12,13 +12,13 @@ import nni
 import numpy as np
 import pytest
 import torch
+from helpers.spaces import Landscape, never, random_budget, run_table, run_trials, small_space
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from nni.nas.space import RawFormatModelSpace
 from pymoo.core.population import Population
 from scipy.stats import wilcoxon
-from strategy_spaces import Landscape, never, random_budget, run_table, run_trials, small_space
 from torch import nn
 
 from search_space.base.errors import InvalidRequest

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from strategy_spaces import FOREIGN_COSTS, random_table
+from helpers.spaces import FOREIGN_COSTS, random_table
 
 from search_space.base.errors import InvalidRequest
 from strategies import Budget

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from strategy_spaces import random_table, run_one_shot, small_images, small_space
+from helpers.spaces import random_table, run_one_shot, small_images, small_space
 from torch.nn import functional as F
 
 from search_space.space import SepConvSpace

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from strategy_spaces import Landscape, random_budget, run_table
+from helpers.spaces import Landscape, random_budget, run_table
 
 from search_space.base.errors import InvalidRequest
 from strategies import Budget, PolicyBasedRL

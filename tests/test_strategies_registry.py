@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from helpers.spaces import FOREIGN_COSTS
 from nni.nas.strategy.base import Strategy
-from strategy_spaces import FOREIGN_COSTS
 
 import strategies
 from search_space.base.errors import InvalidRequest

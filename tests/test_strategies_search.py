@@ -9,9 +9,9 @@ import nni
 import numpy as np
 import pytest
 import torch
+from helpers.spaces import FOREIGN_COSTS, ForeignSpace, run_one_shot, run_trials, small_space
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.experiment import NasExperiment, NasExperimentConfig
-from strategy_spaces import FOREIGN_COSTS, ForeignSpace, run_one_shot, run_trials, small_space
 
 from search_space.candidates import SearchSpace
 from search_space.network import Network

@@ -25,7 +25,7 @@ _SHOWN = 80
 _PLAIN = 200
 #: names that a refusal lists, and about how many characters they may take together
 _LISTED = 10
-_LISTED_CHARACTERS = 120
+_LISTED_CHARACTERS = 130
 
 
 def shown(value: object) -> str:
