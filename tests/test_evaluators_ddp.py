@@ -13,13 +13,14 @@ from torch import nn
 
 from evaluators import Recipe, retrain
 from evaluators.data.batches import own_rows
+from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import check_processes
 from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule
 from evaluators.training.processes import run_each, run_together
 from evaluators.training.retrain import retrain_seeds
 from evaluators.training.run import TrainingDiverged
-from evaluators.training.trainer import CHECKPOINT_FILE, fit, make_trainer
+from evaluators.training.trainer import fit, make_trainer
 from search_space import Architecture, InvalidRequest, baseline
 
 RECIPE = Recipe(

@@ -13,8 +13,7 @@ from helpers.spaces import small_images
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from evaluators import Recipe, accuracy, retrain
-from evaluators.training.averaging import AveragedWeights
-from evaluators.training.best_weights import BEST_FILE
+from evaluators.training.callbacks import BEST_FILE, AveragedWeights
 from evaluators.training.loaders import measuring_loader, training_loader
 from evaluators.training.module import ClassificationModule
 from evaluators.training.trainer import fit, make_trainer

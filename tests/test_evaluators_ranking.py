@@ -196,9 +196,14 @@ def test_another_training_is_level_with_the_ceiling_and_noise_is_not() -> None:
     [
         ([1, 2], [1, 2], [1, 2], "standalone: shape (2,) is not (architectures, seeds) with one at least"),
         ([], np.zeros((0, 2)), [], "standalone: shape (0, 2) is not (architectures, seeds) with one at least"),
-        ([1], [[1], [2]], [1, 2], "supernet: shape (1,) is not (2,), one value an architecture"),
-        ([1, 2], [[1], [2]], [1], "macs: shape (1,) is not (2,), one value an architecture"),
-        ([1, 2], [[1], [np.nan]], [1, 2], "standalone: holds what is no finite number; leave these architectures out"),
+        ([1], [[1], [2]], [1, 2], "supernet: shape (1,) is not (2,), one value per architecture"),
+        ([1, 2], [[1], [2]], [1], "macs: shape (1,) is not (2,), one value per architecture"),
+        (
+            [1, 2],
+            [[1], [np.nan]],
+            [1, 2],
+            "standalone: holds a number that is not finite; leave these architectures out",
+        ),
     ],
 )
 def test_wrong_figures_are_refused(supernet: object, standalone: object, macs: object, text: str) -> None:

@@ -18,10 +18,9 @@ from torch.nn import functional as F
 
 from evaluators.measuring.statistics import summarise
 from evaluators.training.module import ClassificationModule
-from evaluators.training.optimizers import make_optimizer
+from evaluators.training.optimizers import learning_rate_scale, make_optimizer
 from evaluators.training.presets import RECIPES, recipe
 from evaluators.training.recipes import Recipe
-from evaluators.training.schedule import learning_rate_scale
 from evaluators.training.supernet import supernet_evaluator
 from experiments.options.values import make
 from search_space import InvalidRequest, baseline, build
@@ -248,9 +247,12 @@ def test_dropout_needs_a_linear_layer() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"ema_decay": 0.9}, r"recipe\.ema_decay: 0.9 in a search: a supernet's weights are not averaged"),
-        ({"compile": True}, r"recipe\.compile: True in a search: every path"),
-        ({"precision": "fp16"}, r"recipe\.precision: 'fp16' in a search: .* take bf16"),
+        (
+            {"ema_decay": 0.9},
+            r"recipe\.ema_decay: 0.9 cannot be used in a search: a supernet's weights are not averaged",
+        ),
+        ({"compile": True}, r"recipe\.compile: True cannot be used in a search: every path"),
+        ({"precision": "fp16"}, r"recipe\.precision: 'fp16' cannot be used in a search: .*; take bf16"),
     ],
 )
 def test_searches_refuse_what_supernets_cannot_do(fields: dict[str, Any], message: str) -> None:

@@ -15,10 +15,9 @@ from helpers.spaces import small_images
 from torch import nn
 
 from evaluators import Recipe, retrain
-from evaluators.training.divergence import all_finite
+from evaluators.training.callbacks import CHECKPOINT_FILE, all_finite
 from evaluators.training.module import ClassificationModule
 from evaluators.training.run import TrainingDiverged
-from evaluators.training.trainer import CHECKPOINT_FILE
 from search_space import Architecture, baseline
 
 TESTS = Path(__file__).resolve().parent

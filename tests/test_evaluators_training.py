@@ -14,10 +14,11 @@ from torch import nn
 
 from evaluators import ClassificationModule, InheritedAccuracy, Recipe, accuracy, reestimate_batch_norm, retrain
 from evaluators.data.images import joined
+from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.loaders import training_loader
 from evaluators.training.run import TrainingDiverged
-from evaluators.training.trainer import CHECKPOINT_FILE, make_trainer
+from evaluators.training.trainer import make_trainer
 from search_space import Architecture, InvalidRequest, SearchSpace, baseline, build
 from search_space.network import orthonormal_bases, orthonormal_loss
 from search_space.space import SepConvSpace

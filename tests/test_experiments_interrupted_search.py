@@ -16,7 +16,7 @@ from helpers.runs import Killed, complaint, contents, outcome
 from helpers.searches import RUN_FILES, config, run
 
 import experiments.search.search as search_module
-from evaluators.training import trainer as trainer_module
+from evaluators.training import callbacks as callbacks_module
 from experiments.cli import main
 from experiments.options.files import read_config
 from experiments.runs.files import Table
@@ -156,7 +156,7 @@ def test_a_sigkill_between_epochs_loses_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 100
-        while not (out / "search" / trainer_module.CHECKPOINT_FILE).exists():
+        while not (out / "search" / callbacks_module.CHECKPOINT_FILE).exists():
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -183,7 +183,7 @@ def test_ctrl_c_ends_with_130_and_the_run_resumes(
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(trainer_module.EpochProgress, "on_train_batch_end", press)
+            patch.setattr(callbacks_module.EpochProgress, "on_train_batch_end", press)
             capsys.readouterr()
             assert main(["search", given, "--out", str(tmp_path / "out")]) == 130
     finally:

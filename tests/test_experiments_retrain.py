@@ -16,7 +16,7 @@ from helpers.trainings import SEED_FILES, files, make_run, result
 from safetensors.torch import load_file
 
 import experiments.training.retrain as retrain_module
-from evaluators.training import trainer as trainer_module
+from evaluators.training import callbacks as callbacks_module
 from evaluators.training.loaders import measuring_loader
 from experiments.cli import main
 from experiments.options.files import read_config
@@ -177,14 +177,14 @@ def test_a_training_killed_between_epochs_goes_on_to_the_same_weights(
     def count(self: Any, *args: Any) -> None:
         steps.append(1)
 
-    original = trainer_module.ResumePoint.on_train_epoch_end
+    original = callbacks_module.ResumePoint.on_train_epoch_end
     with monkeypatch.context() as patch:
-        patch.setattr(trainer_module.ResumePoint, "on_train_epoch_end", die)
+        patch.setattr(callbacks_module.ResumePoint, "on_train_epoch_end", die)
         with pytest.raises(Killed):
             main(["retrain", str(run), "--seeds", "0"])
     home = run / "retrain" / "winner"
     assert (home / "seed0" / "last.ckpt").exists() == (after == "the resume point")
-    monkeypatch.setattr(trainer_module.EpochProgress, "on_train_batch_end", count)
+    monkeypatch.setattr(callbacks_module.EpochProgress, "on_train_batch_end", count)
     assert main(["retrain", str(run), "--seeds", "0"]) == 0
     assert len(steps) == (3 if after == "the resume point" else 6)
     whole = compared[0] / "retrain" / "winner" / "seed0"

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import experiments.runs.task as task_module
 import experiments.training.retrain as retrain_module
-from evaluators.training import trainer as trainer_module
+from evaluators.training import callbacks as callbacks_module
 from evaluators.training.loaders import measuring_loader
 from experiments.cli import main
 from experiments.comparison.compare import compare
@@ -157,10 +157,10 @@ def test_killed_training_remembers_its_best_epoch(
         original(self, trainer, module)
         raise Killed
 
-    original = trainer_module.ResumePoint.on_train_epoch_end
+    original = callbacks_module.ResumePoint.on_train_epoch_end
     own = config(train_on="train", seeds=[0])
     with monkeypatch.context() as patch:
-        patch.setattr(trainer_module.ResumePoint, "on_train_epoch_end", die)
+        patch.setattr(callbacks_module.ResumePoint, "on_train_epoch_end", die)
         with pytest.raises(Killed):
             train(own, tmp_path / "winner")
     train(own, tmp_path / "winner")

@@ -14,7 +14,7 @@ from helpers.runs import Killed, outcome, rows, tiny_config
 
 import experiments.runs.task as task_module
 import experiments.search.search as search_module
-from evaluators.training import trainer as trainer_module
+from evaluators.training import callbacks as callbacks_module
 from experiments.options.config import SearchConfig
 from experiments.runs.folder import RunFolder
 from experiments.search.search import search
@@ -112,16 +112,16 @@ def test_search_killed_between_epochs_goes_on_to_the_same_result(
         if saved:
             raise Killed
 
-    original = trainer_module.ResumePoint.on_train_epoch_end
+    original = callbacks_module.ResumePoint.on_train_epoch_end
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(trainer_module.ResumePoint, "on_train_epoch_end", die)
+        patch.setattr(callbacks_module.ResumePoint, "on_train_epoch_end", die)
         with pytest.raises(Killed):
             search(config(name), out)
-    assert (out / "search" / trainer_module.CHECKPOINT_FILE).exists()
+    assert (out / "search" / callbacks_module.CHECKPOINT_FILE).exists()
     search(config(name), out, resume=True)
     assert outcome(out) == outcome(whole(name).path)
-    assert not (out / "search" / trainer_module.CHECKPOINT_FILE).exists()
+    assert not (out / "search" / callbacks_module.CHECKPOINT_FILE).exists()
 
 
 @each(*MULTI_TRIAL)
@@ -221,9 +221,15 @@ def test_policy_without_tianshou_is_refused_before_anything_is_done(
             {"strategy": {"name": "random-one-shot", "options": {"scoring": "training"}}},
             "strategy.options.scoring: 'training' is what strategy random does",
         ),
-        ({"search": {"precision": "fp16"}}, "recipe.precision: 'fp16' in a search: strategies step by themselves"),
-        ({"search": {"ema_decay": 0.9}}, "recipe.ema_decay: 0.9 in a search: a supernet's weights are not averaged"),
-        ({"search": {"compile": True}, "strategy": {"name": "tpe"}}, "recipe.compile: True in a search: every path"),
+        ({"search": {"precision": "fp16"}}, "recipe.precision: 'fp16' cannot be used in a search: strategies step"),
+        (
+            {"search": {"ema_decay": 0.9}},
+            "recipe.ema_decay: 0.9 cannot be used in a search: a supernet's weights are not averaged",
+        ),
+        (
+            {"search": {"compile": True}, "strategy": {"name": "tpe"}},
+            "recipe.compile: True cannot be used in a search: every path",
+        ),
         (
             {"search": {"precision": "fp16"}, "strategy": {"name": "random", "options": {"scoring": "training"}}},
             "recipe.precision: fp16 needs a GPU",

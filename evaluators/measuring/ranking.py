@@ -109,10 +109,10 @@ def rank_agreement(
     one_each: dict[str, Values] = {"supernet": inherited, **by_cost}
     for name, values in one_each.items():
         if values.shape != (n,):
-            raise InvalidRequest(f"{name}: shape {values.shape} is not ({n},), one value an architecture")
+            raise InvalidRequest(f"{name}: shape {values.shape} is not ({n},), one value per architecture")
     for name, values in {**one_each, "standalone": trained}.items():
         if not np.isfinite(values).all():
-            raise InvalidRequest(f"{name}: holds what is no finite number; leave these architectures out")
+            raise InvalidRequest(f"{name}: holds a number that is not finite; leave these architectures out")
     mean = np.round(trained.mean(axis=1), 6)
     seeds = [np.ascontiguousarray(column) for column in trained.T]
     own = [(inherited, mean)]

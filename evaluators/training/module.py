@@ -12,9 +12,8 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from evaluators.data.batches import SharedBatch
-from evaluators.training.optimizers import last_linear, make_optimizer
+from evaluators.training.optimizers import last_linear, learning_rate_scale, make_optimizer
 from evaluators.training.recipes import Recipe
-from evaluators.training.schedule import learning_rate_scale
 from search_space.network import orthonormal_bases, orthonormal_loss
 
 
@@ -23,7 +22,7 @@ class ClassificationModule(LightningModule):
 
     Batches are ``(images (batch, channels, height, width) float32, labels)``; labels are classes, int64 ``(batch,)``,
     or their probabilities, float32 ``(batch, classes)``, as mixup makes them. Logs ``train_loss`` and
-    ``train_accuracy`` an epoch, and ``<split>_loss``, ``<split>_accuracy`` when it validates or tests.
+    ``train_accuracy`` per epoch, and ``<split>_loss``, ``<split>_accuracy`` when it validates or tests.
 
     Of several processes each is given its part of a batch (`evaluators.data.batches.SharedBatch`): what they learn
     together is what one process would learn from the whole. Batch norms see the part only, unless Lightning

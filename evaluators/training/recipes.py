@@ -18,7 +18,7 @@ class Recipe(AugmentationOptions):
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images a step, over all devices together.
+        batch_size: images per step, over all devices together.
         learning_rate: the highest, reached after the warm-up.
         momentum: of sgd and rmsprop; of adamw the decay of the gradient's average (beta 1).
         weight_decay: L2 (decoupled from the gradient with adamw); see decay_norm_and_bias and decay_depthwise.

@@ -15,15 +15,14 @@ import safetensors.torch
 import torch
 
 from evaluators.data.images import ImageData, joined
-from evaluators.training.averaging import AveragedWeights
-from evaluators.training.best_weights import BestWeights
+from evaluators.training.callbacks import AveragedWeights, BestWeights, SeededEpochs
 from evaluators.training.devices import check_precision, check_processes, pick_accelerator
 from evaluators.training.loaders import check_fit, measuring_loader, training_loader
 from evaluators.training.module import ClassificationModule
 from evaluators.training.processes import decided, is_launched, run_each, run_together
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import TrainingRun
-from evaluators.training.trainer import SeededEpochs, fit, make_trainer, resume_point
+from evaluators.training.trainer import fit, make_trainer, resume_point
 from search_space.architecture import Architecture
 from search_space.base.checks import check_int
 from search_space.network import Network, build

@@ -11,13 +11,14 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.evaluator.pytorch import Trainer as TracedTrainer
 
 from evaluators.data.images import ImageData
+from evaluators.training.callbacks import SeededEpochs
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
-from evaluators.training.trainer import SeededEpochs, make_trainer, resume_point
-from search_space.base.errors import InvalidRequest
+from evaluators.training.trainer import make_trainer, resume_point
+from search_space.base.checks import require
 
 
 def supernet_evaluator(
@@ -68,10 +69,9 @@ def supernet_evaluator(
 def check_supernet_recipe(recipe: Recipe) -> None:
     """InvalidRequest for options that stand-alone trainings alone have."""
     refused = {
-        "ema_decay": (recipe.ema_decay is not None, "a supernet's weights are not averaged; set it to null"),
-        "compile": (recipe.compile, "every path of a supernet would be compiled anew; set it to false"),
-        "precision": (recipe.precision == "fp16", "strategies step by themselves, without loss scaling; take bf16"),
+        "ema_decay": (recipe.ema_decay is not None, "a supernet's weights are not averaged", "set it to null"),
+        "compile": (recipe.compile, "every path of a supernet would be compiled anew", "set it to false"),
+        "precision": (recipe.precision == "fp16", "strategies step without loss scaling", "take bf16"),
     }
-    for field, (wrong, reason) in refused.items():
-        if wrong:
-            raise InvalidRequest(f"recipe.{field}: {getattr(recipe, field)!r} in a search: {reason}")
+    for field, (wrong, why, remedy) in refused.items():
+        require(not wrong, f"recipe.{field}", getattr(recipe, field), f"cannot be used in a search: {why}", remedy)

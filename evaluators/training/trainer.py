@@ -3,95 +3,19 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
-import torch
 from torch.utils.data import DataLoader
 
-from evaluators.base.progress import progress_bar
+from evaluators.training.callbacks import CHECKPOINT_FILE, DivergenceGuard, EpochProgress, ResumePoint
 from evaluators.training.devices import check_precision, pick_accelerator
-from evaluators.training.divergence import DivergenceGuard
 from evaluators.training.run import Accelerator
-from search_space.base.atomic import replacing
 
-CHECKPOINT_FILE = "last.ckpt"
 _PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-
-
-class EpochProgress(pl.Callback):
-    """One bar over all steps of a fit, with the last figures behind it."""
-
-    def __init__(self, title: str, on_epoch: Callable[[dict[str, float]], None] | None = None) -> None:
-        self.title = title
-        self.on_epoch = on_epoch
-        self._bar: Any = None
-        self._start = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        steps = int(trainer.num_training_batches)
-        self._bar = progress_bar(
-            steps * int(trainer.max_epochs or 0),
-            self.title,
-            "step",
-            initial=steps * trainer.current_epoch,
-            shown=trainer.is_global_zero,
-        )
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start = time.perf_counter()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        self._bar.update(1)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        shown = {name: f"{value:.3f}" for name, value in figures.items() if "accuracy" in name}
-        # a refresh would draw the bar within its delay, and closing it would not clear it then
-        self._bar.set_postfix(shown, refresh=False)
-        if self.on_epoch is not None and trainer.is_global_zero:
-            seconds = time.perf_counter() - self._start
-            self.on_epoch({"epoch": trainer.current_epoch, "seconds": round(seconds, 3), **figures})
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        # Lightning tears nothing down then, and the message that follows must stand on a line of its own
-        self.teardown(trainer, pl_module, "fit")
-
-
-class ResumePoint(pl.callbacks.Checkpoint):
-    """The state after each epoch in ``folder/last.ckpt``, whole or not at all, so that a killed run resumes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / CHECKPOINT_FILE
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            trainer.save_checkpoint(self.path)  # writes nothing, but all processes must take part
-            return
-        with replacing(self.path) as temporary:
-            trainer.save_checkpoint(temporary)
-
-
-class SeededEpochs(pl.Callback):
-    """Seeds torch's global generators at the start of each epoch, so that dropout is the same in a resumed run.
-
-    Processes that train together draw differently.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # seeds have 32 bits: neither epochs nor processes of one seed meet those of another
-        torch.manual_seed((self.seed << 31) + (trainer.current_epoch << 12) + trainer.global_rank)
 
 
 def make_trainer(

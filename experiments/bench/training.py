@@ -16,9 +16,9 @@ from evaluators.data.images import ImageData, ImageSet
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule
+from evaluators.training.optimizers import learning_rate_scale
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
-from evaluators.training.schedule import learning_rate_scale
 from evaluators.training.trainer import fit, make_trainer
 from experiments.bench.measuring import Row, free, in_own_process, noise, now, peak_memory
 from experiments.bench.pipeline import pipeline_rows
@@ -27,7 +27,7 @@ from search_space.hand_designed import baseline
 from search_space.network import build
 
 BATCH = 128
-#: Steps an epoch. An epoch's own work is part of what is measured; CIFAR's have 390 steps, where it weighs less.
+#: Steps per epoch. An epoch's own work is part of what is measured; CIFAR's have 390 steps, where it weighs less.
 STEPS = 16
 _MEMORY_STEPS = 4
 PADDING = 4

@@ -16,11 +16,11 @@ from nni.nas.strategy.base import Strategy
 
 from evaluators.base.progress import progress_bar
 from evaluators.measuring.inherited import InheritedAccuracy
+from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.retrain import retrain
 from evaluators.training.run import TrainingDiverged, TrainingRun
 from evaluators.training.supernet import supernet_evaluator
-from evaluators.training.trainer import CHECKPOINT_FILE
 from experiments.options.config import SearchConfig
 from experiments.runs.files import copy_file
 from experiments.runs.folder import RunFolder, check_out, open_run

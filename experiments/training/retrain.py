@@ -8,11 +8,11 @@ from typing import Any
 
 from evaluators.data.images import ImageData
 from evaluators.measuring.statistics import Summary, summarise
+from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import check_processes, pick_accelerator
 from evaluators.training.processes import decided, is_first, run_each
 from evaluators.training.retrain import retrain
 from evaluators.training.run import Accelerator, TrainingDiverged
-from evaluators.training.trainer import CHECKPOINT_FILE
 from experiments.options.config import RetrainConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep, write_json
