@@ -27,9 +27,9 @@ class SearchSpace:
     """All architectures that differ from ``skeleton`` in their blocks, each taken from ``choices`` of its position.
 
     The choices of a block are what its operator, its expanded channels and, where wanted, its squeeze-and-excitation
-    can be, multiplied out: one flat list a block, so that every cost adds up over blocks. Names of the choices say how
+    can be, multiplied out: one flat list per block, so that costs add up over blocks. Names of the choices say how
     they differ from the skeleton: ``dw_k5``, ``dw_k5-e96`` (other expanded channels), ``dw_k5-e96-nose`` (and without
-    squeeze-and-excitation), ``sep_k3``, ``skip``. The value knows no NNI: `search_space.space.SepConvSpace` is its NNI
+    squeeze-and-excitation), ``sep_k3``, ``skip``. It knows no NNI: `search_space.space.SepConvSpace` is its NNI
     form.
     """
 
@@ -109,7 +109,7 @@ class SearchSpace:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """One label a block, as NNI sees them."""
+        """One label per block, as NNI sees them."""
         return tuple(f"block{index:02d}" for index in range(len(self.choices)))
 
     @cached_property

@@ -54,7 +54,7 @@ class ConvNormAct(nn.Module):
 
 
 class EvenPad(nn.Module):
-    """Zero padding in front of an even-sized kernel: k - 1 zeros a dimension, the odd one by ``direction``.
+    """Zero padding in front of an even-sized kernel: k - 1 zeros per dimension, the odd one by ``direction``.
 
     ``Direction.FOUR_GROUP`` splits the channels in four near-equal groups with one direction each, so that the mean
     offset over channels is zero where 4 divides them (C2sp, Wu et al. section 3.2). Maps ``(batch, c, h, w)`` to

@@ -53,7 +53,7 @@ class Stage:
 
     The first block has ``stride`` (for small inputs ``low_resolution_stride``, None: the same), the others 1. A spatial
     operator sits in inverted residuals, whose expanded channels are given either by ``expansion``, the ratio to each
-    block's input channels, or by ``expanded_channels``, one number a block at width 1. A whole-block operator has
+    block's input channels, or by ``expanded_channels``, one number per block at width 1. A whole-block operator has
     neither, and none of squeeze-and-excitation and projection.
 
     ``se_ratio`` > 0 adds squeeze-and-excitation with that share of the expanded channels (rounded to multiples of 8),

@@ -1,4 +1,4 @@
-"""A macro-architecture of one's own, in YAML.
+"""Your own macro-architecture, in YAML.
 
     name: my-macro
     stem: {channels: 16, stride: 2, low_resolution_stride: 1, activation: hardswish}
@@ -8,7 +8,7 @@
         repeats: 2
         stride: 2
         low_resolution_stride: 1   # for inputs below 128 pixels; without it, stride holds for them too
-        expanded_channels: [72, 88]   # one a block; or expansion
+        expanded_channels: [72, 88]   # one per block; or expansion
       - operator: dw_k5
         out_channels: 40
         repeats: 3

@@ -1,4 +1,4 @@
-"""Padding of even-sized kernels: one direction a layer, assigned over the whole network.
+"""Padding of even-sized kernels: one direction per layer, assigned over the whole network.
 
 A k x k kernel with even k needs k - 1 zeros in each dimension, so one side gets one zero more. Which side it is shifts
 the feature map by half a pixel; the strategies here make the shifts of a network cancel.

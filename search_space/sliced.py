@@ -81,7 +81,7 @@ def layers_with_weights(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def first_channels(tensor: Tensor, shape: torch.Size) -> Tensor:
-    """The part of ``tensor`` that a layer with a tensor of ``shape`` uses: a view of the first entries a dimension."""
+    """The part of ``tensor`` that a layer with a tensor of ``shape`` uses: a view of its first entries."""
     if tensor.shape == shape:
         return tensor
     return tensor[tuple(slice(size) for size in shape)]

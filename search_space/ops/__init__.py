@@ -1,4 +1,4 @@
-"""The operators of the five papers, one file a family. Importing this package registers them all.
+"""The operators of the five papers, one file per family. Importing this package registers them all.
 
 Every module in this folder is imported, so a new operator is one new file (or one class in a file) and nothing else.
 """

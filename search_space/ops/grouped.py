@@ -15,11 +15,11 @@ from search_space.registry import Operator, Slot, operators
 @operators.register("group_k{kernel}_w{group_width}", kernel=(3, 5), group_width=(2, 4, 8, 16))
 @dataclass(frozen=True)
 class Grouped(Operator):
-    """k x k convolution with ``group_width`` channels a group; 1 would be depthwise, all channels regular."""
+    """k x k convolution with ``group_width`` channels per group; 1 would be depthwise, all channels regular."""
 
     scope = "spatial"
     source = "Xception, section 2 (discrete spectrum of channel segments)"
-    summary = "k x k grouped convolution with w channels a group, BN, act"
+    summary = "k x k grouped convolution with w channels per group, BN, act"
 
     kernel: int
     group_width: int

@@ -28,7 +28,7 @@ class _ResNeXt(nn.Module):
 @operators.register("resnext_k{kernel}", kernel=(3, 5))
 @dataclass(frozen=True)
 class ResNeXt(Operator):
-    """1x1 to the inner width, grouped k x k with 4 channels a path, 1x1 back (Xie et al. fig. 3c).
+    """1x1 to the inner width, grouped k x k with 4 channels per path, 1x1 back (Xie et al. fig. 3c).
 
     The inner width is half of ``out_channels``, to the nearest multiple of 4 and at least 4, as in ResNeXt 32x4d
     (128 of 256 channels in 32 paths); a half rounds up.
@@ -36,7 +36,7 @@ class ResNeXt(Operator):
 
     scope = "block"
     source = "Hybrid hypothesis (Ghosh), section 4; ResNeXt (Xie et al.), section 3"
-    summary = "1x1 to c_out / 2, BN, act, k x k with 4 channels a group, BN, act, 1x1, BN, act after the residual"
+    summary = "1x1 to c_out / 2, BN, act, k x k with 4 channels per group, BN, act, 1x1, BN, act after the residual"
     activation_after_residual = True
     #: d of 32x4d
     path_width: ClassVar[int] = 4
