@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import MISSING, fields, replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,3 +193,15 @@ def test_public_names_are_those_of_their_home() -> None:
         assert getattr(strategies, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
         strategies.nothing  # noqa: B018
+
+
+def test_the_examples_of_the_package_run_and_add_a_strategy(tmp_path: Path) -> None:
+    """In another process, as they register a strategy."""
+    text = Path(strategies.__file__).with_name("README.md").read_text(encoding="utf-8")
+    code = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    script = tmp_path / "example.py"
+    script.write_text(f"{code}\nmade = make('local', feasible=feasible, mutation_prob=0.5)\nprint(made.options)\n")
+    command = [sys.executable, "-W", "ignore", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("LocalOptions(trials=100")
+    assert "mutation_prob=0.5" in done.stdout

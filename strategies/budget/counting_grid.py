@@ -195,8 +195,8 @@ def choose_steps(box: Box, scale: NDArray[np.float64], work: float) -> IntArray:
     """The finest steps, in proportion to ``scale`` (metrics,), whose tables take at most ``work`` additions."""
     if grid_work(box, np.ones_like(scale)) <= work:
         return np.ones(len(scale), dtype=np.int64)
-    few, many = 0.0, math.log(float((box.high / scale).max()) + 2)  # logarithm of what `scale` is multiplied by
-    few = math.log(1 / float(scale.max()))
+    # logarithms of what `scale` is multiplied by
+    few, many = math.log(1 / float(scale.max())), math.log(float((box.high / scale).max()) + 2)
     while many - few > 0.01:
         middle = (few + many) / 2
         if grid_work(box, np.maximum(np.ceil(scale * math.exp(middle)), 1)) > work:

@@ -18,7 +18,7 @@ from strategies.budget.box import IntArray
 from strategies.budget.box_sampler import BoxSampler
 from strategies.budget.budget import Budget, field_name, format_count
 from strategies.budget.milp import IntegerProgram
-from strategies.budget.sampler import inside_sampler, spread
+from strategies.budget.sampler import budget_sampler, spread
 
 Scores = Mapping[str, NDArray[np.floating]]
 
@@ -146,7 +146,7 @@ class FeasibleSet:
             for column in order[:redrawn]:
                 choices[column] = np.arange(len(self.table.candidates[self.table.labels[column]]))
             at = np.array([int(np.flatnonzero(c == i)[0]) for c, i in zip(choices, own, strict=True)])
-            drawn = inside_sampler(self.table, self.budget, choices, _SMALL_WORK).draw_other(rng, at)
+            drawn = budget_sampler(self.table, self.budget, choices, _SMALL_WORK).draw_other(rng, at)
             if drawn is not None:
                 return self.table.sample(np.array([c[i] for c, i in zip(choices, drawn, strict=True)]))
         return dict(sample)
@@ -157,12 +157,12 @@ class FeasibleSet:
         """Each label from one of two samples that are inside: uniform among all such mixes that are inside."""
         pairs = zip(self._inside(first), self._inside(second), strict=True)
         choices = [np.unique(pair) for pair in pairs]
-        drawn = inside_sampler(self.table, self.budget, choices, _SMALL_WORK).draw(rng, 1)[0]
+        drawn = budget_sampler(self.table, self.budget, choices, _SMALL_WORK).draw(rng, 1)[0]
         return self.table.sample(np.array([c[i] for c, i in zip(choices, drawn, strict=True)]))
 
     @cached_property
     def _sampler(self) -> BoxSampler:
-        return inside_sampler(self.table, self.budget)
+        return budget_sampler(self.table, self.budget)
 
     def _holds_any(self) -> bool:
         nothing = np.zeros(sum(map(len, self.table.candidates.values())))

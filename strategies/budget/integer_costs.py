@@ -19,7 +19,7 @@ _PARTS = 2**40
 
 
 @dataclass(frozen=True)
-class WholeCosts:
+class IntegerCosts:
     """``costs[i]`` of shape (candidates, metrics) for label i, and ``low`` <= their total <= ``high`` (metrics,).
 
     If ``exact`` these are the architectures inside the budget. Otherwise some metric is no whole number: it is rounded,
@@ -32,7 +32,7 @@ class WholeCosts:
     exact: bool
 
 
-def whole_costs(table: CostTable, budget: Budget) -> WholeCosts:
+def integer_costs(table: CostTable, budget: Budget) -> IntegerCosts:
     """The metrics that ``budget`` bounds."""
     columns, lows, highs, exact = [], [], [], True
     for metric, (low, high) in budget.bounds().items():
@@ -56,7 +56,7 @@ def whole_costs(table: CostTable, budget: Budget) -> WholeCosts:
         np.stack([column[i] for column in columns], axis=1) if columns else np.empty((len(values), 0), dtype=np.int64)
         for i, values in enumerate(table.candidates.values())
     ]
-    return WholeCosts(costs, np.array(lows, dtype=np.int64), np.array(highs, dtype=np.int64), exact)
+    return IntegerCosts(costs, np.array(lows, dtype=np.int64), np.array(highs, dtype=np.int64), exact)
 
 
 def _clipped(value: float) -> int:

@@ -15,28 +15,30 @@ from search_space.cost_table import CostTable
 from strategies.budget.box import IntArray
 from strategies.budget.box_sampler import WORK, BoxSampler
 from strategies.budget.budget import Budget
-from strategies.budget.integer_costs import whole_costs
+from strategies.budget.integer_costs import integer_costs
 from strategies.budget.milp import IntegerProgram
 
 
-def inside_sampler(
+def budget_sampler(
     table: CostTable, budget: Budget, choices: Sequence[IntArray] | None = None, work: float = WORK
 ) -> BoxSampler:
     """A sampler of the candidate indices (n, labels) of architectures inside ``budget``.
 
     With ``choices`` label i may take the candidates ``choices[i]`` only, and the sampler gives positions in these.
     """
-    whole = whole_costs(table, budget)
-    costs = whole.costs if choices is None else [own[c] for own, c in zip(whole.costs, choices, strict=True)]
+    integers = integer_costs(table, budget)
+    costs = integers.costs
+    if choices is not None:
+        costs = [per_candidate[c] for per_candidate, c in zip(costs, choices, strict=True)]
     confirm: Callable[[IntArray], NDArray[np.bool_]] | None = None
-    if not whole.exact:
+    if not integers.exact:
 
         def confirm(drawn: IntArray) -> NDArray[np.bool_]:
             if choices is not None:
                 drawn = np.stack([own[drawn[:, i]] for i, own in enumerate(choices)], axis=1)
             return budget.inside(table.evaluate(drawn, budget.bounds()))
 
-    return BoxSampler(costs, whole.low, whole.high, confirm=confirm, work=work)
+    return BoxSampler(costs, integers.low, integers.high, confirm=confirm, work=work)
 
 
 def spread(table: CostTable, budget: Budget, metric: str, rng: np.random.RandomState, n: int) -> IntArray:
@@ -59,7 +61,7 @@ def spread(table: CostTable, budget: Budget, metric: str, rng: np.random.RandomS
                 start, end = math.ceil(start), math.floor(end)
             if start <= end:
                 with suppress(InvalidRequest):  # too narrow a window to draw from
-                    sampler = inside_sampler(table, budget.bounded(metric, start, end), work=WORK / 10)
+                    sampler = budget_sampler(table, budget.bounded(metric, start, end), work=WORK / 10)
                     if sampler.count > 0:
                         break
             half = 2 * half if half else 1.0

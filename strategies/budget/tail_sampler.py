@@ -108,7 +108,6 @@ class TailSampler:
         cells = self._entries // (self._box.high - self._box.low + 1)
         extent = cells.max(axis=0) + 2
         keys, counts = np.unique(np.ravel_multi_index(tuple(cells.T), tuple(extent)), return_counts=True)
-        most = np.zeros(len(keys), dtype=np.int64)
         # a window overlaps two cells along each axis; the lowest of them may be empty
         corners = [np.ravel_multi_index(c, tuple(extent)) for c in itertools.product((0, 1), repeat=len(extent))]
         lowest = np.unique(np.concatenate([keys - corner for corner in corners]))
