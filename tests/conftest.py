@@ -75,3 +75,11 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     one, two = make_run(home / "one"), make_run(home / "two", "bsconv_u_k3")
     assert main(["compare", f"{one}/", str(two), "--baselines", " mobilenetv3-small,"]) == 0
     return one, two
+
+
+@pytest.fixture(scope="session", params=["gdas", "evolution"])
+def resumable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """(strategy, folder of a run that was never interrupted)."""
+    from helpers.searches import run
+
+    return request.param, run(tmp_path_factory.mktemp(f"whole-{request.param}"), request.param)

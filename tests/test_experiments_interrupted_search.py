@@ -25,12 +25,6 @@ from experiments.search.search import search
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="module", params=["gdas", "evolution"])
-def resumable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """(strategy, folder of a run that was never interrupted)."""
-    return request.param, run(tmp_path_factory.mktemp(f"whole-{request.param}"), request.param)
-
-
 # --- interruptions ---
 
 
@@ -152,7 +146,7 @@ def test_a_sigkill_between_epochs_loses_nothing(tmp_path: Path) -> None:
     given = config(tmp_path, "gdas", epochs=12)
     assert main(["search", str(given), "--out", str(tmp_path / "whole")]) == 0
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "experiments.cli", "search", str(given), "--out", str(out)]
+    command = [sys.executable, "-m", "experiments", "search", str(given), "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 100

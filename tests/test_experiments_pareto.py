@@ -175,7 +175,7 @@ def test_of_equally_accurate_ones_the_cheapest_is_picked() -> None:
         (["ten"], "pick: 'ten' is no number; write it like 16.7M, 850k or 1.2G"),
         (
             ["latency_ms:5"],
-            "pick: 'latency_ms:5' bounds 'latency_ms', which is no objective of this Pareto set",
+            "pick: 'latency_ms:5' bounds 'latency_ms', which is not an objective of this Pareto set",
         ),
         ([":5"], "pick: ':5' bounds 'nothing', which is no objective"),
     ],
@@ -232,7 +232,10 @@ def test_costs_of_ones_own_count_too(tmp_path: Path) -> None:
         assert member.costs["latency_ms"] == depthwise + 0.25
     most = front.members[0].costs["latency_ms"]
     assert pick(front, [f"latency_ms:{most}"]) == front.members[0]
-    for value, message in (("fast", "is no number; write it like latency_ms:5.0"), ("-1", "is no number of 0 or more")):
+    for value, message in (
+        ("fast", "is not a number; write it like latency_ms:5.0"),
+        ("-1", "must be a number of at least 0"),
+    ):
         with pytest.raises(InvalidRequest, match=message):
             pick(front, [f"latency_ms:{value}"])
     write_pareto(front, BUDGET, tmp_path)

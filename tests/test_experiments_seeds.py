@@ -27,7 +27,7 @@ from experiments.runs.claimed_folder import ClaimedFolder
 from experiments.runs.folder import RunFolder, open_run
 from experiments.runs.provenance import provenance
 from experiments.runs.task import DataTask
-from experiments.training.retrain import TRAININGS, about, check_results, retrain_all
+from experiments.training.retrain import TRAININGS, check_results, retrain_all, training_conditions
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
@@ -268,7 +268,7 @@ def test_checking_results_says_whether_they_can_stay(tmp_path: Path) -> None:
 def test_how_many_seeds_run_at_once_does_not_make_other_results(tmp_path: Path) -> None:
     own = config().retrain
     home = tmp_path / "winner"
-    ClaimedFolder(home, TRAININGS).claim({**about(own, {"seed": 0}), "architecture": str(architecture())})
+    ClaimedFolder(home, TRAININGS).claim({**training_conditions(own, {"seed": 0}), "architecture": str(architecture())})
     begin(home)
     for changed in (replace(own, parallel_seeds=2), replace(own, seeds=[8])):
         assert check_results(home, architecture(), changed, {"seed": 0}, overwrite=False)

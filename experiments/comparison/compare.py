@@ -13,7 +13,7 @@ from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
-from experiments.training.retrain import Result, about, read_about, read_result
+from experiments.training.retrain import Result, read_conditions, read_result, training_conditions
 from experiments.training.targets import check_request, data_config, retrain_network, retrain_winner
 from search_space.base.errors import InvalidRequest
 
@@ -46,9 +46,11 @@ def compare(
             f"baselines: {', '.join(baselines)} would be trained as a search's config says, but no search is given;"
             " train them by `sepnas retrain NAME --out FOLDER` and give their folders"
         )
-    reference = about(configs[0].retrain, data_config(configs[0])) if runs else read_about(trained[0])
+    reference = (
+        training_conditions(configs[0].retrain, data_config(configs[0])) if runs else read_conditions(trained[0])
+    )
     for folder in trained:
-        difference = first_difference(reference, read_about(folder))
+        difference = first_difference(reference, read_conditions(folder))
         if difference is not None:
             raise InvalidRequest(
                 f"run: {folder} was trained another way than {runs[0].path if runs else trained[0]} ({difference}); a"

@@ -71,13 +71,13 @@ def rank(
     _check_request(run, n, seeds)
     device = pick_accelerator(config.accelerator)
     check_precision(recipe.precision, device)
-    about = _about(run, config, recipe)
+    request = _request(run, config, recipe)
     claimed = ClaimedFolder(folder, RANKING)
-    claimed.check(about, overwrite=overwrite)
+    claimed.check(request, overwrite=overwrite)
     task = SearchTask(config)
     task.announce()
     samples = draw_spread(task.feasible, n, stream_seed(config.seed, "rank"))
-    claimed.claim(about, overwrite=overwrite)
+    claimed.claim(request, overwrite=overwrite)
     record = ScoreTable(folder / SCORES_FILE)
     architectures = [task.space.architecture(sample) for sample in samples]
     trainings = [(architecture, seed) for seed in seeds for architecture in architectures]
@@ -161,7 +161,7 @@ def _check_request(run: RunFolder, n: int, seeds: Sequence[int]) -> None:
         raise InvalidRequest(f"seeds: {list(seeds)} must be one or more different whole numbers from 0 to {2**32 - 1}")
 
 
-def _about(run: RunFolder, config: SearchConfig, recipe: Recipe) -> dict[str, Any]:
+def _request(run: RunFolder, config: SearchConfig, recipe: Recipe) -> dict[str, Any]:
     """All that the scores depend on, apart from architecture and seed."""
     with run.supernet.open("rb") as stream:
         weights = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -249,13 +249,13 @@ def _train(
 
 
 def _measured(architecture: Architecture, seeds: Sequence[int], record: ScoreTable) -> Measured:
-    found = [record.get(measure, architecture) for measure in ("supernet", *(f"seed{seed}" for seed in seeds))]
-    inherited, *trained = [score for score in found if score is not None]
-    own = cost(architecture)
+    scores = [record.get(measure, architecture) for measure in ("supernet", *(f"seed{seed}" for seed in seeds))]
+    inherited, *trained = [score for score in scores if score is not None]
+    costs = cost(architecture)
     return Measured(
         architecture=architecture,
-        macs=own.macs,
-        params=own.params,
+        macs=costs.macs,
+        params=costs.params,
         supernet=inherited.accuracy,
         standalone=[score.accuracy for score in trained],
         seconds=sum(score.seconds for score in trained),

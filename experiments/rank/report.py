@@ -1,4 +1,4 @@
-"""The files of a ranking: a row an architecture, the figures, a page in words, a picture."""
+"""The files of a ranking: a row for each architecture, the figures, a page in words, a picture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Measured:
 
     Attributes:
         architecture: what was measured.
-        macs: multiply-accumulates of one image.
+        macs: multiply-accumulates per image.
         params: parameters.
         supernet: accuracy with inherited weights.
         standalone: accuracy of each training on its own, in the order of the seeds; NaN where it diverged.
@@ -123,21 +123,23 @@ def _as_json(report: RankReport, config: SearchConfig, made: dict[str, Any]) -> 
 
 def markdown(report: RankReport, config: SearchConfig, made: dict[str, Any]) -> str:
     """The page: the answer, the taus with their intervals, and how they came about."""
-    own, seeds = report.agreement, report.seeds
+    agreement, seeds = report.agreement, report.seeds
     rows: list[tuple[str, Estimate | None]] = [
-        ("supernet", own.supernet),
-        ("supernet, top fifth by stand-alone accuracy", own.top),
-        ("MACs alone, more being better", own.costs["macs"]),
-        ("params alone, more being better", own.costs["params"]),
-        ("supernet less sorting by MACs (paired)", own.over_costs["macs"]),
-        ("supernet less sorting by params (paired)", own.over_costs["params"]),
-        ("a training by another seed: the noise ceiling", own.ceiling),
-        ("supernet, against trainings of one seed as the ceiling is", own.single),
-        ("ceiling less that (paired)", own.below_ceiling),
+        ("supernet", agreement.supernet),
+        ("supernet, top fifth by stand-alone accuracy", agreement.top),
+        ("MACs alone, more being better", agreement.costs["macs"]),
+        ("params alone, more being better", agreement.costs["params"]),
+        ("supernet less sorting by MACs (paired)", agreement.over_costs["macs"]),
+        ("supernet less sorting by params (paired)", agreement.over_costs["params"]),
+        ("a training by another seed: the noise ceiling", agreement.ceiling),
+        ("supernet, against trainings of one seed as the ceiling is", agreement.single),
+        ("ceiling less that (paired)", agreement.below_ceiling),
     ]
     failed = [one for one in report.measured if one.failed]
-    low, high = (100 * bound for bound in own.accuracies)
-    noise = "" if own.noise is None else f"; one architecture's spread over seeds: {100 * own.noise:.2f} points (std)"
+    low, high = (100 * bound for bound in agreement.accuracies)
+    noise = ""
+    if agreement.noise is not None:
+        noise = f"; one architecture's spread over seeds: {100 * agreement.noise:.2f} points (std)"
     several = len(seeds) > 1
     trained = f"by seeds {', '.join(map(str, seeds))}" if several else f"once, seed {seeds[0]}"
     means = "means over seeds" if several else "one training each"
@@ -186,7 +188,7 @@ def markdown(report: RankReport, config: SearchConfig, made: dict[str, Any]) -> 
 
 
 def plot_ranking(report: RankReport, data_name: str, path: Path) -> None:
-    """Stand-alone accuracy against the supernet's, one point an architecture, MACs as colour, each seed as a tick."""
+    """Stand-alone accuracy against the supernet's, a point for each architecture, MACs as colour, seeds as ticks."""
     sound = [one for one in report.measured if not one.failed]
     with figure(path, 6.4, 4.8) as drawing:
         axes = drawing.subplots()

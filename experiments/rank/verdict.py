@@ -130,7 +130,7 @@ def _chance(ranking: Ranking, remedies: str) -> Verdict:
             "cannot be told",
             f"{text} But two trainings by different seeds do not agree with each other either (tau"
             f" {tau_text(ranking.ceiling)}, {interval_text(ranking.ceiling)}), so they cannot judge any ranking. To do:"
-            " more epochs a training, more seeds, more validation images, or a wider budget.",
+            " more epochs per training, more seeds, more validation images, or a wider budget.",
         )
     return Verdict("chance", "no", f"{text} To do: {remedies}")
 

@@ -75,14 +75,14 @@ class ScoreRecord:
 
     def add(self, architecture: Architecture, score: float) -> None:
         """Record one more."""
-        own = cost(architecture)
+        costs = cost(architecture)
         self._table.append(
             {
                 "trial": len(self.scored),
                 "measure": self.measure,
                 "score": repr(score),
-                "macs": own.macs,
-                "params": own.params,
+                "macs": costs.macs,
+                "params": costs.params,
                 "architecture": str(architecture),
             }
         )

@@ -108,7 +108,7 @@ def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | 
 
 
 def write_pareto(front: Front, budget: Budget, folder: Path) -> None:
-    """``pareto.csv`` (a row a member), ``hypervolume.csv`` (a row an evaluation) and ``pareto.png`` in ``folder``."""
+    """Write ``pareto.csv`` (a row per member), ``hypervolume.csv`` (one per evaluation) and ``pareto.png``."""
     members = [
         {"trial": m.trial, "accuracy": m.accuracy, **m.costs, "architecture": str(m.architecture)}
         for m in front.members
@@ -143,12 +143,12 @@ def pick(front: Front, wishes: Sequence[str]) -> Member:
         bounds[metric] = min(bound, bounds.get(metric, bound))
     fitting = [m for m in front.members if all(m.costs[metric] <= bound for metric, bound in bounds.items())]
     if not fitting:
-        wanted = " and ".join(f"at most {format_count(bound)} {_TOLD.get(m, m)}" for m, bound in bounds.items())
+        wanted = " and ".join(f"at most {format_count(bound)} {_LABELS.get(m, m)}" for m, bound in bounds.items())
         smallest = []
         for metric in bounds:
             least = min(front.members, key=lambda member: (member.costs[metric], -member.accuracy))
             cost = format_count(least.costs[metric])
-            smallest.append(f"the smallest has {cost} {_TOLD.get(metric, metric)} (accuracy {least.accuracy:.2%})")
+            smallest.append(f"the smallest has {cost} {_LABELS.get(metric, metric)} (accuracy {least.accuracy:.2%})")
         raise InvalidRequest(f"pick: no architecture of the Pareto set has {wanted}; {', '.join(smallest)}")
     return max(fitting, key=lambda m: (m.accuracy, *(-m.costs[name] for name in front.objectives), -m.trial))
 
@@ -157,22 +157,22 @@ def front_table(front: Front, picked: Member | None = None) -> str:
     """The members as text, a line each, with ``picked`` marked; and how much the whole front dominates."""
     rows = []
     for member in front.members:
-        costs = {_TOLD.get(name, name): format_count(value) for name, value in member.costs.items()}
+        costs = {_LABELS.get(name, name): format_count(value) for name, value in member.costs.items()}
         mark = "<- picked" if member is picked else ""
         rows.append({"trial": member.trial, "accuracy": f"{member.accuracy:.2%}", **costs, "": mark})
-    told = ", ".join(_TOLD.get(name, name) for name in front.objectives)
-    worst = ", ".join(f"{format_count(v)} {_TOLD.get(name, name)}" for name, v in front.reference.worst.items())
+    objectives = ", ".join(_LABELS.get(name, name) for name in front.objectives)
+    worst = ", ".join(f"{format_count(v)} {_LABELS.get(name, name)}" for name, v in front.reference.worst.items())
     return "\n".join(
         [
             pd.DataFrame(rows).to_string(index=False),
             f"{len(front.members)} of {len(front.accuracies)} scored architectures are in the Pareto set over accuracy,"
-            f" {told}",
+            f" {objectives}",
             f"hypervolume {front.volumes[-1]:.4f} (reference point: accuracy 0, {worst}; 1 is the ideal)",
         ]
     )
 
 
-_TOLD = {"macs": "MACs"}
+_LABELS = {"macs": "MACs"}
 
 
 def _parse_wish(wish: str, objectives: Sequence[str]) -> tuple[str, float]:
@@ -181,7 +181,7 @@ def _parse_wish(wish: str, objectives: Sequence[str]) -> tuple[str, float]:
     metric = name.strip() if colon else "macs"
     if metric not in objectives:
         raise InvalidRequest(
-            f"pick: {wish!r} bounds {metric or 'nothing'!r}, which is no objective of this Pareto set; those are"
+            f"pick: {wish!r} bounds {metric or 'nothing'!r}, which is not an objective of this Pareto set; those are"
             f" {', '.join(objectives)}, as in {objectives[-1]}:1.2M"
         )
     if metric in EXACT_METRICS:
@@ -189,7 +189,7 @@ def _parse_wish(wish: str, objectives: Sequence[str]) -> tuple[str, float]:
     try:
         bound = float(value)
     except ValueError:
-        raise InvalidRequest(f"pick: {value!r} is no number; write it like {metric}:5.0") from None
+        raise InvalidRequest(f"pick: {value!r} is not a number; write it like {metric}:5.0") from None
     if not 0 <= bound < float("inf"):
-        raise InvalidRequest(f"pick: {value!r} is no number of 0 or more")
+        raise InvalidRequest(f"pick: {value!r} must be a number of at least 0")
     return metric, bound

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import copy_file, read_json, write_json, write_text
-from experiments.training.retrain import DATA_FILE, RESULT_FILE, read_about
+from experiments.training.retrain import DATA_FILE, RESULT_FILE, read_conditions
 from experiments.training.trained import TRAINING_FILE, find_training
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
 
@@ -86,6 +86,6 @@ def export(target: Path, to: Path, *, seed: int | None = None, overwrite: bool =
     for path in (home / ARCHITECTURE_FILE, source / WEIGHTS_FILE, source / DATA_FILE):
         copy_file(path, to / path.name)
     result = {name: value for name, value in read_json(source / RESULT_FILE).items() if name != "provenance"}
-    write_json(to / TRAINING_FILE, {**result, **read_about(home)})
+    write_json(to / TRAINING_FILE, {**result, **read_conditions(home)})
     write_text(to / "load.py", _LOADER)
     return to

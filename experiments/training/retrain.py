@@ -153,19 +153,19 @@ def check_results(
     return ClaimedFolder(folder, TRAININGS).check(_request(architecture, config, data_config), overwrite=overwrite)
 
 
-def about(config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
+def training_conditions(config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
     """What results depend on, besides the architecture and the seed."""
     return {"recipe": asdict(config.recipe), "train_on": config.train_on, "data": data_config}
 
 
-def read_about(folder: Path) -> dict[str, Any]:
-    """`about` of the trainings in ``folder``."""
+def read_conditions(folder: Path) -> dict[str, Any]:
+    """`training_conditions` of the trainings in ``folder``."""
     values = ClaimedFolder(folder, TRAININGS, field="run").request()
     return {name: value for name, value in values.items() if name != "architecture"}
 
 
 def _request(architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
-    return {**about(config, data_config), "architecture": str(architecture)}
+    return {**training_conditions(config, data_config), "architecture": str(architecture)}
 
 
 def _train_one(
@@ -197,14 +197,14 @@ def _train_one(
         if is_first():
             write_json(home / FAILED_FILE, failure)
         return failure
-    own, made = cost(architecture), provenance(seed, pick_accelerator(accelerator))
+    costs, made = cost(architecture), provenance(seed, pick_accelerator(accelerator))
     result = {
         "seed": seed,
         "test_accuracy": trained.accuracy,
         "test_loss": trained.loss,
         "test_images": data.sizes["test"],
-        "macs": own.macs,
-        "params": own.params,
+        "macs": costs.macs,
+        "params": costs.params,
         "device": made["accelerator"],
         "devices": config.devices,
         "num_nodes": config.num_nodes,
