@@ -163,7 +163,10 @@ def test_text_for_people(run: Path, said: Any) -> None:
     assert f"top-1 accuracy     {recorded(run, 1):.2%}" in text
     assert "15 bins, norm l1" in text
     assert "seed 1, on test of digits: 180 images, 10 classes" in text
-    assert text.count("  n ") == 10
+    header, *classes = text.partition("accuracy by class\n")[2].splitlines()
+    assert header.split()[:3] == ["class", "accuracy", "images"]
+    assert [line.split()[0] for line in classes] == list("0123456789")
+    assert all("%" in line for line in classes)
 
 
 def test_files_are_written_and_not_overwritten_unasked(run: Path, said: Any, refused: Any, tmp_path: Path) -> None:

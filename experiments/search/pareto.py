@@ -20,6 +20,7 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.records import Scored, ScoreRecord
 from experiments.runs.task import cost_table
 from experiments.search.pareto_plot import plot_pareto
+from experiments.tables import table
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
@@ -155,16 +156,22 @@ def pick(front: Front, wishes: Sequence[str]) -> Member:
 
 def front_table(front: Front, picked: Member | None = None) -> str:
     """The members as text, a line each, with ``picked`` marked; and how much the whole front dominates."""
-    rows = []
-    for member in front.members:
-        costs = {_LABELS.get(name, name): format_count(value) for name, value in member.costs.items()}
-        mark = "<- picked" if member is picked else ""
-        rows.append({"trial": member.trial, "accuracy": f"{member.accuracy:.2%}", **costs, "": mark})
+    costs = list(front.costs)
+    rows = [
+        (
+            member.trial,
+            f"{member.accuracy:.2%}",
+            *(format_count(member.costs[name]) for name in costs),
+            "<- picked" if member is picked else "",
+        )
+        for member in front.members
+    ]
+    header = ("trial", "accuracy", *(_LABELS.get(name, name) for name in costs), "")
     objectives = ", ".join(_LABELS.get(name, name) for name in front.objectives)
     worst = ", ".join(f"{format_count(v)} {_LABELS.get(name, name)}" for name, v in front.reference.worst.items())
     return "\n".join(
         [
-            pd.DataFrame(rows).to_string(index=False),
+            table(rows, header, right=range(2 + len(costs))),
             f"{len(front.members)} of {len(front.accuracies)} scored architectures are in the Pareto set over accuracy,"
             f" {objectives}",
             f"hypervolume {front.volumes[-1]:.4f} (reference point: accuracy 0, {worst}; 1 is the ideal)",

@@ -19,6 +19,7 @@ from evaluators.training.run import Accelerator
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import write_json, write_text
 from experiments.runs.task import DataTask
+from experiments.tables import table
 from experiments.training.evaluation_plot import plot_evaluation
 from experiments.training.trained import TrainedNetwork
 from search_space.base.checks import check_seed
@@ -96,19 +97,18 @@ class Evaluation:
             order = [index for index in order if m.per_class[index] is not None]
             order = sorted(order, key=lambda index: m.per_class[index] or 0.0)[:_SHOWN]
             title = f"accuracy of the {len(order)} worst classes"
-        width = max(len(self.classes[index]) for index in order)
-        lines = [f"{title} (n: images; most often mistaken for)"]
+        rows = []
         for index in order:
             share = m.per_class[index]
-            shown = "no image" if share is None else f"{share:7.2%}  n {counts[index]:,}{self._mistaken(index)}"
-            lines.append(f"  {self.classes[index]:{width}}  {shown}")
-        return lines
+            shown = "no image" if share is None else f"{share:.2%}"
+            rows.append((self.classes[index], shown, f"{counts[index]:,}", self._mistaken(index)))
+        return [title, table(rows, ("class", "accuracy", "images", "most often mistaken for"), right=(1, 2))]
 
     def _mistaken(self, index: int) -> str:
         row = self.measured.confusion[index].copy()
         row[index] = 0
         other = int(row.argmax())
-        return f"  {self.classes[other]} ({row[other]:,})" if row[other] else ""
+        return f"{self.classes[other]} ({row[other]:,})" if row[other] else ""
 
 
 def evaluate(
