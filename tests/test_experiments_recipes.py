@@ -90,7 +90,7 @@ def test_unknown_preset_in_yaml_is_answered_by_the_known_ones(
     assert main(["search", write(tmp_path, **values), "--out", str(tmp_path / "run")]) == 2
     said = complaint(capsys)
     assert "recipe.preset: 'no' is unknown" in said
-    assert said.endswith(KNOWN[-60:]), "long lines are cut in the middle"
+    assert KNOWN in said
     assert not (tmp_path / "run").exists()
 
 
