@@ -172,12 +172,12 @@ def test_of_equally_accurate_ones_the_cheapest_is_picked() -> None:
             r"pick: no architecture of the Pareto set has at most 1\.00M MACs and at most 1 params; the smallest has"
             r" [\d.]+k MACs \(accuracy [\d.]+%\), the smallest has [\d.]+k params \(accuracy [\d.]+%\)$",
         ),
-        (["ten"], "pick: 'ten' is no number; write it like 16.7M, 850k or 1.2G"),
+        (["ten"], "pick: 'ten' is not a number; write it like 16.7M, 850k or 1.2G"),
         (
             ["latency_ms:5"],
             "pick: 'latency_ms:5' bounds 'latency_ms', which is not an objective of this Pareto set",
         ),
-        ([":5"], "pick: ':5' bounds 'nothing', which is no objective"),
+        ([":5"], "pick: ':5' bounds 'nothing', which is not an objective"),
     ],
 )
 def test_wishes_that_cannot_be_kept_are_answered_in_a_line(wishes: list[str], message: str) -> None:

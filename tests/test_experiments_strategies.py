@@ -219,7 +219,7 @@ def test_policy_without_tianshou_is_refused_before_anything_is_done(
         ),
         (
             {"strategy": {"name": "random-one-shot", "options": {"scoring": "training"}}},
-            "strategy.options.scoring: 'training' is what strategy random does",
+            "config 'test': strategy.options.scoring: 'training' is what strategy random does",
         ),
         ({"search": {"precision": "fp16"}}, "recipe.precision: 'fp16' cannot be used in a search: strategies step"),
         (

@@ -113,7 +113,9 @@ def test_many_networks_are_judged_at_once_like_one_by_one() -> None:
 
 @pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf"), "5", True, None])
 def test_a_bad_bound_on_another_cost_is_named(bad: object) -> None:
-    with pytest.raises(InvalidRequest, match=rf"^budget\.max_costs\.ms: {re.escape(repr(bad))} is no number of 0 or"):
+    with pytest.raises(
+        InvalidRequest, match=rf"^budget\.max_costs\.ms: {re.escape(repr(bad))} must be a number of at least 0"
+    ):
         Budget(max_costs={"ms": bad})  # type: ignore[dict-item]
 
 
@@ -225,3 +227,37 @@ def test_a_bad_cost_file_is_refused_with_its_name(tmp_path: Path, text: str, sai
 def test_a_missing_cost_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"^cost file .*none\.json: cannot be read \(No such file"):
         load_costs(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"max_costs": None}, "budget.max_costs: None must be numbers by name; write it like {latency_ms: 5.0}"),
+        ({"min_costs": [1]}, "budget.min_costs: [1] must be numbers by name"),
+        ({"max_costs": {3: 1.0}}, "budget.max_costs: 3 must be the name of a cost"),
+        ({"max_costs": {"ms": 10**400}}, "budget.max_costs.ms: 1000"),
+        ({"max_costs": {"m\x1b\ns": -1}}, "budget.max_costs.m"),
+        ({"max_macs": []}, "budget.max_macs: [] is not a whole number"),
+        ({"max_macs": True}, "budget.max_macs: True is not a whole number"),
+        ({"max_macs": 10**400}, "budget.max_macs: 1000"),
+        ({"max_macs": 10**5000}, "budget.max_macs: a value of type int, too long to print, is too large"),
+        ({"min_params": 1e300}, "budget.min_params: 1e+300 is too large"),
+        ({"max_macs": "1e400"}, "budget.max_macs: '1e400' is too large"),
+        ({"max_macs": "9" * 5000}, "budget.max_macs: '9999"),
+        ({"max_macs": "16.7\x1b[31m"}, "budget.max_macs: '16.7\\x1b[31m' is not a number"),
+    ],
+)
+def test_values_of_any_kind_are_refused_in_one_short_line(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        Budget(**values)
+    message = str(caught.value)
+    assert message.startswith(said)
+    assert len(message) < 200
+    assert message.isprintable()
+
+
+def test_a_bound_on_a_cost_that_nobody_knows_is_refused_in_one_short_line() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        Budget(max_costs={"m\x1b\n" * 500: 1.0}).check_metrics(("macs", "params"))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400

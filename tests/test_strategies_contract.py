@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +22,39 @@ from evaluators.training.recipes import Recipe
 from evaluators.training.supernet import supernet_evaluator
 from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
-from strategies import DARTS, ENAS, GDAS, TPE, Budget, GridSearch, GumbelDARTS, Proxyless, Random, RegularizedEvolution
+from strategies import ENAS, STRATEGIES, Budget, FeasibleSet, Random, RandomOneShot, make
 
-MULTI_TRIAL: dict[str, Callable[..., Any]] = {
-    "random": Random,
-    "grid": GridSearch,
-    "tpe": lambda **common: TPE(n_startup_jobs=4, **common),
-    "evolution": lambda **common: RegularizedEvolution(population_size=4, sample_size=2, mutation_prob=0.4, **common),
-    "evolution with crossover": lambda **common: RegularizedEvolution(
-        population_size=4, sample_size=2, crossover=True, **common
-    ),
+#: what makes strategies learn something in so few trials
+OPTIONS: dict[str, dict[str, Any]] = {
+    "enas": {"batches_per_update": 3},
+    "evolution": {"population_size": 4, "sample_size": 2, "mutation_prob": 0.4},
+    "evolution with crossover": {"population_size": 4, "sample_size": 2, "crossover": True},
+    "nsga2": {"population_size": 4, "mutation_prob": 0.4},
+    "policy-rl": {"samples_per_update": 4},
+    "tpe": {"n_startup_jobs": 4},
 }
-ONE_SHOT = [DARTS, GDAS, GumbelDARTS, Proxyless, ENAS]
+needs_tianshou = pytest.mark.skipif(find_spec("tianshou") is None, reason="tianshou is an optional dependency")
 
-every_multi_trial = pytest.mark.parametrize("make", MULTI_TRIAL.values(), ids=MULTI_TRIAL)
-every_one_shot = pytest.mark.parametrize("strategy_class", ONE_SHOT)
+
+def variants(kind: str, *without: str) -> list[Any]:
+    """Every registered strategy of a kind, and `OPTIONS` of one under another heading, as pytest's parameters."""
+    names = [name for name, strategy in STRATEGIES.items() if strategy.kind == kind]
+    headings = [heading for heading in OPTIONS if heading not in names and heading.split()[0] in names]
+    return [
+        pytest.param(
+            partial(make, heading.split()[0], **OPTIONS.get(heading, {})),
+            id=heading,
+            marks=needs_tianshou if heading == "policy-rl" else (),
+        )
+        for heading in [*names, *headings]
+        if heading not in without
+    ]
+
+
+every_multi_trial = pytest.mark.parametrize("make", variants("multi-trial"))
+#: a policy may propose an architecture again, as in NNI
+every_thorough = pytest.mark.parametrize("make", variants("multi-trial", "policy-rl"))
+every_one_shot = pytest.mark.parametrize("make", variants("one-shot"))
 
 
 @every_multi_trial
@@ -63,7 +83,7 @@ def set_beliefs(strategy: Any, rng: np.random.Generator) -> dict[str, np.ndarray
 
 
 @every_one_shot
-def test_every_export_is_the_most_probable_one_inside_over_100_random_budgets(strategy_class: Any) -> None:
+def test_every_export_is_the_most_probable_one_inside_over_100_random_budgets(make: Callable[..., Any]) -> None:
     rng = np.random.default_rng(2)
     for _ in range(100):
         costs = CostTable(
@@ -75,7 +95,7 @@ def test_every_export_is_the_most_probable_one_inside_over_100_random_budgets(st
             {"macs": 3, "params": 4},
         )
         budget = random_budget(rng, costs)
-        strategy = strategy_class(budget=budget, costs=costs)
+        strategy = make(budget=budget, costs=costs)
         strategy.mutate_model(ForeignSpace())
         logits = set_beliefs(strategy, rng)
         every = [{"first": a, "second": b} for a in ("narrow", "wide") for b in ("narrow", "wide")]
@@ -104,13 +124,13 @@ def test_a_seed_gives_one_sequence(make: Callable[..., Any]) -> None:
 
 
 @every_one_shot
-def test_one_shot_strategies_repeat_for_a_seed(strategy_class: Any) -> None:
+def test_one_shot_strategies_repeat_for_a_seed(make: Callable[..., Any]) -> None:
     results = []
     for seed in (5, 5, 6):
         torch.manual_seed(0)
         space = ForeignSpace()
         torch.manual_seed(100 + len(results))  # the global state must not matter
-        strategy = strategy_class(costs=FOREIGN_COSTS, seed=seed)
+        strategy = make(costs=FOREIGN_COSTS, seed=seed)
         run_one_shot(strategy, space, epochs=4)
         beliefs = np.concatenate(list(strategy.log_probabilities().values()))
         results.append((beliefs, torch.cat([p.detach().flatten() for p in space.first.parameters()])))
@@ -128,11 +148,11 @@ def test_an_impossible_budget_is_refused_before_any_trial(make: Callable[..., An
 
 
 @every_one_shot
-def test_an_impossible_budget_is_refused_before_any_step(strategy_class: Any) -> None:
+def test_an_impossible_budget_is_refused_before_any_step(make: Callable[..., Any]) -> None:
     space = ForeignSpace()
     before = {name: tensor.clone() for name, tensor in space.state_dict().items()}
     with pytest.raises(InvalidRequest, match=r"budget\.max_macs: 1 is below the smallest architecture"):
-        run_one_shot(strategy_class(budget=Budget(max_macs=1), costs=FOREIGN_COSTS), space)
+        run_one_shot(make(budget=Budget(max_macs=1), costs=FOREIGN_COSTS), space)
     assert all(torch.equal(tensor, before[name]) for name, tensor in space.state_dict().items())
 
 
@@ -184,15 +204,14 @@ class KillAt(pl.Callback):
 
 
 @every_one_shot
-def test_a_killed_one_shot_search_goes_on_as_if_it_had_not_been(strategy_class: Any, tmp_path: Path) -> None:
+def test_a_killed_one_shot_search_goes_on_as_if_it_had_not_been(make: Callable[..., Any], tmp_path: Path) -> None:
     """From the last whole epoch: weights, beliefs, moments of both optimizers, and the stream of paths."""
     ends = []
     for folder, kills in (("whole", [None]), ("killed", [2, None])):
         for kill in kills:
             torch.manual_seed(0)
             space = ForeignSpace()
-            options = {"batches_per_update": 3} if strategy_class is ENAS else {}
-            strategy = strategy_class(budget=Budget(max_macs=8000), costs=FOREIGN_COSTS, **options)
+            strategy = make(budget=Budget(max_macs=8000), costs=FOREIGN_COSTS)
             watch = KillAt(kill)
             evaluator = supernet_evaluator(
                 small_images(),
@@ -226,7 +245,7 @@ def test_costs_of_ones_own_are_kept_too(make: Callable[..., Any]) -> None:
         assert costs.cost(sample)["macs"] <= (low + high) // 2
 
 
-@every_multi_trial
+@every_thorough
 def test_a_small_space_is_searched_to_the_end_and_no_further(make: Callable[..., Any]) -> None:
     landscape = Landscape(3, labels=3, values=4)
     low, high = landscape.costs.reachable()["macs"]
@@ -242,7 +261,7 @@ def test_a_small_space_is_searched_to_the_end_and_no_further(make: Callable[...,
         assert sorted(tuple(sample.values()) for sample, _ in asked) == inside
 
 
-@every_multi_trial
+@every_thorough
 def test_few_architectures_in_a_large_space_are_all_found(make: Callable[..., Any]) -> None:
     names = [f"b{index}" for index in range(12)]
     costs = CostTable(
@@ -259,7 +278,7 @@ def test_few_architectures_in_a_large_space_are_all_found(make: Callable[..., An
     assert len({tuple(sample.values()) for sample, _ in asked}) == 13
 
 
-@every_multi_trial
+@every_thorough
 def test_failed_trials_and_scores_that_are_no_numbers_do_not_lead(make: Callable[..., Any]) -> None:
     """`nan` for everything but one value of one label: what is best must still be listed first."""
     landscape = Landscape(3, labels=3, values=4)
@@ -268,3 +287,29 @@ def test_failed_trials_and_scores_that_are_no_numbers_do_not_lead(make: Callable
     assert len(asked) == 30
     assert next(strategy.list_models(limit=1)).sample["b1"] == 2
     assert all(model.sample["b1"] == 2 for model in strategy.list_models())
+
+
+@every_one_shot
+def test_the_best_of_a_one_shot_search_are_listed_in_order(make: Callable[..., Any]) -> None:
+    strategy = make(budget=Budget(max_macs=30_000), costs=FOREIGN_COSTS)
+    strategy.mutate_model(ForeignSpace())
+    logits = set_beliefs(strategy, np.random.default_rng(0))
+    samples = strategy.export_samples(10)
+    totals = [sum(logits[label][("narrow", "wide").index(v)] for label, v in sample.items()) for sample in samples]
+    assert len(samples) == 3  # of four, the dearest is outside
+    assert totals == sorted(totals, reverse=True)
+    assert samples[0] == strategy.export_sample()
+
+
+def test_supernets_are_trained_inside_the_budget_and_repeat_for_a_seed() -> None:
+    budget = Budget(max_macs=8000)
+    weights = []
+    for seed in (5, 5, 6):
+        torch.manual_seed(0)
+        space = ForeignSpace()
+        strategy = RandomOneShot(feasible=FeasibleSet(FOREIGN_COSTS, budget), seed=seed)
+        run_one_shot(strategy, space, epochs=2, clips=False)
+        assert budget.admits(FOREIGN_COSTS.cost(next(strategy.list_models()).sample))
+        weights.append(torch.cat([p.detach().flatten() for p in space.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nni
 import torch
@@ -38,7 +39,7 @@ from search_space.space import SepConvSpace
 from search_space.weights import load_weights, save_weights
 from strategies.budget.budget import format_count
 from strategies.one_shot.supernet import RandomOneShot
-from strategies.options import MultiTrialOptions, OneShotOptions
+from strategies.options import MultiTrialOptions, StrategyOptions
 from strategies.registry import make
 
 
@@ -65,14 +66,13 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     if isinstance(options, MultiTrialOptions):
         winner = _score_one_by_one(config, options, task, run, device)
     else:
-        assert isinstance(options, OneShotOptions)
-        winner = _one_shot(config, options, task, run)
+        winner = _search_in_training(config, options, task, run)
     if not task.feasible.admits(task.space.sample(winner)):
         raise RuntimeError(f"the winner {winner} is outside the budget {config.budget}; please report this")
     save_architecture(winner, run.winner)
     (run.search / CHECKPOINT_FILE).unlink(missing_ok=True)
-    own = cost(winner)
-    print(f"winner: {format_count(own.macs)} MACs, {format_count(own.params)} params")
+    costs = cost(winner)
+    print(f"winner: {format_count(costs.macs)} MACs, {format_count(costs.params)} params")
     print(f"  {winner}")
     return run
 
@@ -103,8 +103,10 @@ def _train_supernet(
     return space
 
 
-def _one_shot(config: SearchConfig, options: OneShotOptions, task: SearchTask, run: RunFolder) -> Architecture:
-    """A strategy that searches while it trains the supernet."""
+def _search_in_training(
+    config: SearchConfig, options: StrategyOptions, task: SearchTask, run: RunFolder
+) -> Architecture:
+    """Search while a supernet is trained: one-shot."""
     strategy = make(
         config.strategy.name,
         options,
@@ -144,9 +146,9 @@ def _trained_supernet(
 def _score_one_by_one(
     config: SearchConfig, options: MultiTrialOptions, task: SearchTask, run: RunFolder, device: str
 ) -> Architecture:
-    """A strategy that asks for one architecture after the other and is told how good each is."""
-    judge: Callable[[Network, int], float]
-    if options.scoring == "supernet":
+    """Score one architecture after the other: multi-trial."""
+    accuracy: Callable[[Network, int], float]
+    if options.inherits_weights:
         space = _trained_supernet(config, options, task, run)
         inherited = InheritedAccuracy(
             task.data,
@@ -155,58 +157,68 @@ def _score_one_by_one(
             device=device,
         )
 
-        def judge(network: Network, trial: int) -> float:
+        def accuracy(network: Network, trial: int) -> float:
             return inherited(network)
 
     else:
         space = supernet(config, task)
 
-        def judge(network: Network, trial: int) -> float:
-            try:
-                run = TrainingRun(
-                    seed=stream_seed(config.seed, f"trial {trial}"),
-                    train_on="train",
-                    measure_on="validation",
-                    accelerator=config.accelerator,
-                    title=f"candidate {trial}",
-                )
-                trained = retrain(network.architecture, task.data, config.search, run)
-            except TrainingDiverged:
-                return math.nan  # a bad candidate, not a failed search; it never becomes a parent
-            return trained.accuracy
-
-    record = ScoreRecord(run.architectures, "validation_accuracy")
-    # The strategy is deterministic: fed the recorded scores, it asks for the same architectures as before the kill.
-    replay = list(record.scored)
-    bar = progress_bar(options.trials, config.strategy.name, "architecture")
-    trial = 0
-
-    def score(network: Network) -> None:
-        nonlocal trial
-        if trial < len(replay):
-            if replay[trial].architecture != network.architecture:
-                raise RuntimeError(f"{run.architectures}: row {trial} is not what this search asked for; start anew")
-            accuracy = replay[trial].score
-        else:
-            accuracy = judge(network, trial)
-            record.add(network.architecture, accuracy)
-        trial += 1
-        bar.update(1)
-        finite = [scored.score for scored in record.scored[:trial] if math.isfinite(scored.score)]
-        bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}")
-        nni.report_final_result(accuracy)
+        def accuracy(network: Network, trial: int) -> float:
+            return _trained_accuracy(network.architecture, trial, config, task)
 
     name = config.strategy.name
     strategy = make(name, options.for_trials(), feasible=task.feasible, seed=stream_seed(config.seed, "strategy"))
-    with bar:
+    with progress_bar(options.trials, name, "architecture") as bar:
+        score = _RecordedScores(run.architectures, accuracy, bar)
         strategy(
             RawFormatModelSpace(space, FunctionalEvaluator(score)),
             SequentialExecutionEngine(max_model_count=options.trials),
         )
-    if trial < options.trials:
-        print(f"{name}: no new architecture inside the budget after {trial} of {options.trials} trials")
-    winner = record.best()
+    if score.trials < options.trials:
+        print(f"{name}: no new architecture inside the budget after {score.trials} of {options.trials} trials")
     if objectives := options.objectives_beside_accuracy:
-        front = pareto_front(record.scored, task.space, task.feasible.table, config.budget, objectives)
+        front = pareto_front(score.record.scored, task.space, task.table, config.budget, objectives)
         write_pareto(front, config.budget, run.path)
-    return winner
+    return score.record.best()
+
+
+def _trained_accuracy(architecture: Architecture, trial: int, config: SearchConfig, task: SearchTask) -> float:
+    """The validation accuracy of candidate number ``trial`` after a training of its own; nan if that diverges."""
+    training = TrainingRun(
+        seed=stream_seed(config.seed, f"trial {trial}"),
+        train_on="train",
+        measure_on="validation",
+        accelerator=config.accelerator,
+        title=f"candidate {trial}",
+    )
+    try:
+        return retrain(architecture, task.data, config.search, training).accuracy
+    except TrainingDiverged:
+        return math.nan  # a bad candidate, not a failed search; it never becomes a parent
+
+
+class _RecordedScores:
+    """NNI's evaluation function: reports accuracies and records them, those that a killed search recorded first.
+
+    The strategy is deterministic: given the recorded scores, it proposes the same architectures as before the kill.
+    """
+
+    def __init__(self, path: Path, accuracy: Callable[[Network, int], float], bar: Any) -> None:
+        self.path = path
+        self.record = ScoreRecord(path, "validation_accuracy")
+        self.accuracy = accuracy
+        self.bar = bar
+        self.trials = 0
+
+    def __call__(self, network: Network) -> None:
+        scored = self.record.scored
+        if self.trials == len(scored):
+            self.record.add(network.architecture, self.accuracy(network, self.trials))
+        elif scored[self.trials].architecture != network.architecture:
+            raise RuntimeError(f"{self.path}: row {self.trials} is not what this search proposes; start anew")
+        score = scored[self.trials].score
+        self.trials += 1
+        self.bar.update(1)
+        finite = [one.score for one in scored[: self.trials] if math.isfinite(one.score)]
+        self.bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}")
+        nni.report_final_result(score)

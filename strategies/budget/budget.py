@@ -2,40 +2,55 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search_space.base.checks import check_number, plain, refusal, require, shown
 from search_space.base.errors import InvalidRequest
 
 #: Costs that are whole numbers, with fields of their own in a budget.
 EXACT_METRICS = ("macs", "params")
-#: Of a bound on any other cost, as sums of decimal fractions are not exact in binary.
+#: Relative tolerance of bounds on other costs: sums of decimal fractions are not exact in binary.
 SLACK = 1e-9
 
+#: More than any network can cost, and small enough for sums in 64 bits.
+_MOST = 10**18
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 def parse_count(value: int | float | str, field: str) -> int:
-    """A number of MACs or parameters from ``16700000``, ``1.67e7``, ``"16.7M"``, ``"850k"``; InvalidRequest names
-    ``field`` if it is none."""
+    """A number of MACs or parameters.
+
+    Args:
+        value: such as ``16700000``, ``1.67e7``, ``"16.7M"`` or ``"850k"``.
+        field: what the error calls it.
+
+    Raises:
+        InvalidRequest: it is not a whole number from 0 to 10**18.
+    """
+    number: Any = value
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kmg]?)\s*", value.lower())
         if match is None:
-            raise InvalidRequest(f"{field}: {value!r} is no number; write it like 16.7M, 850k or 1.2G")
-        # via decimal digits, so that 16.7M is 16,700,000 and not one less
-        number = round(float(match[1]) * _SUFFIX[match[2]])
-    elif isinstance(value, bool) or value != value or value in (float("inf"), float("-inf")) or value != round(value):
-        raise InvalidRequest(f"{field}: {value!r} is no whole number")
-    else:
+            raise refusal(field, value, "is not a number", "write it like 16.7M, 850k or 1.2G")
+        number = float(match[1]) * _SUFFIX[match[2]]
+        # by rounding, so that 16.7M is 16,700,000 and not one less
+        number = round(number) if math.isfinite(number) else number
+    elif isinstance(value, float) and value.is_integer():
         number = round(value)
-    if number < 0:
-        raise InvalidRequest(f"{field}: {value!r} must not be negative")
-    return number
+    if isinstance(number, float) and number == math.inf:
+        raise refusal(field, value, "is too large")
+    require(isinstance(number, Integral) and not isinstance(number, bool), field, value, "is not a whole number")
+    require(number >= 0, field, value, "must not be negative")
+    require(number <= _MOST, field, value, "is too large")
+    return int(number)
 
 
 def format_count(count: int | float) -> str:
@@ -55,9 +70,9 @@ class Budget:
     a total within a relative 1e-9 of a bound is inside. InvalidRequest for an unreadable number or min > max.
 
     Attributes:
-        max_macs: most multiply-accumulates of a forward pass, as 16.7M.
+        max_macs: most multiply-accumulates (MACs) per image, as 16.7M.
         max_params: most trainable parameters, as 1.5M.
-        min_macs: fewest multiply-accumulates.
+        min_macs: fewest MACs per image.
         min_params: fewest trainable parameters.
         max_costs: most of your own costs by name, as {latency_ms: 5.0}.
         min_costs: least of your own costs by name.
@@ -79,11 +94,7 @@ class Budget:
                     count = parse_count(value, f"budget.{end}_{metric}")
                     object.__setattr__(self, f"{end}_{metric}", count)
         for name in ("max_costs", "min_costs"):
-            own = {metric: _number(value, f"budget.{name}.{metric}") for metric, value in getattr(self, name).items()}
-            for metric in own:
-                if metric in EXACT_METRICS:
-                    raise InvalidRequest(f"budget.{name}.{metric}: {metric} has its own field; use {name[:4]}{metric}")
-            object.__setattr__(self, name, own)
+            object.__setattr__(self, name, _own_bounds(getattr(self, name), name))
         for metric, (low, high) in self.bounds().items():
             if low is not None and high is not None and low > high:
                 raise InvalidRequest(
@@ -113,10 +124,9 @@ class Budget:
         known = tuple(known)
         for metric, (_, high) in self.bounds().items():
             if metric not in known:
-                raise InvalidRequest(
-                    f"{field_name('min' if high is None else 'max', metric)}: no cost table gives {metric!r};"
-                    f" known are {', '.join(known)}; add its costs or leave the bound out"
-                )
+                field = field_name("min" if high is None else "max", plain(metric))
+                remedy = f"known are {', '.join(known)}; add its costs or leave the bound out"
+                raise InvalidRequest(f"{field}: no cost table gives {shown(metric)}; {remedy}")
 
     def admits(self, costs: Mapping[str, float]) -> bool:
         """Whether ``costs`` ({metric: value}) are inside; InvalidRequest if a bounded metric is not among them."""
@@ -150,7 +160,14 @@ def field_name(end: str, metric: str) -> str:
     return f"budget.{end}_{metric}" if metric in EXACT_METRICS else f"budget.{end}_costs.{metric}"
 
 
-def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise InvalidRequest(f"{where}: {value!r} is no number of 0 or more")
-    return float(value)
+def _own_bounds(bounds: Any, name: str) -> dict[str, float]:
+    """``bounds`` of the field ``name`` if they are numbers of 0 or more by the names of costs."""
+    where = f"budget.{name}"
+    require(isinstance(bounds, Mapping), where, bounds, "must be numbers by name", "write it like {latency_ms: 5.0}")
+    checked = {}
+    for metric, bound in bounds.items():
+        require(isinstance(metric, str), where, metric, "must be the name of a cost")
+        checked[metric] = check_number(f"{where}.{plain(metric)}", bound, least=0)
+        if metric in EXACT_METRICS:
+            raise InvalidRequest(f"{where}.{metric}: {metric} has its own field; use {name[:4]}{metric}")
+    return checked
