@@ -229,7 +229,7 @@ def test_a_search_needs_a_folder(refused: Refused) -> None:
             "strategy: {name: snas}",
             ["strategy.name", "'snas'", ", ".join(list(STRATEGIES)[:10]), "`sepnas list strategies` shows all"],
         ),
-        ("strategy: {options: {trials: 3}}", ["strategy.options.trials", "unknown for gdas", "temperature_first"]),
+        ("strategy: {options: {trials: 3}}", ["strategy.options.trials", "unknown for gdas", "candidates_per_step"]),
         ("strategy: {options: {warmup_epochs: few}}", ["strategy.options.warmup_epochs", "'few'", "whole number"]),
         (
             "strategy: {name: evolution, options: {scoring: fast}}",
@@ -412,6 +412,6 @@ def test_a_list_is_read_by_the_type_of_its_field() -> None:
 
 
 def test_keys_of_a_group_join_what_the_config_has(refused: Refused) -> None:
-    config = parsed("--strategy.options", "{temperature_last: 0.1}", "--strategy.options.warmup_epochs", "3")
-    assert config.strategy.options == {"temperature_last": 0.1, "warmup_epochs": 3}
+    config = parsed("--strategy.options", "{multiplier_rate: 0.1}", "--strategy.options.warmup_epochs", "3")
+    assert config.strategy.options == {"multiplier_rate": 0.1, "warmup_epochs": 3}
     assert "needs a value" in refused("search", "--strategy.options.warmup_epochs")

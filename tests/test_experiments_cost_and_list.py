@@ -92,7 +92,7 @@ def test_lists_name_everything_that_a_config_can(capsys: pytest.CaptureFixture[s
     for what, names in (
         ("operators", [*operators, "skip"]),
         ("baselines", list(baselines())),
-        ("strategies", [*STRATEGIES, "trials = 100", "temperature_first = 2.0"]),
+        ("strategies", [*STRATEGIES, "trials = 100", "temperature_first = 1.0"]),
         ("presets", ["paper", "kernels", "full", "xsep_k5"]),
         ("macros", ["mobilenetv1", "mobilenetv3-small", "at 224 pixels, 1000 classes"]),
         ("recipes", list(RECIPES)),

@@ -67,9 +67,9 @@ def test_resuming_with_another_config_names_the_first_difference(refused: Refuse
     old_run(tmp_path / "run")
     said = refused("search", "tiny.yaml", "--out", "run/", "--resume", "--search.epochs", "7", "--seed", "3")
     assert "search.epochs was 1 and is now 7" in said
-    options = ["--strategy.options", '{"temperature_last": 0.1}']
+    options = ["--strategy.options", '{"multiplier_rate": 0.1}']
     said = refused("search", "tiny.yaml", "--out", "run", "--resume", *options)
-    assert "strategy.options.temperature_last was None and is now 0.1" in said
+    assert "strategy.options.multiplier_rate was None and is now 0.1" in said
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ EPOCHS = 2
 MULTI_TRIAL = [name for name, strategy in STRATEGIES.items() if strategy.kind == "multi-trial"]
 #: what makes each strategy learn something in so few trials
 OPTIONS: dict[str, dict[str, Any]] = {
-    "enas": {"batches_per_update": 2},
     "evolution": {"population_size": 3, "sample_size": 2},
     "nsga2": {"population_size": 3},
     "tpe": {"n_startup_jobs": 2},

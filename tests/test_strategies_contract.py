@@ -26,7 +26,6 @@ from strategies import ENAS, STRATEGIES, Budget, FeasibleSet, Random, RandomOneS
 
 #: what makes strategies learn something in so few trials
 OPTIONS: dict[str, dict[str, Any]] = {
-    "enas": {"batches_per_update": 3},
     "evolution": {"population_size": 4, "sample_size": 2, "mutation_prob": 0.4},
     "evolution with crossover": {"population_size": 4, "sample_size": 2, "crossover": True},
     "nsga2": {"population_size": 4, "mutation_prob": 0.4},

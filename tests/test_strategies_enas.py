@@ -30,6 +30,12 @@ def policy_of(landscape: Landscape, share: float = 1.0, seed: int = 0) -> Factor
     return policy
 
 
+def log_probability(policy: FactorisedPolicy, sample: dict[str, Any]) -> torch.Tensor:
+    """Without the budget, with gradient."""
+    chosen = policy.feasible.table.indices(sample).tolist()
+    return torch.stack([torch.log_softmax(own, -1)[i] for own, i in zip(policy.logits, chosen, strict=True)]).sum()
+
+
 def inside(policy: FactorisedPolicy) -> list[dict[str, Any]]:
     table = policy.feasible.table
     every = [dict(zip(table.labels, values, strict=True)) for values in itertools.product(*table.candidates.values())]
@@ -42,7 +48,7 @@ def test_draws_follow_the_policy_restricted_to_the_budget(share: float) -> None:
     samples = inside(policy)
     assert len(samples) == 9 if share == 1.0 else 2 < len(samples) < 9
     with torch.no_grad():
-        p = torch.stack([policy.log_probability(sample).exp() for sample in samples])
+        p = torch.stack([log_probability(policy, sample).exp() for sample in samples])
     p = p / p.sum()
     generator = torch.Generator().manual_seed(0)
     draws = [policy.draw(generator) for _ in range(2000)]
@@ -65,7 +71,7 @@ def test_log_probability_and_entropy_are_those_of_the_product() -> None:
     policy = policy_of(Landscape(2, labels=3, values=3))
     samples = inside(policy)
     with torch.no_grad():
-        logs = torch.stack([policy.log_probability(sample) for sample in samples]).double()
+        logs = torch.stack([log_probability(policy, sample) for sample in samples]).double()
         assert logs.exp().sum().item() == pytest.approx(1, abs=1e-6)
         assert policy.entropy().item() == pytest.approx(-(logs.exp() * logs).sum().item(), abs=1e-5)
     assert policy.log_probabilities()["b1"] == pytest.approx(torch.log_softmax(policy.logits[1].detach(), 0).numpy())
@@ -96,17 +102,35 @@ def test_the_mean_update_is_the_gradient_of_the_restricted_policys_expected_rewa
     policy = policy_of(landscape, 0.5)
     samples = inside(policy)
     rewards = torch.tensor([landscape(sample) for sample in samples])
-    p = torch.stack([policy.log_probability(sample) for sample in samples]).exp()
+    p = torch.stack([log_probability(policy, sample) for sample in samples]).exp()
     exact = torch.cat(torch.autograd.grad((p * rewards).sum() / p.sum(), list(policy.logits)))
 
     module = Optimised(policy, learning_rate=1e-30)
     total = torch.zeros_like(exact)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(40):
-        drawn = [policy.draw(generator) for _ in range(50)]
-        module.update_policy([(sample, landscape(sample)) for sample in drawn])
-        total -= torch.cat([logits.grad for logits in policy.logits if logits.grad is not None])
+    for _ in range(100):
+        drawn, q = policy.draw_alike(generator, 9)  # of two labels that is everything inside
+        module.update_policy(drawn, q, [landscape(sample) for sample in drawn])
+        total -= torch.cat([torch.zeros(3) if own.grad is None else own.grad for own in policy.logits])
     assert torch.cosine_similarity(total, exact, dim=0) > 0.99
+
+
+@pytest.mark.parametrize(("share", "labels"), [(1.0, 1), (0.5, 2)])
+def test_paths_that_are_compared_differ_in_one_label_or_in_two_inside_a_budget(share: float, labels: int) -> None:
+    policy = policy_of(Landscape(5, labels=6, values=4), share)
+    if share == 1.0:
+        policy.feasible = FeasibleSet(policy.feasible.table, Budget())
+    generator = torch.Generator().manual_seed(0)
+    differed = set()
+    for _ in range(30):
+        samples, q = policy.draw_alike(generator, 4)
+        assert q.sum().item() == pytest.approx(1)
+        assert all(policy.feasible.admits(sample) for sample in samples)
+        assert len({tuple(sample.values()) for sample in samples}) == len(samples) <= 4
+        several = {label for label in samples[0] if len({sample[label] for sample in samples}) > 1}
+        assert len(several) <= labels
+        differed |= several
+    assert differed == set(policy.feasible.table.labels)
 
 
 def test_the_policy_learns_a_landscape_and_the_scale_of_rewards_does_not_matter() -> None:
@@ -116,9 +140,9 @@ def test_the_policy_learns_a_landscape_and_the_scale_of_rewards_does_not_matter(
         policy = FactorisedPolicy(FeasibleSet(landscape.costs, Budget(max_macs=2500)))
         module = Optimised(policy, learning_rate=0.1)
         generator = torch.Generator().manual_seed(1)
-        for _ in range(80):
-            drawn = [policy.draw(generator) for _ in range(10)]
-            module.update_policy([(sample, scale * landscape(sample)) for sample in drawn])
+        for _ in range(200):
+            drawn, q = policy.draw_alike(generator, 4)
+            module.update_policy(drawn, q, [scale * landscape(sample) for sample in drawn])
         exports.append(policy.feasible.best(policy.log_probabilities()))
     scores = sorted((landscape(sample) for sample in inside(policy)), reverse=True)
     assert landscape(exports[0]) >= scores[len(scores) // 100], "not among the best hundredth"
@@ -127,11 +151,11 @@ def test_the_policy_learns_a_landscape_and_the_scale_of_rewards_does_not_matter(
 
 def test_equal_rewards_teach_nothing_but_the_entropy_pulls_to_uniform() -> None:
     policy = policy_of(Landscape(2, labels=2, values=3))
-    samples = inside(policy)
+    samples, q = policy.draw_alike(torch.Generator().manual_seed(0), 9)
     before = policy.entropy().item()
-    Optimised(policy, learning_rate=0.1).update_policy([(sample, 0.5) for sample in samples])
+    Optimised(policy, learning_rate=0.1).update_policy(samples, q, [0.5] * len(samples))
     assert policy.entropy().item() == before
-    Optimised(policy, learning_rate=0.1, entropy_weight=1.0).update_policy([(sample, 0.5) for sample in samples])
+    Optimised(policy, learning_rate=0.1, entropy_weight=1.0).update_policy(samples, q, [0.5] * len(samples))
     assert policy.entropy().item() > before
 
 
@@ -173,7 +197,7 @@ def test_the_supernet_search_finds_what_is_rewarded_and_stays_inside() -> None:
         paths.append(chosen(space))
         return {"val_loss": 1.0, "val_accuracy": float(chosen(space)["first"] == "wide")}
 
-    strategy = ENAS(budget=Budget(max_macs=8000), costs=FOREIGN_COSTS, batches_per_update=4, policy_learning_rate=0.3)
+    strategy = ENAS(budget=Budget(max_macs=8000), costs=FOREIGN_COSTS, reward_metric_name="val_accuracy")
     search(strategy, reward)
     assert {path["second"] for path in paths} == {"narrow"}, "a wide second layer is outside the budget"
     assert {path["first"] for path in paths} == {"narrow", "wide"}
@@ -202,14 +226,27 @@ def test_warmup_asks_for_no_reward() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_an_unclear_reward_is_refused(wanted: str | None, logged: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        search(ENAS(costs=FOREIGN_COSTS, reward_metric_name=wanted), lambda space: logged, epochs=1)
+        search(ENAS(costs=FOREIGN_COSTS, reward_metric_name=wanted), lambda space: logged, epochs=2)
 
 
-@pytest.mark.parametrize(("wanted", "value"), [("loss", 1.0), ("default", 3.0), (None, 3.0)])
-def test_the_named_metric_or_the_default_is_the_reward(wanted: str | None, value: float) -> None:
-    strategy = ENAS(costs=FOREIGN_COSTS, reward_metric_name=wanted, batches_per_update=100)
-    module = search(strategy, lambda space: {"loss": 1.0, "val_accuracy": 2.0, "default": 3.0}, epochs=1)
-    assert {reward for _, reward in module._rewards} == {value}
+@pytest.mark.parametrize(
+    ("wanted", "logged", "value"),
+    [
+        ("val_loss", {"val_loss": 1.0, "val_accuracy": 2.0, "default": 3.0}, 1.0),
+        ("default", {"val_loss": 1.0, "val_accuracy": 2.0, "default": 3.0}, 3.0),
+        (None, {"val_loss": 1.0, "val_accuracy": 2.0, "default": 3.0}, 3.0),
+        (None, {"val_loss": 1.0, "val_accuracy": 2.0}, -1.0),
+        (None, {"val_loss": 1.0, "other_loss": 4.0, "val_accuracy": 2.0}, 2.0),
+        (None, {"f1": 5.0}, 5.0),
+    ],
+)
+def test_the_named_metric_or_the_default_or_the_loss_is_the_reward(
+    wanted: str | None, logged: dict[str, float], value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[float] = set()
+    monkeypatch.setattr(EnasModule, "update_policy", lambda self, paths, share, rewards: seen.update(rewards))
+    search(ENAS(costs=FOREIGN_COSTS, reward_metric_name=wanted), lambda space: logged, epochs=2)
+    assert seen == {value}
 
 
 def test_rewards_change_no_batch_statistics_and_no_weights() -> None:
@@ -217,23 +254,22 @@ def test_rewards_change_no_batch_statistics_and_no_weights() -> None:
     space.norm = nn.BatchNorm2d(4)
     space.forward = lambda x: space.classifier(space.norm(space.second(space.first(x))).mean((2, 3)))  # type: ignore[method-assign]
     strategy = ENAS(costs=FOREIGN_COSTS)
-    run_one_shot(strategy, space, epochs=1, batch_size=16)  # two steps, with a reward each
+    run_one_shot(strategy, space, epochs=1, batch_size=16)  # two steps, with rewards each
     assert space.norm.num_batches_tracked.item() == 2
 
 
-def test_too_few_batches_for_a_baseline_are_refused() -> None:
-    with pytest.raises(InvalidRequest, match=r"batches_per_update: 1 must be a whole number of at least 2"):
-        ENAS(batches_per_update=1)
+def test_too_few_paths_to_compare_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match=r"paths_per_step: 1 must be a whole number of at least 2"):
+        ENAS(paths_per_step=1)
 
 
 def test_state_travels_with_a_checkpoint() -> None:
     landscape = Landscape(1, labels=2, values=3)
     first, second = (Optimised(policy_of(landscape, seed=seed), 0.1) for seed in (1, 2))
-    first._rewards = [(first.policy.draw(first.generator), 0.5)]
+    first.policy.draw(first.generator)
     checkpoint: dict[str, Any] = {}
     first.on_save_checkpoint(checkpoint)
     second.on_load_checkpoint(checkpoint)
     second.load_state_dict(first.state_dict())
-    assert second._rewards == first._rewards
     draws = [[module.policy.draw(module.generator) for _ in range(10)] for module in (first, second)]
     assert draws[0] == draws[1]

@@ -340,7 +340,7 @@ def plain_tpe(landscape: Landscape, **options: Any) -> TpeProposer:
 def test_tpe_prefers_what_good_ones_have_and_others_have_not() -> None:
     """By hand: of 16 scores the best one is good. With a prior of 1, l = (2, 1) / 3 and g = (1 + 5, 1 + 10) / 17."""
     landscape = Landscape(0, labels=1, values=2)
-    proposer = plain_tpe(landscape, n_startup_jobs=1)
+    proposer = plain_tpe(landscape, n_startup_jobs=1, gamma=0.25)
     for trial in range(16):
         proposer.observe(trial, {"b0": 0 if trial in (0, 3, 6, 9, 12, 15) else 1}, float(trial))
     good, ratio = proposer._estimate()

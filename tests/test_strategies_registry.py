@@ -24,7 +24,7 @@ from strategies.multi_trial.policy_rl import PolicyRLOptions
 from strategies.multi_trial.random import RandomOptions
 from strategies.multi_trial.tpe import TpeOptions
 from strategies.one_shot.base import OneShotSearch
-from strategies.one_shot.options import DifferentiableOptions, EnasOptions, GumbelOptions
+from strategies.one_shot.options import DifferentiableOptions, EnasOptions, GumbelOptions, SinglePathOptions
 from strategies.options import MultiTrialOptions, OneShotOptions
 from strategies.registry import RegisteredStrategy, register
 
@@ -143,7 +143,8 @@ def test_a_proven_budget_is_not_proven_again(monkeypatch: pytest.MonkeyPatch) ->
         (DifferentiableOptions, {"warmup_epochs": -1}, "warmup_epochs: -1 must be a whole number of at least 0"),
         (GumbelOptions, {"temperature_last": 2.0}, "temperature_last: 2.0 must be at most temperature_first (1.0)"),
         (GumbelOptions, {"temperature_last": 0.0}, "temperature_last: 0.0 must be a number above 0"),
-        (EnasOptions, {"batches_per_update": 1}, "batches_per_update: 1 must be a whole number of at least 2"),
+        (EnasOptions, {"paths_per_step": 1}, "paths_per_step: 1 must be a whole number of at least 2"),
+        (SinglePathOptions, {"candidates_per_step": 1}, "candidates_per_step: 1 must be a whole number of at least 2"),
         (EnasOptions, {"policy_learning_rate": 0.0}, "policy_learning_rate: 0.0 must be a number above 0"),
         (RandomOptions, {"trials": 0}, "trials: 0 must be a whole number of at least 1"),
         (RandomOptions, {"trials": "ten"}, "trials: 'ten' must be a whole number of at least 1"),
@@ -156,7 +157,7 @@ def test_a_proven_budget_is_not_proven_again(monkeypatch: pytest.MonkeyPatch) ->
         (TpeOptions, {"scoring": "trainings"}, "scoring: 'trainings' is unknown; known are supernet, training"),
         (TpeOptions, {"gamma": 0}, "gamma: 0 must be a number above 0"),
         (TpeOptions, {"n_ei_candidates": 0}, "n_ei_candidates: 0 must be a whole number of at least 1"),
-        (EvolutionOptions, {"sample_size": 21}, "sample_size: 21 must be at most population_size (20)"),
+        (EvolutionOptions, {"sample_size": 21}, "sample_size: 21 must be at most population_size (10)"),
         (EvolutionOptions, {"mutation_prob": 0.0}, "mutation_prob: 0.0 must be a number above 0 and at most 1"),
         (PolicyRLOptions, {"replay_buffer_size": 0}, "replay_buffer_size: 0 must be a whole number of at least 1"),
     ],

@@ -51,8 +51,7 @@ def step_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
     name = f"step: same paths in the supernet ({operators} candidates) / stand-alone"
     yield Row(name, statistics.median(a / b for a, b in zip(sampled, alone, strict=True)), "x")
     whole = statistics.median(a / b for a, b in zip(gdas, alone, strict=True))
-    yield Row("step: gdas, a whole step of two passes / stand-alone", whole, "x")
-    yield Row("step: gdas, a pass / stand-alone", whole / 2, "x")
+    yield Row("step: gdas, weights and architecture / stand-alone", whole, "x")
 
 
 class _FixedPaths:

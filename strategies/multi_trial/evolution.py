@@ -22,14 +22,14 @@ class EvolutionOptions(MultiTrialOptions):
 
     Attributes:
         population_size: individuals kept; the oldest goes when a new one comes.
-        sample_size: individuals in a tournament; the best of them becomes a parent.
+        sample_size: individuals in a tournament, whose best becomes a parent; null for the whole population.
         mutation_prob: probability that a block's candidate is drawn anew.
         crossover: mix the winners of two tournaments before mutating.
         dedup: never score an architecture twice.
     """
 
-    population_size: int = option(20, least=1)
-    sample_size: int = option(5, least=1)
+    population_size: int = option(10, least=1)
+    sample_size: int | None = option(None, least=1)
     mutation_prob: float = option(0.1, above=0, most=1)
     crossover: bool = False
     dedup: bool = True
@@ -37,11 +37,12 @@ class EvolutionOptions(MultiTrialOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         why = f"must be at most population_size ({self.population_size})"
-        require(self.sample_size <= self.population_size, "strategy.options.sample_size", self.sample_size, why)
+        fits = self.sample_size is None or self.sample_size <= self.population_size
+        require(fits, "strategy.options.sample_size", self.sample_size, why)
 
     def for_trials(self) -> Self:
         """With a population of at most ``trials``: a larger one would never evolve."""
-        sample_size = min(self.sample_size, self.trials)
+        sample_size = None if self.sample_size is None else min(self.sample_size, self.trials)
         return replace(self, population_size=min(self.population_size, self.trials), sample_size=sample_size)
 
 
@@ -89,7 +90,7 @@ class EvolutionProposer(Proposer[EvolutionOptions]):
         return self.feasible.mutate(parent, self.rng, self.options.mutation_prob)
 
     def _parent(self) -> Sample:
-        """The winner of a tournament of ``sample_size`` random individuals."""
+        """The winner of a tournament of ``sample_size`` random individuals, or of all."""
         entrants = self.rng.permutation(len(self.population))[: self.options.sample_size]
         sample, _ = max((self.population[i] for i in entrants), key=lambda individual: individual[1])
         return dict(sample)

@@ -41,7 +41,7 @@ class TpeOptions(MultiTrialOptions):
     n_ei_candidates: int = option(24, least=1)
     linear_forgetting: int = option(25, least=1)
     prior_weight: float = option(1.0, above=0)
-    gamma: float = option(0.25, above=0)
+    gamma: float = option(1.0, above=0)
 
 
 class TpeProposer(Proposer[TpeOptions]):

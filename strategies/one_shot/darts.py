@@ -84,19 +84,23 @@ class BudgetedDartsModule(SearchModule, DartsLightningModule):
 
     def _architecture_step(self, batch: Any, batch_idx: int) -> None:
         optimizer = self.architecture_optimizers()
-        self.resample()
+        optimizer.zero_grad()
         # the task module logs "train_loss": an architecture batch must not mix into it
         self.training_module.log = self._log_nothing
         try:
-            loss = loss_of(self.training_module.training_step(batch, 2 * batch_idx))
+            self._set_task_gradients(batch, 2 * batch_idx)
         finally:
             self.training_module.log = self.log
-        optimizer.zero_grad()
-        self.manual_backward(loss, inputs=self.arch_parameters())
         self.budget_penalty.add_gradients(self.alphas)
         optimizer.step()
         self.budget_penalty.update(self.alphas)
         self._log_architecture(batch_idx)
+
+    def _set_task_gradients(self, batch: Any, batch_idx: int) -> None:
+        """Give the architecture parameters the gradient of the loss on ``batch``."""
+        self.resample()
+        loss = loss_of(self.training_module.training_step(batch, batch_idx))
+        self.manual_backward(loss, inputs=self.arch_parameters())
 
     @torch.no_grad()
     def _log_architecture(self, batch_idx: int) -> None:
@@ -121,6 +125,8 @@ class DARTS(OneShotSearch):
 
     name = "darts"
     options: DifferentiableOptions
+    #: takes the steps
+    module_class: type[BudgetedDartsModule] = BudgetedDartsModule
 
     def default_mutation_hooks(self) -> list[Any]:
         return [SharedMixture.mutate, *NniDARTS.default_mutation_hooks(self)]  # the first hook that fits decides
@@ -142,7 +148,7 @@ class DARTS(OneShotSearch):
         return hook(module, name, memo, {"mixed_op_sampling": policy, "softmax": nn.Softmax(-1), "draws": self.draws})
 
     def configure_oneshot_module(self, training_module: Any) -> BudgetedDartsModule:
-        return BudgetedDartsModule(
+        return self.module_class(
             training_module,
             self.options,
             alphas=self._arch_parameters,

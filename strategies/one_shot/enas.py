@@ -54,10 +54,29 @@ class FactorisedPolicy(nn.Module):
         # where the budget does not bind, this is the same draw (the Gumbel-max trick)
         return self.feasible.best({label: own[0] for label, own in zip(table.labels, noise, strict=True)})
 
-    def log_probability(self, sample: dict[str, Any]) -> Tensor:
-        """Log-probability of ``sample`` in the policy without the budget, a scalar with gradient."""
-        chosen = self.feasible.table.indices(sample).tolist()
-        return torch.stack([torch.log_softmax(own, -1)[i] for own, i in zip(self.logits, chosen, strict=True)]).sum()
+    def draw_alike(self, generator: torch.Generator, count: int) -> tuple[list[dict[str, Any]], Tensor]:
+        """Up to ``count`` samples inside the budget that differ in one label, or two where there is a budget.
+
+        Returns:
+            The samples, drawn by their probabilities without replacement, and their probabilities relative to each
+            other, float64 (samples,).
+        """
+        table = self.feasible.table
+        row = table.indices(self.draw(generator))
+        logs = list(self.log_probabilities().values())
+        several = [column for column, values in enumerate(logs) if len(values) > 1]
+        order = torch.randperm(len(several), generator=generator).tolist()
+        # inside a budget two labels vary together, so that one can become cheaper as the other becomes dearer
+        columns = [several[i] for i in order[: 2 if self.feasible.budget.bounds() else 1]]
+        grids = np.meshgrid(*(np.arange(len(logs[column])) for column in columns))
+        rows = np.repeat(row[None], grids[0].size if columns else 1, axis=0)
+        for column, grid in zip(columns, grids, strict=True):
+            rows[:, column] = grid.ravel()
+        rows = rows[self.feasible.budget.inside(table.evaluate(rows))]
+        total = sum((logs[column][rows[:, column]] for column in columns), np.zeros(len(rows)))
+        probabilities = torch.softmax(torch.from_numpy(total), 0).clamp_min(1e-12)
+        drawn = torch.multinomial(probabilities, min(count, len(rows)), generator=generator)
+        return [table.sample(rows[i]) for i in drawn.tolist()], probabilities[drawn] / probabilities[drawn].sum()
 
     def entropy(self) -> Tensor:
         """Entropy of the policy without the budget, in nats, a scalar with gradient."""
@@ -67,7 +86,7 @@ class FactorisedPolicy(nn.Module):
 
 class EnasModule(SearchModule):
     """The search as a Lightning module: in each step a path is trained on a training batch and, behind the warm-up,
-    another one is rewarded by what it scores on a validation batch."""
+    a few similar ones are compared by what they score on a validation batch."""
 
     def __init__(
         self,
@@ -83,7 +102,6 @@ class EnasModule(SearchModule):
         self.options = options
         self.generator = generator
         self.gradient_clip_val = gradient_clip_val
-        self._rewards: list[tuple[dict[str, Any], float]] = []
 
     def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.policy.parameters(), self.options.policy_learning_rate)
@@ -91,85 +109,93 @@ class EnasModule(SearchModule):
     def resample(self) -> dict[str, Any]:
         """Set the supernet to a path drawn from the policy, inside the budget."""
         sample = self.policy.draw(self.generator)
+        self._take(sample)
+        return sample
+
+    def _take(self, sample: dict[str, Any]) -> None:
         for module in self.supernet_modules():
             module.resample(memo=dict(sample))
-        return sample
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         if self.trainer.current_epoch >= self.options.warmup_epochs:
-            self._rewards.append((self.resample(), self._reward(batch["val"], batch_idx)))
-            if len(self._rewards) == self.options.batches_per_update:
-                self.update_policy(self._rewards)
-                self._rewards = []
+            self._policy_step(batch["val"], batch_idx)
         self.resample()
         result = self.training_module.training_step(batch["train"], batch_idx)
         self.advance_optimization(loss_of(result), batch_idx, self.gradient_clip_val)
         self.advance_lr_schedulers(batch_idx)
         return result
 
-    def update_policy(self, rewards: list[tuple[dict[str, Any], float]]) -> None:
-        """One step of REINFORCE on (sample, reward) pairs, at least two.
+    def _policy_step(self, batch: Any, batch_idx: int) -> None:
+        paths, share = self.policy.draw_alike(self.generator, self.options.paths_per_step)
+        with frozen_statistics(self.training_module):
+            rewards = [self._reward(path, batch, batch_idx) for path in paths]
+        self.update_policy(paths, share, rewards)
+        if batch_idx % self.options.log_prob_every_n_step == 0:
+            self.log("reward", float(np.mean(rewards)))
+            self.log("policy_entropy", self.policy.entropy())
 
-        With the mean of the pairs as baseline and n - 1 below, the estimate is the covariance of the reward and the
-        score function. That is the unbiased gradient for the policy *restricted to the budget*, whose normalisation
-        then need not be known.
+    def update_policy(self, paths: list[dict[str, Any]], share: Tensor, rewards: list[float]) -> None:
+        """One step of the policy from paths that differ in one or two labels, rewarded on the same batch.
+
+        What the batch and the rest of the path do to the reward is common to all of them and cancels. With ``q`` the
+        policy's probabilities of the paths relative to each other and ``R`` their rewards, the gradient is that of
+        their expected reward: path ``i`` adds ``q_i (R_i - sum_j q_j R_j)`` to the logits of what it chooses.
+
+        Args:
+            paths: as `FactorisedPolicy.draw_alike` draws them.
+            share: their probabilities relative to each other, (paths,).
+            rewards: what each scored; more is better.
         """
-        values = torch.tensor([reward for _, reward in rewards], dtype=torch.float64)
-        advantages = values - values.mean()
-        scale = values.std().clamp_min(1e-8)  # so that the learning rate does not depend on the metric's unit
-        gains = [
-            (advantage / scale).item() * self.policy.log_probability(sample)
-            for (sample, _), advantage in zip(rewards, advantages, strict=True)
-        ]
-        loss = -torch.stack(gains).sum() / (len(rewards) - 1) - self.options.entropy_weight * self.policy.entropy()
+        values = torch.tensor(rewards, dtype=torch.float64)
+        gains = (share * (values - (share * values).sum())).tolist()
+        chosen = np.stack([self.policy.feasible.table.indices(path) for path in paths])
         optimizer: Any = self.architecture_optimizers()
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        if self.options.entropy_weight:
+            self.manual_backward(-self.options.entropy_weight * self.policy.entropy())
+        for logits, column in zip(self.policy.logits, chosen.T, strict=True):
+            if (column == column[0]).all():
+                logits.grad = None  # Adam's moments are those of the steps in which a label took part
+                continue
+            gradient = torch.zeros_like(logits)
+            for index, gain in zip(column.tolist(), gains, strict=True):
+                gradient[index] -= gain
+            logits.grad = gradient if logits.grad is None else logits.grad + gradient
         optimizer.step()
 
     @torch.no_grad()
-    def _reward(self, batch: Any, batch_idx: int) -> float:
+    def _reward(self, path: dict[str, Any], batch: Any, batch_idx: int) -> float:
         metrics: dict[str, float] = {}
 
         def collect(name: str, value: Any, *args: Any, **kwargs: Any) -> None:
             metrics[name] = float(value)
 
+        self._take(path)
         self.training_module.log = collect
         try:
-            with frozen_statistics(self.training_module):
-                self.training_module.validation_step(batch, batch_idx)
+            self.training_module.validation_step(batch, batch_idx)
         finally:
             self.training_module.log = self.log
-        reward = metrics[_reward_name(metrics, self.options.reward_metric_name)]
-        if batch_idx % self.options.log_prob_every_n_step == 0:
-            self.log("reward", reward)
-            self.log("policy_entropy", self.policy.entropy())
-        return reward
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        chosen = [self.policy.feasible.table.indices(sample).tolist() for sample, _ in self._rewards]
-        checkpoint["rewards"] = [chosen, [reward for _, reward in self._rewards]]
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        table = self.policy.feasible.table
-        samples = [table.sample(np.array(chosen)) for chosen in checkpoint["rewards"][0]]
-        self._rewards = list(zip(samples, checkpoint["rewards"][1], strict=True))
+        return _reward_in(metrics, self.options.reward_metric_name)
 
 
-def _reward_name(metrics: dict[str, float], wanted: str | None) -> str:
-    """Which of the logged ``metrics`` is the reward; InvalidRequest if that is not clear."""
+def _reward_in(metrics: dict[str, float], wanted: str | None) -> float:
+    """The reward that the logged ``metrics`` hold, more of it being better; InvalidRequest if that is not clear."""
     known = ", ".join(metrics) or "none"
     if wanted is not None:
         if wanted not in metrics:
             raise InvalidRequest(f"reward_metric_name: {wanted!r} is not logged in validation_step; logged are {known}")
-        return wanted
-    if len(metrics) == 1:
-        return next(iter(metrics))
-    for choice in (["default"], [name for name in metrics if name.endswith(("accuracy", "acc"))]):
-        if len(choice) == 1 and choice[0] in metrics:
-            return choice[0]
+        return metrics[wanted]
+    if "default" in metrics:
+        return metrics["default"]
+    # a loss tells paths apart that have the same accuracy on a batch
+    losses = [value for name, value in metrics.items() if name.endswith("loss")]
+    if len(losses) == 1:
+        return -losses[0]
+    accuracies = [value for name, value in metrics.items() if name.endswith(("accuracy", "acc"))]
+    for values in (accuracies, list(metrics.values())):
+        if len(values) == 1:
+            return values[0]
     raise InvalidRequest(f"reward_metric_name: None does not say which of these to take: {known}; name one")
 
 
@@ -177,10 +203,11 @@ class ENAS(OneShotSearch, NniRandomOneShot):
     """A policy samples paths of the supernet that it trains and learns from their validation scores, under a `Budget`.
 
     NNI's ``ENAS`` needs tianshou, takes a batch's last element for its kind under Lightning 2.6, knows no budget and
-    exports a random draw. Here the policy is a few lines of torch: one categorical distribution per label, trained by
-    REINFORCE (Williams 1992) with a mean baseline. NNI's LSTM can also learn that two labels go together, but its most
-    probable architecture inside a budget cannot be found; of independent labels it is found exactly, and the export is
-    the same at every call. Only architectures inside the budget are ever sampled. Takes what `OneShotSearch` takes.
+    exports a random draw. Here the policy is a few lines of torch: one categorical distribution per label, moved by the
+    rewards of paths that differ in one or two labels (`EnasModule.update_policy`). NNI's LSTM can also learn that two
+    labels go together, but its most probable architecture inside a budget cannot be found; of independent labels it is
+    found exactly, and the export is the same at every call. Only architectures inside the budget are ever sampled.
+    Takes what `OneShotSearch` takes.
     """
 
     name = "enas"

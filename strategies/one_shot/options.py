@@ -40,15 +40,26 @@ class DifferentiableOptions(OneShotOptions):
 
 @dataclass(frozen=True)
 class SinglePathOptions(DifferentiableOptions):
-    """Options of ``gdas``: those of the differentiable strategies and the relaxation's temperature.
+    """Options of ``gdas``: those of the differentiable strategies and how many candidates are compared.
 
     Attributes:
-        temperature_first: temperature of the Gumbel relaxation in the first epoch.
+        candidates_per_step: candidates of one block whose losses an architecture step compares, one forward pass each.
+    """
+
+    candidates_per_step: int = option(4, least=2)
+
+
+@dataclass(frozen=True)
+class GumbelOptions(DifferentiableOptions):
+    """Options of ``gumbel-darts``: those of the differentiable strategies and the temperatures, NNI's by default.
+
+    Attributes:
+        temperature_first: temperature of the Gumbel-softmax in the first epoch.
         temperature_last: temperature after the last epoch; linear in between.
     """
 
-    temperature_first: float = option(2.0, above=0)
-    temperature_last: float = option(0.2, above=0)
+    temperature_first: float = option(1.0, above=0)
+    temperature_last: float = option(0.33, above=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,36 +73,23 @@ class SinglePathOptions(DifferentiableOptions):
 
 
 @dataclass(frozen=True)
-class GumbelOptions(SinglePathOptions):
-    """Options of ``gumbel-darts``: as of ``gdas``, with the temperatures of NNI's GumbelDARTS.
-
-    Attributes:
-        temperature_first: temperature of the Gumbel-softmax in the first epoch.
-        temperature_last: temperature after the last epoch; linear in between.
-    """
-
-    temperature_first: float = option(1.0, above=0)
-    temperature_last: float = option(0.33, above=0)
-
-
-@dataclass(frozen=True)
 class EnasOptions(OneShotOptions):
     """Options of ``enas``.
 
-    NNI's ``replay_buffer_size``, ``policy_fn`` and ``update_kwargs`` configure tianshou's PPO and have no meaning for
-    REINFORCE, which learns from fresh samples only; its ``penalty`` is the budget.
+    NNI's ``replay_buffer_size``, ``policy_fn`` and ``update_kwargs`` configure tianshou's PPO and have no meaning here,
+    where the policy learns from fresh samples only; its ``penalty`` is the budget.
 
     Attributes:
         policy_learning_rate: Adam's learning rate on the policy.
-        batches_per_update: validation batches, each with an architecture of its own, before the policy moves.
-        entropy_weight: weight of the policy's entropy (in nats) beside the standardised reward; keeps the policy from
-            settling too early.
-        reward_metric_name: validation metric that is the reward; null for the only one, else the one called default,
-            else the only one whose name ends in accuracy or acc.
+        paths_per_step: paths that a step of the policy compares on one validation batch.
+        entropy_weight: weight of the policy's entropy (in nats) beside the reward; keeps the policy from settling too
+            early.
+        reward_metric_name: validation metric to maximise; null for the one called default, else minus the only one
+            whose name ends in loss, else the only one whose name ends in accuracy or acc, else the only one.
     """
 
     policy_learning_rate: float = option(0.1, above=0)
-    batches_per_update: int = option(10, least=2)
+    paths_per_step: int = option(4, least=2)
     entropy_weight: float = option(1e-4, least=0)
     reward_metric_name: str | None = None
 
@@ -103,7 +101,7 @@ class EnasOptions(OneShotOptions):
 
 register(
     "gdas",
-    "single-path differentiable search (GDAS): one sampled candidate per step; the default",
+    "single paths of a supernet (after GDAS), candidates compared by their losses; the default",
     SinglePathOptions,
     "strategies.one_shot.single_path.GDAS",
 )
@@ -127,7 +125,7 @@ register(
 )
 register(
     "enas",
-    "a policy learns by REINFORCE which paths of the supernet it trains score well on validation batches",
+    "a policy learns which paths of the supernet that it trains score better than similar ones on a validation batch",
     EnasOptions,
     "strategies.one_shot.enas.ENAS",
 )
