@@ -3,8 +3,10 @@ from .adapter import TPE as TPE
 from .adapter import GridSearch as GridSearch
 from .adapter import MultiTrial as MultiTrial
 from .adapter import PolicyBasedRL as PolicyBasedRL
+from .adapter import Predictor as Predictor
 from .adapter import Random as Random
 from .adapter import RegularizedEvolution as RegularizedEvolution
+from .adapter import SuccessiveHalving as SuccessiveHalving
 from .budget.budget import Budget as Budget
 from .budget.budget import format_count as format_count
 from .budget.budget import parse_count as parse_count

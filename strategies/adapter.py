@@ -100,6 +100,9 @@ class MultiTrial(Budgeted, Strategy):
     def _run(self) -> None:
         while self.wait_for_resource():
             trial = self._again.pop(0) if self._again else self._ask()
+            if trial is None and self._running:
+                self.engine.wait_models()  # it may be scores that are missing
+                trial = self._ask()
             if trial is None:
                 _logger.info("After %d architectures nothing inside the budget is left.", len(self._proposed))
                 break
@@ -187,6 +190,21 @@ class TPE(MultiTrial):
     """NNI's form of `strategies.multi_trial.tpe.TpeProposer`."""
 
     name = "tpe"
+
+
+class Predictor(MultiTrial):
+    """NNI's form of `strategies.multi_trial.predictor.PredictorProposer`."""
+
+    name = "predictor"
+
+
+class SuccessiveHalving(MultiTrial):
+    """NNI's form of `strategies.multi_trial.halving.HalvingProposer`.
+
+    The evaluator gets the best architectures several times; it should train one it has seen before on, not anew.
+    """
+
+    name = "halving"
 
 
 class PolicyBasedRL(MultiTrial):

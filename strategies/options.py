@@ -70,6 +70,8 @@ class MultiTrialOptions(StrategyOptions):
         sampling: paths that the supernet is trained on: uniform (the default), fair (each candidate equally often,
             whatever the budget) or sandwich (the largest, the smallest and two random ones in each step, the largest
             teaching the others). Only with scoring "supernet".
+        ahead: candidates that may be in training at once. A proposal waits for the scores of all but the last so many,
+            so a search gives the same whatever the number of processes.
         supernet_for: "budget" (the default) trains the supernet inside the budget only, "space" on everything, so
             that other budgets can be searched with it. Only with scoring "supernet".
     """
@@ -81,6 +83,7 @@ class MultiTrialOptions(StrategyOptions):
     calibration_images: int | None = option(None, least=2)
     sampling: Literal["uniform", "fair", "sandwich"] | None = None
     supernet_for: Literal["budget", "space"] | None = None
+    ahead: int = option(1, least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,3 +105,22 @@ class MultiTrialOptions(StrategyOptions):
     def for_trials(self) -> Self:
         """These options as a search that ends after ``trials`` uses them."""
         return self
+
+    @property
+    def scores_by_loss(self) -> bool:
+        """Whether a candidate's score is minus its validation loss; else it is the validation accuracy."""
+        return False
+
+    @property
+    def score_name(self) -> str:
+        """What records call the scores."""
+        return "negative_validation_loss" if self.scores_by_loss else "validation_accuracy"
+
+    @property
+    def rung_sizes(self) -> tuple[int, ...]:
+        """How many architectures are scored at each rung: one number but for strategies that score some again."""
+        return (self.trials,)
+
+    def epochs_at_rungs(self, epochs: int) -> tuple[int, ...]:
+        """For how many of the recipe's ``epochs`` in all a candidate is trained when it is scored at each rung."""
+        return (epochs,)

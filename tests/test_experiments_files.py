@@ -217,9 +217,9 @@ def test_of_equal_scores_the_cheaper_architecture_is_the_best(tmp_path: Path) ->
     assert cost(cheap).macs < cost(dear).macs
     record.add(dear, 0.5)
     record.add(cheap, 0.5)
-    assert record.best() == cheap
+    assert record.ranked()[0] == cheap
     record.add(baseline("mobilenetv3-small", width=1.0), 0.6)
-    assert record.best() != cheap
+    assert record.ranked()[0] != cheap
 
 
 # --- run folders ---
@@ -406,10 +406,10 @@ def test_a_candidate_that_diverged_never_wins(tmp_path: Path) -> None:
     record = ScoreRecord(tmp_path / "architectures.csv", "validation_accuracy")
     record.add(cheap, math.nan)
     with pytest.raises(RuntimeError, match="every candidate's training diverged; lower"):
-        record.best()
+        record.ranked()[0]
     record.add(dear, 0.1)
-    assert record.best() == dear
-    assert ScoreRecord(tmp_path / "architectures.csv", "validation_accuracy").best() == dear
+    assert record.ranked()[0] == dear
+    assert ScoreRecord(tmp_path / "architectures.csv", "validation_accuracy").ranked()[0] == dear
 
 
 def test_a_warm_up_that_leaves_nothing_to_search_is_refused() -> None:

@@ -15,7 +15,7 @@ import pytest
 from helpers.runs import Killed, complaint, contents, outcome
 from helpers.searches import RUN_FILES, config, run
 
-import experiments.search.search as search_module
+import experiments.search.trials as trials_module
 from evaluators.training import callbacks as callbacks_module
 from experiments.cli import main
 from experiments.options.files import read_config
@@ -115,9 +115,9 @@ def test_evolution_killed_between_two_scores_asks_for_the_same_architectures(
         scored.append(architecture)
         original(self, architecture, score)
 
-    original = search_module.ScoreRecord.add
+    original = trials_module.ScoreRecord.add
     with monkeypatch.context() as patch:
-        patch.setattr(search_module.ScoreRecord, "add", add)
+        patch.setattr(trials_module.ScoreRecord, "add", add)
         with pytest.raises(Killed):
             main(["search", given, "--out", str(tmp_path / "out")])
     assert main(["search", given, "--out", str(tmp_path / "out"), "--resume"]) == 0
@@ -135,8 +135,8 @@ def test_scored_architectures_are_not_judged_again(tmp_path: Path, monkeypatch: 
         judged.append(args[0])
         return original(*args, **more)
 
-    original = search_module.retrain
-    monkeypatch.setattr(search_module, "retrain", counting)
+    original = trials_module.retrain
+    monkeypatch.setattr(trials_module, "retrain", counting)
     assert main(["search", str(tmp_path / "training.yaml"), "--out", str(whole), "--resume"]) == 0
     assert len(judged) == 1
     assert (whole / "architectures.csv").read_text().splitlines(keepends=True) == kept

@@ -39,7 +39,7 @@ def a_config(name: str = "evolution", **more: Any) -> SearchConfig:
         space=SpaceOptions(width=0.25, operators=OPERATORS),
         budget=BUDGET,
         strategy=StrategyConfig(name, options),
-        **more,
+        **{"finalists": 0, "fill": 0.0, **more},
     )
 
 

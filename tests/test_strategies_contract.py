@@ -51,8 +51,8 @@ def variants(kind: str, *without: str) -> list[Any]:
 
 
 every_multi_trial = pytest.mark.parametrize("make", variants("multi-trial"))
-#: a policy may propose an architecture again, as in NNI
-every_thorough = pytest.mark.parametrize("make", variants("multi-trial", "policy-rl"))
+#: a policy may propose an architecture again, as in NNI, and halving proposes the best again to train them on
+every_thorough = pytest.mark.parametrize("make", variants("multi-trial", "policy-rl", "halving"))
 every_one_shot = pytest.mark.parametrize("make", variants("one-shot"))
 
 

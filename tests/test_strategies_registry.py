@@ -41,7 +41,7 @@ def test_the_family_is_there() -> None:
         *("darts", "enas", "gdas", "gumbel-darts", "proxyless")
     ]
     assert [name for name, kind in kinds.items() if kind == "multi-trial"] == [
-        *("evolution", "grid", "nsga2", "policy-rl", "random", "random-one-shot", "tpe")
+        *("evolution", "grid", "halving", "nsga2", "policy-rl", "predictor", "random", "random-one-shot", "tpe")
     ]
     assert all(strategy.name == name for name, strategy in STRATEGIES.items())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from evaluators.data.batches import SharedBatch
-from evaluators.training.optimizers import last_linear, learning_rate_scale, make_optimizer
+from evaluators.training.optimizers import cycled_learning_rate_scale, last_linear, make_optimizer
 from evaluators.training.recipes import Recipe
 from search_space.network import orthonormal_bases, orthonormal_loss
 
@@ -27,7 +27,7 @@ class ClassificationModule(LightningModule):
     Of several processes each is given its part of a batch (`evaluators.data.batches.SharedBatch`): what they learn
     together is what one process would learn from the whole. Batch norms see the part only, unless Lightning
     synchronises them. ``fused`` takes the optimizer's one-kernel form, which is faster, but needs a gradient for every
-    weight in every step: not for supernets whose paths are sampled.
+    weight in every step: not for supernets whose paths are sampled. ``cycles`` are those of `TrainingRun`.
     """
 
     def __init__(
@@ -36,9 +36,11 @@ class ClassificationModule(LightningModule):
         network: nn.Module | None = None,
         *,
         fused: bool = False,
+        cycles: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.recipe = recipe
+        self.cycles = tuple(cycles)
         # Lightning refuses to clip what one kernel unscales and steps with; and where fp16's first steps overflow, as
         # they do, torch's fused sgd leaves its momentum uninitialised
         self.fused = fused and (
@@ -116,7 +118,9 @@ class ClassificationModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self, self.recipe, fused=self.fused)
-        scale = learning_rate_scale(self.recipe, int(self.trainer.estimated_stepping_batches))
+        # the trainer may be to stop at the end of a cycle
+        steps = int(self.trainer.estimated_stepping_batches) // int(self.trainer.max_epochs or 1)
+        scale = cycled_learning_rate_scale(self.recipe, [steps * end for end in self.cycles or (self.recipe.epochs,)])
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -83,6 +83,21 @@ def last_linear(network: nn.Module) -> nn.Linear:
             f"recipe.dropout: {type(network).__name__} has no linear layer to drop inputs of; set it to 0"
         )
     return linear[-1]
+
+
+def cycled_learning_rate_scale(recipe: Recipe, ends: Sequence[int]) -> Callable[[int], float]:
+    """The factor at each step of a training that goes through the recipe's schedule once up to each of ``ends``.
+
+    Each cycle is the whole schedule in its own number of steps (warm restarts, Loshchilov & Hutter 2017).
+    """
+    starts = [0, *ends[:-1]]
+    scales = [learning_rate_scale(recipe, end - start) for start, end in zip(starts, ends, strict=True)]
+
+    def scale(step: int) -> float:
+        cycle = min(bisect_right(ends, step), len(ends) - 1)
+        return scales[cycle](step - starts[cycle])
+
+    return scale
 
 
 def learning_rate_scale(recipe: Recipe, total_steps: int) -> Callable[[int], float]:

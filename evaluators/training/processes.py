@@ -6,9 +6,11 @@ import logging
 import os
 import pickle
 import socket
+import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache
 from itertools import count
 from typing import Any, TypeVar
@@ -63,11 +65,55 @@ def _run_in_turn(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -
     return results
 
 
+class SharedPool:
+    """Processes of one thread each that keep a value, such as images, for all the calls they are given.
+
+    Args:
+        processes: how many.
+        shared: the value; it must be picklable.
+    """
+
+    def __init__(self, processes: int, shared: Any) -> None:
+        context = torch.multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_keep, initargs=(shared,))
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """``function(shared, *arguments)`` in one of the processes."""
+        return self._pool.submit(_call, function, *arguments)
+
+    def close(self) -> None:
+        """End the processes at once; calls that are not done are given up."""
+        for process in list(self._pool._processes.values()):
+            process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+_shared: Any = None
+
+
+def _keep(shared: Any) -> None:
+    global _shared
+    begin_quietly(1)
+    _shared = shared
+
+
+def _call(function: Callable[..., T], *arguments: Any) -> T:
+    return function(_shared, *arguments)
+
+
 def begin_quietly(threads: int) -> None:
-    """Let this process, one of several, draw no bars, keep still and use so many threads."""
+    """Let this process, one of several, draw no bars, keep still, use so many threads and end with its parent."""
     hide_bars()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _quiet()
     torch.set_num_threads(threads)
+
+
+def _end_with(parent: int) -> None:
+    """A parent that is killed cannot end its processes: each looks for itself."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _quiet() -> None:

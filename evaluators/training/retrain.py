@@ -162,7 +162,7 @@ def _train(
     if recipe.dropout:
         callbacks.append(SeededEpochs(run.seed))
     trainer = make_trainer(
-        recipe.epochs,
+        recipe.epochs if run.until is None else min(run.until, recipe.epochs),
         title=run.title,
         accelerator=run.accelerator,
         folder=run.folder,
@@ -174,7 +174,7 @@ def _train(
         devices=run.devices,
         num_nodes=run.num_nodes,
     )
-    wrap = partial(ClassificationModule, recipe, fused=True)
+    wrap = partial(ClassificationModule, recipe, fused=True, cycles=run.cycles)
     module = wrap(network)
     place: dict[str, Any] = {
         "device": str(trainer.strategy.root_device),

@@ -49,6 +49,10 @@ class TrainingRun(TrainingOptions):
         folder: where a killed training leaves what it resumes from; None for nowhere.
         title: of the progress bar and of what goes wrong.
         keep_best: measure every epoch on the validation images and keep the best one's weights in ``folder``.
+        cycles: rising numbers of epochs at each of which the recipe's schedule is through and begins anew, so that the
+            weights are worth measuring there; the last is the recipe's. Empty for one pass through the schedule.
+        until: one of ``cycles`` after which the training is left; the same run with a later one goes on from
+            ``folder``. None for the whole training.
     """
 
     seed: int = option(0, least=0, most=SEED_LIMIT - 1)
@@ -57,6 +61,8 @@ class TrainingRun(TrainingOptions):
     folder: Path | None = None
     title: str = "retrain"
     keep_best: bool = False
+    cycles: tuple[int, ...] = option((), least=1)
+    until: int | None = option(None, least=1)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -12,7 +12,7 @@ from experiments.runs.task import SearchTask
 from experiments.training.targets import hand_designed
 from search_space.architecture import Architecture
 from search_space.base.checks import check_int, refusal, unknown
-from search_space.fitting import FIT_SUFFIX, fit_baseline
+from search_space.fitting import FIT_SUFFIX
 from search_space.hand_designed import baselines
 from search_space.network_cost import cost
 from strategies.budget.budget import Budget
@@ -64,13 +64,7 @@ def controls(requests: list[str], task: SearchTask, run: RunFolder) -> list[Cont
             result += _random(check_int("baselines.random", _whole(request, count), 1), task, budget)
         elif request.endswith(FIT_SUFFIX):
             name = request.removesuffix(FIT_SUFFIX)
-            architecture, width = fit_baseline(
-                name,
-                lambda costs: budget.admits({"macs": costs.macs, "params": costs.params}),
-                image_size=task.options.image_size,
-                in_channels=task.channels,
-                classes=len(task.classes),
-            )
+            architecture, width = task.fitted(name, budget)
             result.append(Control(request, f"{request} (width {width:g})", name, architecture, fitted=True))
         else:
             architecture = hand_designed(request, task, task.config.space.width)
@@ -96,9 +90,7 @@ def _whole(request: str, count: str) -> int:
 
 def _bounded(budget: Budget, winner: Architecture) -> Budget:
     """The bounds on MACs and params alone; of a budget without an upper one, with the winner's MACs as that."""
-    exact = Budget(
-        max_macs=budget.max_macs, max_params=budget.max_params, min_macs=budget.min_macs, min_params=budget.min_params
-    )
+    exact = budget.exact
     if exact.max_macs is None and exact.max_params is None:
         exact = exact.bounded("macs", exact.min_macs, cost(winner).macs)  # type: ignore[arg-type]
     return exact

@@ -9,13 +9,15 @@ from evaluators.data.options import DataOptions
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator, TrainingOptions
 from experiments.options.values import make, options_of
-from search_space.base.checks import SEED_LIMIT, check_options, check_seed, nearest, option, refusal, require
+from search_space.base.checks import SEED_LIMIT, check_options, nearest, option, refusal, require
 from search_space.base.errors import InvalidRequest
 from search_space.options import SpaceOptions
 from strategies.budget.budget import Budget
-from strategies.options import OneShotOptions, StrategyOptions
+from strategies.options import MultiTrialOptions, OneShotOptions, StrategyOptions
 from strategies.registry import registered
 
+#: Hand-designed networks that are finalists of every search, in their widest form inside the budget.
+FITTED_FINALISTS = ("mobilenetv3-small", "mobilenetv3-small-xsep")
 #: What winners are compared with unless others are named: hand-designed networks fitted to the budget, and random ones.
 DEFAULT_BASELINES = ("mobilenetv3-small@fit", "mobilenetv3-small-xsep@fit", "random:3")
 
@@ -80,6 +82,12 @@ class SearchConfig:
         data: images.
         space: candidates.
         budget: what the network may cost.
+        fill: share of the tightest upper bound that searched architectures use at least, as larger networks are mostly
+            better; 0 searches the whole budget. Without an upper bound, and for Pareto sets, the whole is searched.
+        finalists: so many of the best found are trained by the search's recipe with several seeds, beside hand-designed
+            networks fitted to the budget, and the winner is the best of all on the validation images; 0 takes the
+            search's own best.
+        finalist_seeds: trainings of each finalist.
         costs: JSON files of one's own additive costs, such as `sepnas latency --table` writes; budget.max_costs bounds
             them by name.
         strategy: the search strategy.
@@ -87,6 +95,8 @@ class SearchConfig:
         retrain: the final training.
         supernet: folder of a run whose trained supernet is used instead of training one, for another budget say; null
             to train one.
+        jobs: candidates that are trained at once, in processes with one thread each; null for one per core, on a GPU
+            for one. Only for strategies that score by training.
         seed: of everything random in the search and of the data's splits.
         accelerator: auto takes the GPU where there is one.
     """
@@ -94,21 +104,27 @@ class SearchConfig:
     data: DataOptions = field(default_factory=DataOptions)
     space: SpaceOptions = field(default_factory=SpaceOptions)
     budget: Budget = field(default_factory=Budget)
+    fill: float = option(0.85, least=0, below=1)
+    finalists: int = option(3, least=0)
+    finalist_seeds: int = option(2, least=1)
     costs: list[str] = field(default_factory=list)
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     search: Recipe = field(default_factory=Recipe)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
     supernet: str | None = None
-    seed: int = 0
+    jobs: int | None = option(None, least=1)
+    seed: int = option(0, least=0, most=SEED_LIMIT - 1)
     accelerator: Accelerator = "auto"
 
     def __post_init__(self) -> None:
-        check_seed("seed", self.seed)
+        check_options(self)
         options = self.strategy.typed_options()
         if self.supernet is not None and not options.inherits_weights:
             raise InvalidRequest(
                 f'supernet: {self.supernet!r} is of no use to {self.strategy.name}; only scoring "supernet" takes one'
             )
+        if isinstance(options, MultiTrialOptions):
+            options.epochs_at_rungs(self.search.epochs)
         if isinstance(options, OneShotOptions) and options.warmup_epochs >= self.search.epochs:
             raise InvalidRequest(
                 f"strategy.options.warmup_epochs: {options.warmup_epochs} leaves none of search.epochs"

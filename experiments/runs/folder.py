@@ -19,6 +19,7 @@ RUN = FolderKind(
     name="a run",
     files=(
         "winner.json",
+        "finalists.csv",
         "pareto.csv",
         "hypervolume.csv",
         "pareto.png",
@@ -82,6 +83,16 @@ class RunFolder:
     @property
     def search(self) -> Path:
         return self.path / "search"
+
+    @property
+    def finalists(self) -> Path:
+        """How the finalists did on the validation images, by seed."""
+        return self.path / "finalists.csv"
+
+    @property
+    def candidates(self) -> Path:
+        """Resume points of candidates that may be trained on."""
+        return self.search / "candidates"
 
     @property
     def supernet(self) -> Path:

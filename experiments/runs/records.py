@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +89,18 @@ class ScoreRecord:
         )
         self.scored.append(Scored(architecture, score))
 
-    def best(self) -> Architecture:
-        """The architecture with the highest score, the cheaper one of equals; RuntimeError if none has a score."""
+    def ranked(self, *, trained_on: bool = False) -> list[Architecture]:
+        """The architectures that have a score, the best first, of equals the cheaper one; RuntimeError if none has.
+
+        With ``trained_on`` an architecture that is scored again has been trained on meanwhile: its last score counts,
+        and only those that were scored most often are ranked.
+        """
         finite = [scored for scored in self.scored if math.isfinite(scored.score)]
         if not finite:
             raise RuntimeError("every candidate's training diverged; lower search.learning_rate")
-        return max(finite, key=lambda scored: (scored.score, -cost(scored.architecture).macs)).architecture
+        if trained_on:
+            times = Counter(scored.architecture for scored in finite)
+            most = max(times.values())
+            finite = list({own.architecture: own for own in finite if times[own.architecture] == most}.values())
+        finite.sort(key=lambda scored: (-scored.score, cost(scored.architecture).macs))
+        return list(dict.fromkeys(scored.architecture for scored in finite))

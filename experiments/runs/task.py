@@ -13,11 +13,15 @@ from evaluators.sources.base import Source
 from evaluators.training.devices import check_precision, pick_accelerator
 from experiments.options.config import SearchConfig
 from experiments.runs.seeds import stream_seed
+from search_space.architecture import Architecture
 from search_space.base.checks import printable
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable, load_costs
+from search_space.fitting import fit_baseline
+from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet, format_ranges
+from strategies.budget.fill import top_part
 
 #: What the training of a supernet measures on validation batches.
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
@@ -90,6 +94,30 @@ class SearchTask(DataTask):
         """The architectures inside the budget; InvalidRequest if there are none."""
         return FeasibleSet(self.table, self.config.budget)
 
+    @cached_property
+    def searched(self) -> FeasibleSet:
+        """The part of `feasible` that is searched: what fills the budget as far as the config's ``fill`` says."""
+        bounded = any(high is not None for _, high in self.config.budget.bounds().values())
+        pareto = self.config.strategy.typed_options().objectives_beside_accuracy
+        if not self.config.fill or not bounded or pareto:
+            return self.feasible
+        return top_part(self.feasible, self.config.fill)
+
+    def fitted(self, name: str, budget: Budget | None = None) -> tuple[Architecture, float]:
+        """A hand-designed network in its widest form inside the budget (or another one), and its width multiplier.
+
+        Only bounds on MACs and params are looked at: others are known for candidates of the space alone. InvalidRequest
+        if there is no such form.
+        """
+        exact = (self.config.budget if budget is None else budget).exact
+        return fit_baseline(
+            name,
+            lambda costs: exact.admits({"macs": costs.macs, "params": costs.params}),
+            image_size=self.options.image_size,
+            in_channels=self.channels,
+            classes=len(self.classes),
+        )
+
     def check(self) -> None:
         """Refuse names, operators, recipes, options and budgets that cannot work, before an image is decoded.
 
@@ -120,6 +148,8 @@ class SearchTask(DataTask):
         print(describe(self.data))
         print(f"space: {self.space.size:.3g} architectures; reachable are {format_ranges(self.table)}")
         print(f"budget: {feasible.budget}")
+        if self.searched is not feasible:
+            print(f"searched is what fills it: {self.searched.budget}")
 
 
 def cost_table(config: SearchConfig, space: SearchSpace) -> CostTable:

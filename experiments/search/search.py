@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable
+import shutil
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import nni
 import torch
-from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from nni.nas.strategy.base import Strategy
 
-from evaluators.base.progress import progress_bar
-from evaluators.measuring.inherited import InheritedAccuracy
 from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import pick_accelerator
-from evaluators.training.retrain import retrain
-from evaluators.training.run import TrainingDiverged, TrainingRun
 from evaluators.training.supernet import supernet_evaluator
 from experiments.options.config import SearchConfig
 from experiments.runs.files import copy_file
@@ -30,9 +23,9 @@ from experiments.runs.records import ScoreRecord, metrics_writer
 from experiments.runs.reuse import reused_supernet
 from experiments.runs.seeds import stream_seed
 from experiments.runs.task import SearchTask
-from experiments.search.pareto import pareto_front, write_pareto
+from experiments.search.confirm import confirm
+from experiments.search.trials import InheritedWeights, Judge, ShortTrainings, score_proposals
 from search_space.architecture import Architecture
-from search_space.network import Network
 from search_space.network_cost import cost
 from search_space.serialization import save_architecture
 from search_space.space import SepConvSpace
@@ -64,12 +57,15 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # it announces exceptions, which we report ourselves
     options = config.strategy.typed_options()
     if isinstance(options, MultiTrialOptions):
-        winner = _score_one_by_one(config, options, task, run, device)
+        found = _score_one_by_one(config, options, task, run, device)
     else:
-        winner = _search_in_training(config, options, task, run)
-    if not task.feasible.admits(task.space.sample(winner)):
-        raise RuntimeError(f"the winner {winner} is outside the budget {config.budget}; please report this")
+        found = _search_in_training(config, options, task, run)
+    for network in found[: max(1, config.finalists)]:
+        if not task.feasible.admits(task.space.sample(network)):
+            raise RuntimeError(f"{network} was found outside the budget {config.budget}; please report this")
+    winner = found[0] if config.finalists == 0 else confirm(config, task, run, found[: config.finalists])
     save_architecture(winner, run.winner)
+    shutil.rmtree(run.candidates, ignore_errors=True)
     (run.search / CHECKPOINT_FILE).unlink(missing_ok=True)
     costs = cost(winner)
     print(f"winner: {format_count(costs.macs)} MACs, {format_count(costs.params)} params")
@@ -105,24 +101,23 @@ def _train_supernet(
 
 def _search_in_training(
     config: SearchConfig, options: StrategyOptions, task: SearchTask, run: RunFolder
-) -> Architecture:
+) -> list[Architecture]:
     """Search while a supernet is trained: one-shot."""
     strategy = make(
         config.strategy.name,
         options,
-        feasible=task.feasible,
+        feasible=task.searched,
         gradient_clip_val=config.search.gradient_clip,
         seed=stream_seed(config.seed, "strategy"),
     )
     _train_supernet(config, task, run, strategy, clips_gradients=True)
     scores = strategy.log_probabilities()
-    sample = strategy.export_sample()
-    winner = task.space.architecture(sample)
-    chosen = task.feasible.table.indices(sample)
+    samples = strategy.export_samples(max(1, config.finalists))
     record = ScoreRecord(run.architectures, "log_probability")
-    if not record.scored:  # a run killed right behind this has its row already
-        record.add(winner, float(sum(scores[label][i] for label, i in zip(task.space.labels, chosen, strict=True))))
-    return winner
+    for sample in samples[len(record.scored) :]:  # a run killed right behind this has its rows already
+        chosen = zip(task.table.labels, task.table.indices(sample), strict=True)
+        record.add(task.space.architecture(sample), float(sum(scores[label][index] for label, index in chosen)))
+    return [task.space.architecture(sample) for sample in samples]
 
 
 def _trained_supernet(
@@ -145,80 +140,14 @@ def _trained_supernet(
 
 def _score_one_by_one(
     config: SearchConfig, options: MultiTrialOptions, task: SearchTask, run: RunFolder, device: str
-) -> Architecture:
-    """Score one architecture after the other: multi-trial."""
-    accuracy: Callable[[Network, int], float]
+) -> list[Architecture]:
+    """A strategy that asks for one architecture after another and is told how good each is."""
+    judge: Judge
     if options.inherits_weights:
         space = _trained_supernet(config, options, task, run)
-        inherited = InheritedAccuracy(
-            task.data,
-            calibration_images=options.images_to_calibrate,
-            seed=stream_seed(config.seed, "calibration"),
-            device=device,
-        )
-
-        def accuracy(network: Network, trial: int) -> float:
-            return inherited(network)
-
+        judge = InheritedWeights(config, options, task, space, device)
     else:
         space = supernet(config, task)
-
-        def accuracy(network: Network, trial: int) -> float:
-            return _trained_accuracy(network.architecture, trial, config, task)
-
-    name = config.strategy.name
-    strategy = make(name, options.for_trials(), feasible=task.feasible, seed=stream_seed(config.seed, "strategy"))
-    with progress_bar(options.trials, name, "architecture") as bar:
-        score = _RecordedScores(run.architectures, accuracy, bar)
-        strategy(
-            RawFormatModelSpace(space, FunctionalEvaluator(score)),
-            SequentialExecutionEngine(max_model_count=options.trials),
-        )
-    if score.trials < options.trials:
-        print(f"{name}: no new architecture inside the budget after {score.trials} of {options.trials} trials")
-    if objectives := options.objectives_beside_accuracy:
-        front = pareto_front(score.record.scored, task.space, task.table, config.budget, objectives)
-        write_pareto(front, config.budget, run.path)
-    return score.record.best()
-
-
-def _trained_accuracy(architecture: Architecture, trial: int, config: SearchConfig, task: SearchTask) -> float:
-    """The validation accuracy of candidate number ``trial`` after a training of its own; nan if that diverges."""
-    training = TrainingRun(
-        seed=stream_seed(config.seed, f"trial {trial}"),
-        train_on="train",
-        measure_on="validation",
-        accelerator=config.accelerator,
-        title=f"candidate {trial}",
-    )
-    try:
-        return retrain(architecture, task.data, config.search, training).accuracy
-    except TrainingDiverged:
-        return math.nan  # a bad candidate, not a failed search; it never becomes a parent
-
-
-class _RecordedScores:
-    """NNI's evaluation function: reports accuracies and records them, those that a killed search recorded first.
-
-    The strategy is deterministic: given the recorded scores, it proposes the same architectures as before the kill.
-    """
-
-    def __init__(self, path: Path, accuracy: Callable[[Network, int], float], bar: Any) -> None:
-        self.path = path
-        self.record = ScoreRecord(path, "validation_accuracy")
-        self.accuracy = accuracy
-        self.bar = bar
-        self.trials = 0
-
-    def __call__(self, network: Network) -> None:
-        scored = self.record.scored
-        if self.trials == len(scored):
-            self.record.add(network.architecture, self.accuracy(network, self.trials))
-        elif scored[self.trials].architecture != network.architecture:
-            raise RuntimeError(f"{self.path}: row {self.trials} is not what this search proposes; start anew")
-        score = scored[self.trials].score
-        self.trials += 1
-        self.bar.update(1)
-        finite = [one.score for one in scored[: self.trials] if math.isfinite(one.score)]
-        self.bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}")
-        nni.report_final_result(score)
+        judge = ShortTrainings(config, options, task, run.candidates)
+    with closing(judge):
+        return score_proposals(config, options, task, run, space, judge)

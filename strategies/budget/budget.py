@@ -119,6 +119,13 @@ class Budget:
             ends[name] = others if end is None else {**others, metric: end}
         return replace(self, **ends)
 
+    @property
+    def exact(self) -> Budget:
+        """The bounds on MACs and params alone."""
+        return Budget(
+            max_macs=self.max_macs, max_params=self.max_params, min_macs=self.min_macs, min_params=self.min_params
+        )
+
     def check_metrics(self, known: Iterable[str]) -> None:
         """InvalidRequest, naming it, for a bound on a metric that is not among the ``known`` ones."""
         known = tuple(known)

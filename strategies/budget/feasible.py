@@ -85,6 +85,17 @@ class FeasibleSet:
         if not solutions:
             raise RuntimeError("the solver lost feasibility between two calls; please report this")
 
+    def nearly_best(self, scores: Scores, *, gap: float, seconds: float) -> IntArray | None:
+        """Candidates (labels,) of a sample whose sum of scores is within a share ``gap`` of the best one's.
+
+        None if the solver has not found it after so many ``seconds``.
+        """
+        objective = np.concatenate([np.asarray(scores[label], dtype=np.float64) for label in self.table.labels])
+        try:
+            return self._program.solve(-objective, gap=gap, seconds=seconds)
+        except TimeoutError:
+            return None
+
     def nearest(self, sample: Mapping[str, str], rng: np.random.RandomState) -> dict[str, str]:
         """The sample inside the budget that differs from ``sample`` in the fewest labels, ties broken at random."""
         return dict(sample) if self.admits(sample) else self.best(self.closeness(sample, rng))

@@ -38,7 +38,7 @@ class Proposer(Generic[Options]):
         self.rng = np.random.RandomState(seed)
 
     def propose(self) -> Sample | None:
-        """The next architecture to score; None if there is none left."""
+        """The next architecture to score; None if there is none left, or none before all scores are observed."""
         raise NotImplementedError
 
     def observe(self, trial: int, sample: Sample, metric: float) -> None:

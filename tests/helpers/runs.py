@@ -23,6 +23,8 @@ def tiny_values(**more: Any) -> dict[str, Any]:
         "space": {"width": 0.25, "operators": ["dw_k3", "skip"], "widths": [1.0]},
         "search": {"epochs": 1, "batch_size": 32, "warmup_epochs": 0},
         "accelerator": "cpu",
+        "finalists": 0,
+        "fill": 0,
         **more,
     }
 

@@ -1,0 +1,256 @@
+"""Scoring what a multi-trial strategy proposes: by inherited weights, or by training, several candidates at once."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from nni.nas.evaluator import FunctionalEvaluator
+from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace
+
+from evaluators.base.progress import progress_bar
+from evaluators.data.images import ImageData
+from evaluators.measuring.inherited import InheritedAccuracy
+from evaluators.training.devices import pick_accelerator
+from evaluators.training.processes import SharedPool
+from evaluators.training.recipes import Recipe
+from evaluators.training.retrain import retrain
+from evaluators.training.run import TrainingDiverged, TrainingRun
+from experiments.options.config import SearchConfig
+from experiments.runs.folder import RunFolder
+from experiments.runs.records import ScoreRecord
+from experiments.runs.seeds import stream_seed
+from experiments.runs.task import SearchTask
+from experiments.search.engine import OrderedEngine
+from experiments.search.pareto import pareto_front, write_pareto
+from search_space.architecture import Architecture
+from search_space.space import SepConvSpace
+from strategies.options import MultiTrialOptions
+from strategies.registry import make
+
+
+class Judge(Protocol):
+    """Says how good a candidate is."""
+
+    @property
+    def immediate(self) -> bool:
+        """Whether a candidate is scored as soon as it is begun, in this process."""
+        ...
+
+    def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], float]:
+        """Begin to score proposal number ``trial``; the result waits for the score (more is better, nan failed)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what scoring needed; candidates that are in training are given up."""
+
+
+class InheritedWeights:
+    """The validation accuracy of weights inherited from a trained supernet."""
+
+    immediate = True
+
+    def __init__(
+        self, config: SearchConfig, options: MultiTrialOptions, task: SearchTask, space: SepConvSpace, device: str
+    ) -> None:
+        self.accuracy = InheritedAccuracy(
+            task.data,
+            calibration_images=options.images_to_calibrate,
+            seed=stream_seed(config.seed, "calibration"),
+            device=device,
+        )
+
+    def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], float]:
+        score = self.accuracy(model.executable_model())
+        return lambda: score
+
+    def close(self) -> None:
+        pass
+
+
+class Trainings:
+    """Trains candidates on the training images and measures them on the validation images, several at once.
+
+    One at once runs in this process; several run in processes with one thread each.
+
+    Args:
+        config: of the search; ``jobs`` says how many at once.
+        task: the images.
+        most: trainings that there can be at once in any case.
+    """
+
+    def __init__(self, config: SearchConfig, task: SearchTask, most: int) -> None:
+        self.data = task.data
+        self.recipe = config.search
+        jobs = min(jobs_at_once(config), most)
+        self._pool = SharedPool(jobs, self.data) if jobs > 1 else None
+        self.parallel = self._pool is not None
+
+    def begin(self, architecture: Architecture, run: TrainingRun) -> Callable[[], tuple[float, float]]:
+        """Begin a training; the result waits for accuracy and loss on the validation images, nan if it diverges."""
+        if self._pool is not None:
+            return self._pool.submit(_train, architecture, self.recipe, run).result
+        figures = _train(self.data, architecture, self.recipe, run)
+        return lambda: figures
+
+    def close(self) -> None:
+        """End the processes; trainings that are not done are given up."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def __enter__(self) -> Trainings:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class ShortTrainings:
+    """The validation accuracy, or minus the loss, after training from scratch.
+
+    An architecture that is proposed again is trained on from where it was left, for the epochs of its next rung.
+
+    Args:
+        config: of the search.
+        options: of the strategy.
+        task: the images.
+        folder: where trainings that may go on are left.
+    """
+
+    def __init__(self, config: SearchConfig, options: MultiTrialOptions, task: SearchTask, folder: Path) -> None:
+        self.config = config
+        self.options = options
+        self.folder = folder
+        self.trainings = Trainings(config, task, options.ahead)
+        self._ends = options.epochs_at_rungs(config.search.epochs)
+        self._first: dict[Architecture, int] = {}
+        self._rungs: Counter[Architecture] = Counter()
+
+    def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], float]:
+        first, rung = self.note(architecture, trial)
+        several = len(self._ends) > 1
+        home = self.folder / str(first)
+        if several:
+            home.mkdir(parents=True, exist_ok=True)
+        run = TrainingRun(
+            seed=stream_seed(self.config.seed, f"trial {first}"),
+            train_on="train",
+            measure_on="validation",
+            accelerator=self.config.accelerator,
+            title=f"candidate {first}",
+            folder=home if several else None,
+            cycles=self._ends if several else (),
+            until=self._ends[rung],
+        )
+        wait = self.trainings.begin(architecture, run)
+
+        def score() -> float:
+            accuracy, loss = wait()
+            return -loss if self.options.scores_by_loss else accuracy
+
+        return score
+
+    @property
+    def immediate(self) -> bool:
+        return not self.trainings.parallel
+
+    def note(self, architecture: Architecture, trial: int) -> tuple[int, int]:
+        """Count a proposal, scored here or before; the first trial of the architecture and the rung it is at now."""
+        rung = self._rungs[architecture]
+        self._rungs[architecture] += 1
+        return self._first.setdefault(architecture, trial), rung
+
+    def close(self) -> None:
+        self.trainings.close()
+
+
+def jobs_at_once(config: SearchConfig) -> int:
+    """``config.jobs``, or by default one for each core; one on a GPU."""
+    if config.jobs is not None:
+        return config.jobs
+    return 1 if pick_accelerator(config.accelerator) == "cuda" else len(os.sched_getaffinity(0))
+
+
+def _train(data: ImageData, architecture: Architecture, recipe: Recipe, run: TrainingRun) -> tuple[float, float]:
+    """Validation accuracy and loss; nan if the training diverges, which makes a bad candidate, not a failed search."""
+    try:
+        trained = retrain(architecture, data, recipe, run)
+    except TrainingDiverged:
+        return math.nan, math.nan
+    return trained.accuracy, trained.loss
+
+
+def score_proposals(
+    config: SearchConfig,
+    options: MultiTrialOptions,
+    task: SearchTask,
+    run: RunFolder,
+    space: SepConvSpace,
+    judge: Judge,
+) -> list[Architecture]:
+    """Score what the strategy proposes until it has had its trials; the architectures that went furthest, best first.
+
+    A search that was killed is answered from its record first. The strategy is deterministic, so it proposes the same
+    architectures again.
+    """
+    record = ScoreRecord(run.architectures, options.score_name)
+    replay = list(record.scored)
+    limit = sum(options.rung_sizes)
+    bar = progress_bar(limit, config.strategy.name, "architecture")
+    trial = 0
+
+    def begin(model: ExecutableModelSpace) -> Callable[[], float]:
+        nonlocal trial
+        architecture, number = task.space.architecture(dict(model.sample)), trial
+        trial += 1
+        if number < len(replay):
+            if replay[number].architecture != architecture:
+                raise RuntimeError(f"{run.architectures}: row {number} is not what this search proposes; start anew")
+            if isinstance(judge, ShortTrainings):
+                judge.note(architecture, number)
+            return lambda: report(replay[number].score)
+        wait = judge.begin(model, architecture, number)
+        if judge.immediate:  # recorded at once, so that a kill loses nothing; the strategy is told in its turn
+            score = wait()
+            record.add(architecture, score)
+            return lambda: report(score)
+
+        def finish() -> float:
+            score = wait()
+            record.add(architecture, score)
+            return report(score)
+
+        return finish
+
+    def report(score: float) -> float:
+        bar.update(1)
+        finite = [scored.score for scored in record.scored if math.isfinite(scored.score)]
+        bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}")
+        return score
+
+    strategy = make(
+        config.strategy.name,
+        options.for_trials(),
+        feasible=task.searched,
+        seed=stream_seed(config.seed, "strategy"),
+    )
+    with bar:
+        strategy(
+            RawFormatModelSpace(space, FunctionalEvaluator(_never)),
+            OrderedEngine(begin, limit, options.ahead),
+        )
+    if trial < limit:
+        print(f"{config.strategy.name}: no new architecture inside the budget after {trial} of {limit} trials")
+    if objectives := options.objectives_beside_accuracy:
+        front = pareto_front(record.scored, task.space, task.feasible.table, config.budget, objectives)
+        write_pareto(front, config.budget, run.path)
+    return record.ranked(trained_on=len(options.rung_sizes) > 1)
+
+
+def _never(model: object) -> None:
+    """The engine scores models itself; NNI asks for an evaluator all the same."""
+    raise RuntimeError("models are scored by the engine")

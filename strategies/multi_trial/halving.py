@@ -1,0 +1,118 @@
+"""Successive halving over real trainings, whose candidates a model of the scores proposes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from search_space.base.checks import option, require
+from strategies.multi_trial._proposer import Sample
+from strategies.multi_trial.predictor import PredictorOptions, PredictorProposer
+from strategies.registry import register
+
+
+@dataclass(frozen=True)
+class HalvingOptions(PredictorOptions):
+    """Options of ``halving``. ``trials`` is the number of architectures of the first rung.
+
+    Attributes:
+        scoring: always by training.
+        rungs: how often the best are trained on; with 1 all are trained by the whole recipe at once.
+        reduction_factor: one in so many goes on to the next rung, where it has been trained for so many times the
+            epochs; on the last rung for all epochs of the recipe.
+    """
+
+    trials: int = option(27, least=1)
+    scoring: Literal["training"] = "training"
+    ahead: int = option(4, least=1)
+    rungs: int = option(3, least=1, most=8)
+    reduction_factor: int = option(2, least=2)
+
+    @property
+    def scores_by_loss(self) -> bool:
+        """Always: the loss tells more than the accuracy where images are few."""
+        return True
+
+    @property
+    def rung_sizes(self) -> tuple[int, ...]:
+        """How many architectures are scored at each rung."""
+        return tuple(math.ceil(self.trials / self.reduction_factor**rung) for rung in range(self.rungs))
+
+    def epochs_at_rungs(self, epochs: int) -> tuple[int, ...]:
+        """For how many of the recipe's ``epochs`` in all a candidate is trained when it is scored at each rung."""
+        shares = [self.reduction_factor ** (self.rungs - 1 - rung) for rung in range(self.rungs)]
+        # few epochs may not be told apart by all rungs: each gets one more than the rung before at least
+        ends = [max(rung + 1, round(epochs / share)) for rung, share in enumerate(shares)]
+        require(
+            ends[-1] <= epochs,
+            "strategy.options.rungs",
+            self.rungs,
+            f"cannot be told apart by search.epochs {epochs}",
+            "take fewer rungs or more epochs",
+        )
+        return tuple(ends)
+
+
+class HalvingProposer(PredictorProposer):
+    """Successive halving (Jamieson & Talwalkar 2016; Li et al. 2018, Hyperband, section 3) inside the budget.
+
+    The first rung's architectures are the `PredictorProposer`'s, which learns from that rung's scores alone: they were
+    trained equally long. Then the best of each rung are proposed once more for the next one. That is how a scorer knows
+    the rung: an architecture that is proposed for the n-th time is to be trained on to rung n - 1, never from the
+    beginning. Architectures without a finite score do not go on.
+    """
+
+    options: HalvingOptions
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._rung = 0
+        self._queue: list[int] = []  # first-rung trials that are still to be proposed at the current rung
+        self._first: dict[int, int] = {}  # trial -> the first-rung trial of the same architecture
+        self._samples: list[Sample] = []  # of the first rung
+        self._scores: list[dict[int, float]] = [{} for _ in range(self.options.rungs)]  # rung -> first trial -> score
+        self._count = 0  # proposals so far
+        self._filling = True  # whether the first rung is not complete yet
+
+    def propose(self) -> Sample | None:
+        if self._filling:
+            sample = super().propose() if len(self._samples) < self.options.trials else None
+            if sample is not None:
+                self._samples.append(sample)
+                self._first[self._count] = self._count
+                self._count += 1
+                return sample
+            self._filling = False
+        if not self._queue and not self._promote():
+            return None
+        first = self._queue.pop(0)
+        self._first[self._count] = first
+        self._count += 1
+        return dict(self._samples[first])
+
+    def observe(self, trial: int, sample: Sample, metric: float) -> None:
+        first = self._first[trial]
+        rung = sum(other <= trial for other, of in self._first.items() if of == first) - 1
+        self._scores[rung][first] = metric
+        if rung == 0:
+            super().observe(trial, sample, metric)
+
+    def _promote(self) -> bool:
+        """Queue the best of the current rung for the next, unless there is none or scores of this rung are missing."""
+        pending = self._count - sum(map(len, self._scores))
+        if pending or self._rung + 1 >= self.options.rungs:
+            return False
+        finite = {first: score for first, score in self._scores[self._rung].items() if math.isfinite(score)}
+        best = sorted(finite, key=lambda first: (-finite[first], first))
+        self._rung += 1
+        self._queue = best[: self.options.rung_sizes[self._rung]]
+        return bool(self._queue)
+
+
+register(
+    "halving",
+    "successive halving over real trainings of architectures that a Gaussian process proposes",
+    HalvingOptions,
+    HalvingProposer,
+)

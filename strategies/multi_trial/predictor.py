@@ -1,0 +1,194 @@
+"""Search by a model of the scores: a Gaussian process over the labels says what is worth scoring next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_space.base.checks import option
+from strategies.multi_trial._proposer import Proposer, Sample
+from strategies.options import MultiTrialOptions
+from strategies.registry import register
+
+IntArray = NDArray[np.int64]
+
+#: The best so many architectures are mutated,
+_PARENTS = 10
+#: each into so many that differ in more than one label, beside all that differ in one.
+_FAR_MUTANTS = 100
+#: Proposals drawn uniformly inside the budget.
+_DRAWS = 200
+#: Steps uphill on the expected improvement from the best proposal.
+_CLIMBS = 3
+#: New scores until the covariance is fitted anew, and until exact optima are asked for anew.
+_EVERY = 4
+#: Seconds that an exact optimum may take; harder ones are left out.
+_SOLVER_SECONDS = 0.5
+#: Fewest scores that are numbers for a model.
+_LEAST = 3
+#: Most scores that the model is fitted to: the best and the newest.
+_MOST = 400
+
+
+@dataclass(frozen=True)
+class PredictorOptions(MultiTrialOptions):
+    """Options of ``predictor``.
+
+    Attributes:
+        startup: architectures drawn uniformly before the model is used.
+    """
+
+    startup: int = option(10, least=1)
+
+
+class PredictorProposer(Proposer[PredictorOptions]):
+    """Proposes what a Gaussian process expects to improve most on the best, inside the budget, and nothing twice.
+
+    The improvement is that of the noiseless score over the best *predicted* one among those scored, so luck is not
+    chased. Candidates are mutants of the best, uniform draws, and the exact optima inside the budget of two additive
+    models: the process's own additive part, and its mean around the best architecture to first order. What was proposed
+    and has no score yet counts as scored as predicted, so that several can be proposed at once. Scores that are not
+    finite count as the lowest one.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        from strategies.multi_trial._surrogate import GaussianProcess
+
+        self._table = self.feasible.table
+        self._sizes = np.array([len(values) for values in self._table.candidates.values()])
+        self._proposed: list[IntArray] = []  # in the order of trials
+        self._metrics: dict[int, float] = {}
+        self._process = GaussianProcess(self._sizes.tolist())
+        self._tuned_at = -_EVERY
+        self._optima: list[IntArray] = []
+
+    def propose(self) -> Sample | None:
+        """The next architecture to score; None if there is none left."""
+        knows = len(self._metrics) >= self.options.startup and self._finite() >= _LEAST
+        sample = self._improve() if knows else self.remaining.random(self.rng)
+        if sample is not None:
+            self._proposed.append(self._table.indices(sample))
+        return sample
+
+    def observe(self, trial: int, sample: Sample, metric: float) -> None:
+        """Learn that ``sample``, proposal number ``trial`` (from 0), scores ``metric``; nan if it failed."""
+        self._metrics[trial] = metric
+
+    def recommend(self, k: int = 1) -> list[Sample]:
+        """The ``k`` scored architectures that the model holds for the best: noise is averaged over what is alike."""
+        if self._finite() == 0:
+            return []
+        self._fit(tune=True)
+        told = [trial for trial, metric in self._metrics.items() if math.isfinite(metric)]
+        mean, _ = self._process.predict(np.stack([self._proposed[trial] for trial in told]))
+        return [self._table.sample(self._proposed[told[i]]) for i in np.argsort(-mean, kind="stable")[:k]]
+
+    def _finite(self) -> int:
+        return sum(map(math.isfinite, self._metrics.values()))
+
+    def _improve(self) -> Sample | None:
+        tune = len(self._metrics) - self._tuned_at >= _EVERY
+        if tune:
+            self._tuned_at = len(self._metrics)
+        scored, mean = self._fit(tune)
+        order = np.argsort(-mean, kind="stable")
+        best = float(mean[order[0]])
+        if tune:
+            self._optima = self._exact_optima(scored[order[0]])
+        parents = scored[order[:_PARENTS]]
+        pool = [self._mutants(parent) for parent in parents]
+        pool.append(self.feasible.sample_many(self.rng, _DRAWS))
+        if self._optima:
+            pool.append(np.stack(self._optima))
+        found, gain = self._rank(np.concatenate(pool), best)
+        for _ in range(_CLIMBS):
+            if not len(found):
+                break
+            nearby, better = self._rank(self._mutants(found[0]), best)
+            if not len(nearby) or better[0] <= gain[0]:
+                break
+            found, gain = nearby, better
+        if len(found):
+            return self._table.sample(found[0])
+        return self.remaining.nearest(self._table.sample(parents[0]), self.rng)
+
+    def _fit(self, tune: bool) -> tuple[IntArray, NDArray[np.float64]]:
+        """Condition the process on all scores and on what is pending; what was scored, and its predicted scores."""
+        told = sorted(self._metrics)
+        metrics = np.array([self._metrics[trial] for trial in told])
+        finite = np.isfinite(metrics)
+        metrics[~finite] = metrics[finite].min()
+        scored = np.stack([self._proposed[trial] for trial in told])
+        if len(told) > _MOST:
+            keep = np.zeros(len(told), dtype=bool)
+            keep[np.argsort(-metrics, kind="stable")[: _MOST // 2]] = True
+            keep[np.flatnonzero(~keep)[-(_MOST - _MOST // 2) :]] = True
+            scored, metrics, finite = scored[keep], metrics[keep], finite[keep]
+        self._process.fit(scored, metrics, tune=tune)
+        pending = [chosen for trial, chosen in enumerate(self._proposed) if trial not in self._metrics]
+        if pending:
+            expected, _ = self._process.predict(np.stack(pending))
+            self._process.fit(np.stack([*scored, *pending]), np.concatenate([metrics, expected]), tune=False)
+        mean, _ = self._process.predict(scored[finite])
+        return scored[finite], mean
+
+    def _rank(self, proposals: IntArray, best: float) -> tuple[IntArray, NDArray[np.float64]]:
+        """The proposals that are inside and new, the largest expected improvement first: (n, labels) and (n,)."""
+        inside = self.feasible.budget.inside(self._table.evaluate(proposals, self.feasible.budget.bounds() or None))
+        proposals = np.unique(proposals[inside], axis=0)
+        if not len(proposals):
+            return proposals, np.empty(0)
+        from strategies.multi_trial._surrogate import expected_improvement
+
+        gain = expected_improvement(*self._process.predict(proposals), best)
+        order = np.argsort(-gain, kind="stable")
+        # the first that is new is all that counts; what was asked for is left behind
+        for place, row in enumerate(order):
+            if self._table.sample(proposals[row]) in self.remaining:
+                return proposals[order[place:]], gain[order[place:]]
+        return proposals[:0], np.empty(0)
+
+    def _mutants(self, parent: IntArray) -> IntArray:
+        """All that differ from ``parent`` in one label, and some that differ in two to four; not all are inside."""
+        labels = len(self._sizes)
+        near = np.repeat(parent[None], self._sizes.sum(), axis=0)
+        near[np.arange(len(near)), np.repeat(np.arange(labels), self._sizes)] = np.concatenate(
+            [np.arange(size) for size in self._sizes]
+        )
+        far = np.repeat(parent[None], _FAR_MUTANTS, axis=0)
+        changed = 2 + self.rng.randint(0, 3, _FAR_MUTANTS)
+        marked = self.rng.random_sample((_FAR_MUTANTS, labels)).argsort(axis=1) < changed[:, None]
+        drawn = (self.rng.random_sample(marked.shape) * self._sizes).astype(np.int64)
+        return np.concatenate([near, np.where(marked, drawn, far)])
+
+    def _exact_optima(self, incumbent: IntArray) -> list[IntArray]:
+        """Inside the budget, the best of the process's additive part, and of its mean around ``incumbent``."""
+        own = np.split(self._process.predict(self._mutants(incumbent)[: self._sizes.sum()])[0], self._ends())
+        around = [values - values[k] for values, k in zip(own, incumbent, strict=True)]
+        found = []
+        for scores in (self._process.additive_scores(), around):
+            best = self._solve(scores)
+            if best is not None:
+                found.append(best)
+        return found
+
+    def _ends(self) -> IntArray:
+        return np.cumsum(self._sizes)[:-1]
+
+    def _solve(self, scores: list[NDArray[np.float64]]) -> IntArray | None:
+        scale = max(float(np.abs(np.concatenate(scores)).max()), 1e-12)
+        scaled = {label: values / scale for label, values in zip(self._table.labels, scores, strict=True)}
+        return self.feasible.nearly_best(scaled, gap=1e-3, seconds=_SOLVER_SECONDS)
+
+
+register(
+    "predictor",
+    "a Gaussian process over the scores so far proposes what it expects to improve most on the best",
+    PredictorOptions,
+    PredictorProposer,
+)

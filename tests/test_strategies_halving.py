@@ -1,0 +1,144 @@
+"""Successive halving: who goes on, how long it is trained, and that trainings go on where they were left."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.runs import outcome, rows, tiny_config
+from helpers.spaces import Landscape, run_table
+
+import experiments.search.trials as trials_module
+from evaluators import Recipe, load_data, retrain
+from evaluators.training.optimizers import cycled_learning_rate_scale, learning_rate_scale
+from evaluators.training.run import TrainingRun
+from experiments.search.search import search
+from search_space import InvalidRequest, baseline
+from strategies import SuccessiveHalving
+from strategies.multi_trial.halving import HalvingOptions
+
+
+def test_the_best_of_each_rung_go_on() -> None:
+    landscape = Landscape(1, labels=5, values=4)
+    strategy = SuccessiveHalving(costs=landscape.costs, trials=8, rungs=3, reduction_factor=2, startup=4)
+    seen: list[str] = []
+
+    def score(sample: Any) -> float:
+        seen.append(str(sample))
+        return float(landscape(sample))
+
+    asked = run_table(strategy, landscape, 100, score=score)
+    keys = [str(sample) for sample, _ in asked]
+    assert len(keys) == 8 + 4 + 2
+    assert len(set(keys[:8])) == 8
+    values = {str(sample): value for sample, value in asked}
+    first = sorted(keys[:8], key=lambda key: -values[key])
+    assert keys[8:12] == first[:4]
+    assert keys[12:] == first[:2]
+
+
+def test_what_has_no_score_does_not_go_on() -> None:
+    landscape = Landscape(1, labels=5, values=4)
+    strategy = SuccessiveHalving(costs=landscape.costs, trials=8, rungs=2, reduction_factor=2, startup=8)
+    asked = run_table(strategy, landscape, 100, score=lambda sample: 1.0 if sample["b0"] == 0 else math.nan)
+    assert all(sample["b0"] == 0 for sample, _ in asked[8:])
+
+
+def test_epochs_of_the_rungs() -> None:
+    assert HalvingOptions(rungs=3, reduction_factor=2).epochs_at_rungs(20) == (5, 10, 20)
+    assert HalvingOptions(rungs=3, reduction_factor=3).epochs_at_rungs(20) == (2, 7, 20)
+    assert HalvingOptions(rungs=3).epochs_at_rungs(3) == (1, 2, 3)
+    assert HalvingOptions(rungs=1).epochs_at_rungs(7) == (7,)
+    assert HalvingOptions(trials=9, rungs=3).rung_sizes == (9, 5, 3)
+    with pytest.raises(InvalidRequest, match=r"^strategy\.options\.rungs: 3 cannot be told apart by search\.epochs 2"):
+        HalvingOptions(rungs=3).epochs_at_rungs(2)
+
+
+def test_each_cycle_is_the_whole_schedule() -> None:
+    recipe = Recipe(epochs=12, warmup_epochs=1)
+    scale = cycled_learning_rate_scale(recipe, [30, 60, 120])
+    short, long = learning_rate_scale(recipe, 30), learning_rate_scale(recipe, 60)
+    assert [scale(step) for step in range(120)] == [
+        *map(short, range(30)),
+        *map(short, range(30)),
+        *map(long, range(60)),
+    ]
+    assert scale(29) < 0.01 < 0.1 < scale(33)
+
+
+def test_a_training_that_is_left_goes_on_to_the_bit(tmp_path: Path) -> None:
+    data = load_data("digits", image_size=8, max_train_images=80)
+    network = baseline("mobilenetv3-small", width=0.25, image_size=8, in_channels=1)
+    recipe = Recipe(epochs=4, batch_size=32, warmup_epochs=1)
+    run = TrainingRun(train_on="train", measure_on="validation", accelerator="cpu", cycles=(1, 2, 4))
+    left = [retrain(network, data, recipe, run, folder=tmp_path, until=until) for until in (1, 2, 4)]
+    whole = retrain(network, data, recipe, run)
+    assert left[-1].loss == whole.loss
+    for name, weight in whole.network.state_dict().items():
+        assert torch.equal(weight, left[-1].network.state_dict()[name]), name
+    assert left[0].loss != left[1].loss
+
+
+def halving(**more: Any) -> Any:
+    options = {"trials": 4, "rungs": 2, "startup": 2}
+    return tiny_config(
+        strategy={"name": "halving", "options": options},
+        search={"epochs": 2, "batch_size": 32, "warmup_epochs": 0},
+        budget={"max_macs": 110_000},
+        **more,
+    )
+
+
+def test_processes_find_what_one_finds(tmp_path: Path) -> None:
+    """With one thread each, so that figures are the same to the bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        runs = [search(halving(jobs=jobs), tmp_path / f"{jobs}") for jobs in (1, 2)]
+    finally:
+        torch.set_num_threads(threads)
+    assert outcome(runs[0].path) == outcome(runs[1].path)
+    assert not runs[0].candidates.exists()
+
+
+def test_finalists_and_fitted_networks_are_confirmed_by_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[str] = []
+
+    def train(data: Any, architecture: Any, recipe: Any, run: TrainingRun) -> tuple[float, float]:
+        trained.append(run.title)
+        loss = {"mobilenetv3-small@fit": 0.5, "finalist 2": 0.2}.get(run.title, 0.3)
+        return 1 - loss, loss + 0.01 * (run.seed % 3)
+
+    monkeypatch.setattr(trials_module, "_train", train)
+    out = tmp_path / "run"
+    run = search(halving(jobs=1, **{"finalists": 2, "finalist_seeds": 2}), out)
+    table = rows(run.finalists)
+    assert {row["finalist"] for row in table} >= {"finalist 1", "finalist 2", "mobilenetv3-small@fit"}
+    assert {int(row["seed"]) for row in table} == {0, 1}
+    second = next(row["architecture"] for row in table if row["finalist"] == "finalist 2")
+    assert str(run.read_winner()) == second
+    assert "finalist 2 is ahead of" in capsys.readouterr().out
+    # a search that is killed behind them trains none of them again
+    run.winner.unlink()
+    count = len(trained)
+    search(halving(jobs=1, **{"finalists": 2, "finalist_seeds": 2}), out, resume=True)
+    assert len(trained) == count
+    assert str(run.read_winner()) == second
+
+
+def test_a_hand_designed_network_wins_where_nothing_found_is_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        trials_module, "_train", lambda data, architecture, recipe, run: (0.5, 0.1 if "@fit" in run.title else 0.4)
+    )
+    run = search(halving(jobs=1, **{"finalists": 2}), tmp_path / "run")
+    assert "no searched network is better than mobilenetv3-small" in capsys.readouterr().out
+    assert np.isclose(float(rows(run.finalists)[0]["validation_accuracy"]), 0.5)
+    assert str(run.read_winner()) not in [row["architecture"] for row in rows(run.architectures)]
