@@ -197,7 +197,9 @@ def test_the_supernet_search_finds_what_is_rewarded_and_stays_inside() -> None:
         paths.append(chosen(space))
         return {"val_loss": 1.0, "val_accuracy": float(chosen(space)["first"] == "wide")}
 
-    strategy = ENAS(budget=Budget(max_macs=8000), costs=FOREIGN_COSTS, reward_metric_name="val_accuracy")
+    strategy = ENAS(
+        budget=Budget(max_macs=8000), costs=FOREIGN_COSTS, policy_learning_rate=0.3, reward_metric_name="val_accuracy"
+    )
     search(strategy, reward)
     assert {path["second"] for path in paths} == {"narrow"}, "a wide second layer is outside the budget"
     assert {path["first"] for path in paths} == {"narrow", "wide"}

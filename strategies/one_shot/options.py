@@ -88,7 +88,7 @@ class EnasOptions(OneShotOptions):
             whose name ends in loss, else the only one whose name ends in accuracy or acc, else the only one.
     """
 
-    policy_learning_rate: float = option(0.1, above=0)
+    policy_learning_rate: float = option(0.05, above=0)
     paths_per_step: int = option(4, least=2)
     entropy_weight: float = option(1e-4, least=0)
     reward_metric_name: str | None = None

@@ -39,10 +39,11 @@ def regret(
     landscape = Landscape(seed)
     table = landscape.costs
     low, high = table.reachable()["macs"]
-    feasible = FeasibleSet(table, Budget(max_macs=low + 4 * (high - low) // 10) if budget else Budget())
-    every = np.stack([values.ravel() for values in np.indices([len(own) for own in table.candidates.values()])], axis=1)
-    truth = landscape.alone[np.arange(every.shape[1]), every].sum(1)
-    truth += landscape.pairs[np.arange(every.shape[1] - 1), every[:, :-1], every[:, 1:]].sum(1)
+    limit = low + 4 * (high - low) // 10
+    feasible = FeasibleSet(table, Budget(max_macs=limit) if budget else Budget())
+    truth = _sums(landscape.alone) + sum(_pair(pair, at, landscape) for at, pair in enumerate(landscape.pairs))
+    macs = _sums(np.stack([table.costs["macs"][label] for label in table.labels])) + table.fixed["macs"]
+    optimum = truth[macs <= limit].max() if budget else truth.max()
     remaining = Remaining(feasible, lambda sample: tuple(table.indices(sample).tolist()))
     proposer = registered(name).load()(options, feasible, remaining, seed)
     rng = np.random.default_rng(10_000 + seed)
@@ -56,7 +57,17 @@ def regret(
         metric = score + rng.normal() * (NOISE * truth.std() if noise else 0)
         proposer.observe(trial, sample, metric)
         best = max(best, (metric, score))
-    return float((truth[feasible.budget.inside(table.evaluate(every))].max() - best[1]) / truth.std())
+    return float((optimum - best[1]) / truth.std())
+
+
+def _sums(parts: np.ndarray) -> np.ndarray:
+    """The sum of one number a label, for every architecture; an axis a label."""
+    return sum(own.reshape([-1 if axis == at else 1 for axis in range(len(parts))]) for at, own in enumerate(parts))
+
+
+def _pair(pair: np.ndarray, at: int, landscape: Landscape) -> np.ndarray:
+    """What labels ``at`` and ``at + 1`` add, as an array that is broadcast over the other labels."""
+    return pair.reshape([len(own) if axis in (at, at + 1) else 1 for axis, own in enumerate(landscape.alone)])
 
 
 def main(seeds: str, name: str, *given: str) -> None:
