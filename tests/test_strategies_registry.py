@@ -188,6 +188,13 @@ def test_the_order_of_strategies_does_not_depend_on_what_is_imported_first(first
     assert done.stdout.split() == list(STRATEGIES)
 
 
+def test_a_one_shot_strategy_may_be_the_first_import() -> None:
+    """NNI's packages import each other in a circle, and entered at the wrong place NNI's strategies are missing."""
+    script = "from strategies import GDAS; GDAS; from nni.nas.strategy import DARTS; print(DARTS.__module__)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "nni.nas.oneshot.pytorch.strategy"
+
+
 def test_public_names_are_those_of_their_home() -> None:
     assert set(strategies.__all__) <= set(dir(strategies))
     for name in strategies.__all__:

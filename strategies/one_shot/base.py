@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
+import nni.nas.strategy  # noqa: F401 - first: nni.nas.oneshot imports it in a circle, and then it has no strategies
 import numpy as np
 import torch
 from nni.nas.nn.pytorch import LayerChoice
