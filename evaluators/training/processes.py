@@ -76,15 +76,19 @@ class SharedPool:
     def __init__(self, processes: int, shared: Any) -> None:
         context = torch.multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_keep, initargs=(shared,))
+        self._calls: list[Future[Any]] = []
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """``function(shared, *arguments)`` in one of the processes."""
-        return self._pool.submit(_call, function, *arguments)
+        future = self._pool.submit(_call, function, *arguments)
+        self._calls.append(future)
+        return future
 
     def close(self) -> None:
         """End the processes at once; calls that are not done are given up."""
-        for process in list(self._pool._processes.values()):
-            process.terminate()
+        if not all(call.done() for call in self._calls):
+            for process in list(self._pool._processes.values()):
+                process.terminate()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
