@@ -87,11 +87,12 @@ def test_a_search_through_nni(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_every_command_in_the_table_exists() -> None:
-    assert set(re.findall(r"^\| `sepnas (\w+)", README, re.MULTILINE)) == set(COMMANDS)
+    rows = re.findall(r"^\| (`sepnas .*?) \|", PACKAGE_READMES["experiments"], re.MULTILINE)
+    assert {command for row in rows for command in re.findall(r"`sepnas (\w+)", row)} == set(COMMANDS)
 
 
 def test_every_option_that_is_shown_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = re.findall(r"(?:^|`)sepnas (\w+)([^`\n#|]*)", README, re.MULTILINE)
+    shown = re.findall(r"(?:^|`)sepnas ([a-z]+)([^`\n#|]*)", EVERYTHING, re.MULTILINE)
     assert len(shown) > 15
     for command, arguments in shown:
         if options := re.findall(r"--[\w.]+", arguments):
@@ -101,22 +102,23 @@ def test_every_option_that_is_shown_exists(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_everything_that_can_be_listed_is_named() -> None:
-    (row,) = re.findall(r"^\| `sepnas list (\w+)` \((.*?)\)", README, re.MULTILINE)
+    (row,) = re.findall(r"^\| `sepnas list (\w+)` \((.*?)\)", PACKAGE_READMES["experiments"], re.MULTILINE)
     assert [row[0], *re.findall(r"`(\w+)`", row[1])] == list(LISTINGS)
 
 
 def test_strategies_are_all_named_by_their_kind() -> None:
+    text = PACKAGE_READMES["strategies"]
     one_shot, multi_trial = (
-        re.findall(r"`([\w-]+)`", re.findall(rf"^\| (`.*) \| {words}", README, re.MULTILINE)[0])
-        for words in ("search while they train", "score one architecture")
+        re.findall(r"`([\w-]+)`", re.findall(rf"\*\*{kind}\*\* .*?:(.*?)\. Each", text, re.DOTALL)[0])
+        for kind in ("One-shot", "Multi-trial")
     )
     assert set(one_shot) == {name for name, strategy in STRATEGIES.items() if strategy.kind == "one-shot"}
     assert set(multi_trial) == {name for name, strategy in STRATEGIES.items() if strategy.kind == "multi-trial"}
-    assert one_shot[0] == SearchConfig().strategy.name
+    assert f"`{SearchConfig().strategy.name}`, the default," in README
 
 
 def test_the_space_in_yaml_is_one() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (text,) = re.findall(r"```yaml\n(space:.*?)```", EVERYTHING, re.DOTALL)
     config = make_config(yaml.safe_load(text), "README.md")
     everywhere = SearchTask(replace(config, space=replace(config.space, stages={}))).space
     space = SearchTask(config).space
@@ -124,12 +126,12 @@ def test_the_space_in_yaml_is_one() -> None:
     assert changed
     for names in changed:  # "dw_k3-e720" is dw_k3 at 720 expanded channels
         assert {name.partition("-")[0] for name in names} <= {"dw_k3", "xsep_k3", "skip"}
-    assert f"by default {', '.join(map(str, DEFAULT_WIDTHS[:-1]))} and {DEFAULT_WIDTHS[-1]}" in README
+    assert f"by default {', '.join(map(str, DEFAULT_WIDTHS[:-1]))} and {DEFAULT_WIDTHS[-1]}" in EVERYTHING
 
 
 def test_the_recipe_in_yaml_and_the_options_for_it_are_the_same() -> None:
-    (text,) = re.findall(r"`recipe: (\{.*?\})`", README)
-    (options,) = re.findall(r"\(or `(--retrain[^`]*)`\)", README)
+    (text,) = re.findall(r"`recipe: (\{.*?\})`", EVERYTHING)
+    (options,) = re.findall(r"\(or `(--retrain[^`]*)`\)", EVERYTHING)
     config = make_config({"retrain": {"recipe": yaml.safe_load(text)}}, "README.md")
     assert config.retrain.recipe == recipe("xsepconv-cifar", epochs=60)
     words = options.split()
@@ -161,6 +163,14 @@ def test_the_macro_in_yaml_is_one() -> None:
     (text,) = re.findall(r"```yaml\n(name: .*?)```", PACKAGE_READMES["search_space"], re.DOTALL)
     definition = macro_from_dict(yaml.safe_load(text))
     assert build(macro(definition, image_size=32))(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_the_readme_is_short_and_leads_on() -> None:
+    assert len(README.splitlines()) <= 150
+    for link in re.findall(r"\]\(([^)#]+)\)", EVERYTHING):
+        if "://" not in link:
+            places = [ROOT, *(ROOT / package for package in PACKAGE_READMES)]
+            assert any((place / link).exists() for place in places), link
 
 
 @pytest.mark.parametrize("package", PACKAGE_READMES)
