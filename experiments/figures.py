@@ -19,8 +19,9 @@ from strategies.registry import STRATEGIES
 #: label of an axis or a colour bar
 MACS_AXIS = "MACs per image, millions"
 
-# Hues by the golden ratio: however many there are, neighbours in number lie far apart in colour.
-_GOLDEN = 0.6180339887498949
+# Hues by an irrational turn: however many there are, none come twice. Of the usual ones this keeps the strategies and
+# baselines that stand together most often farthest apart.
+_TURN = 3**0.5 - 1
 _SHADES = ((0.85, 0.75), (0.6, 0.9), (1.0, 0.5))
 
 
@@ -45,15 +46,15 @@ def draw_bounds(axes: Axes, bounds: tuple[float | None, float | None], unit: flo
 def network_colour(family: str) -> tuple[float, float, float]:
     """Red, green and blue (0 to 1) of the networks of ``family``.
 
-    A family is a strategy, whose winners they are, a hand-designed network, or any other name. The colour depends on
-    the name alone, not on what else is in the figure; no two strategies or hand-designed networks share one.
+    A family is a strategy, whose winners they are, a hand-designed network, ``random`` (grey), or any other name. The
+    colour depends on the name alone, not on what else is in the figure; no two strategies or hand-designed networks
+    share one.
     """
-    if family in STRATEGIES:
-        number = 2 * list(STRATEGIES).index(family)
-    elif family in baselines():
-        number = 2 * list(baselines()).index(family) + 1
-    else:
-        number = 1000 + zlib.crc32(family.encode()) % 1000  # the same on every machine, unlike hash()
-    saturation, value = _SHADES[number // 2 % len(_SHADES)]
-    red, green, blue = hsv_to_rgb(((0.6 + number * _GOLDEN) % 1, saturation, value))
+    if family == "random":
+        return 0.45, 0.45, 0.45
+    known = [*STRATEGIES, *baselines()]
+    # a checksum is the same on every machine, unlike hash()
+    number = known.index(family) if family in known else 1000 + zlib.crc32(family.encode()) % 1000
+    saturation, value = _SHADES[number % len(_SHADES)]
+    red, green, blue = hsv_to_rgb(((0.7 + number * _TURN) % 1, saturation, value))
     return float(red), float(green), float(blue)

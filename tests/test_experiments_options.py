@@ -171,12 +171,12 @@ def test_a_commented_config_explains_every_option_also_those_of_the_strategy(tmp
 
 
 def test_config_and_schema_are_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["search", "digits", "--seed", "5", "--strategy.options.warmup_epochs", "3", "--print_config"]) == 0
+    assert main(["search", "digits", "--seed", "5", "--strategy.options.startup", "3", "--print_config"]) == 0
     path = tmp_path / "config.yaml"
     path.write_text(capsys.readouterr().out)
     base = read_config(BUNDLED / "digits.yaml")
-    options = {**base.strategy.options, "warmup_epochs": 3}
-    assert read_config(path) == replace(base, seed=5, strategy=StrategyConfig("gdas", options))
+    options = {**base.strategy.options, "startup": 3}
+    assert read_config(path) == replace(base, seed=5, strategy=StrategyConfig("halving", options))
     assert main(["search", "--print_schema"]) == 0
     assert capsys.readouterr().out == schema_text() + "\n"
     jsonschema.Draft202012Validator.check_schema(json.loads(schema_text()))

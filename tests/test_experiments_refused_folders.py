@@ -102,9 +102,9 @@ def test_a_folder_that_must_not_be_written_to_is_refused(refused: Refused, monke
 
 
 def test_a_demo_does_not_begin_where_something_else_is(refused: Refused) -> None:
-    Path("demo/evolution").mkdir(parents=True)
-    write("x", "demo/evolution/x")
-    assert "demo/evolution holds x" in refused("demo", "--out", "demo", "--overwrite")
+    Path("demo/search").mkdir(parents=True)
+    write("x", "demo/search/x")
+    assert "demo/search holds x" in refused("demo", "--out", "demo", "--overwrite")
 
 
 # --- runs that are not there, or not done ---
