@@ -111,7 +111,7 @@ def _overview(commands: Mapping[str, Command]) -> str:
             "Finds a small separable-convolution network for your images within a budget of MACs and parameters.",
             *lines,
             "",
-            "`sepnas COMMAND --help` tells every option and its default, `sepnas --version` the version;"
+            "`sepnas COMMAND --help` shows every option and its default, `sepnas --version` the version;"
             f" `sepnas --print_completion SHELL` prints completions for {', '.join(_SHELLS)}.",
         ]
     )

@@ -19,8 +19,7 @@ from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, write_json
 from experiments.runs.provenance import processor
-from experiments.runs.seeds import stream_seed
-from experiments.runs.task import SearchTask
+from experiments.runs.task import SearchTask, stream_seed
 from search_space.architecture import Architecture
 from search_space.base.checks import check_int
 from search_space.base.errors import InvalidRequest

@@ -217,8 +217,12 @@ def test_files_are_small_and_plain(tmp_path: Path) -> None:
 
 def test_left_overs_of_killed_runs_are_removed(tmp_path: Path) -> None:
     cache_folder().mkdir()
-    # of an earlier version, of another host, and a lock
-    names = (".x.sepnas-tmp-{}.safetensors", ".x.sepnas-tmp-node-{}-0123abcd.safetensors", ".{}.sepnas-lock")
+    # of two other hosts, and a lock
+    names = (
+        ".x.sepnas-tmp-a-{}-0123abcd.safetensors",
+        ".x.sepnas-tmp-node-{}-0123abcd.safetensors",
+        ".{}.sepnas-lock",
+    )
     old, new = ([cache_folder() / name.format(number) for name in names] for number in (1, 2))
     for path in (*old, *new):
         path.write_text("half")

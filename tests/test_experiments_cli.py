@@ -104,7 +104,7 @@ print([name for name in {HEAVY!r} if name in sys.modules])
         ("compare", ["comparison.csv", "--baselines", "mobilenetv3-small-xsep", "RUN/report"]),
         ("cost", ["Multiply-accumulates", "default: 32", "default: 10", "--json"]),
         ("list", ["operators", "presets", "macros", "baselines", "strategies", "recipes", "datasets"]),
-        ("describe", ["one row a block", "--json", "folder of a run"]),
+        ("describe", ["one row per block", "--json", "folder of a run"]),
         ("space", ["reachable range", "--space.operators", "--budget.max_macs"]),
         ("demo", ["hand-written digits", "default: sepnas-demo", "--overwrite"]),
         ("bench", ["speed", "default: 5", "--json"]),

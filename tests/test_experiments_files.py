@@ -26,7 +26,7 @@ from experiments.runs.files import Table, read_json, sweep, write_json, write_te
 from experiments.runs.folder import RunFolder, check_out, open_run
 from experiments.runs.provenance import provenance
 from experiments.runs.records import ScoreRecord, metrics_writer
-from experiments.runs.seeds import stream_seed
+from experiments.runs.task import stream_seed
 from search_space.base.atomic import is_temporary, replacing
 from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
@@ -111,8 +111,8 @@ else:
         done = subprocess.run([sys.executable, "-c", script, str(tmp_path), kind, name], cwd=ROOT, check=False)
         assert done.returncode == 9
     assert len(os.listdir(tmp_path)) == len(kinds)
-    # of an earlier version, and of another host: as old as they are, nobody is still writing them
-    for left in (".last.sepnas-tmp-4711.ckpt", ".last.sepnas-tmp-elsewhere-1-0123abcd.ckpt"):
+    # of another host: as old as they are, nobody is still writing them
+    for left in (".last.sepnas-tmp-other-4711-0123abcd.ckpt", ".last.sepnas-tmp-elsewhere-1-0123abcd.ckpt"):
         (tmp_path / left).touch()
         os.utime(tmp_path / left, (0, 0))
     for mine in (".gitignore", ".DS_Store", ".config.json", "notes.txt", ".config", "last.ckpt"):
@@ -133,8 +133,8 @@ def test_sweeping_leaves_live_writers_alone(tmp_path: Path, monkeypatch: pytest.
     try:
         monkeypatch.setattr("socket.gethostname", lambda: "node_1.cluster")
         own = [f".x.sepnas-tmp-node-1-cluster-{number}-12345678.json" for number in (alive.pid, os.getpid())]
-        # numbers of another host say nothing here, nor does one without a host
-        others = [".x.sepnas-tmp-node-2-999999999-12345678.json", ".x.sepnas-tmp-999999999.json"]
+        # numbers of another host say nothing here
+        others = [".x.sepnas-tmp-node-2-999999999-12345678.json", ".x.sepnas-tmp-host-999999999-12345678.json"]
         for name in (*own, *others):
             (tmp_path / name).touch()
         sweep(tmp_path)
@@ -272,7 +272,7 @@ def test_what_lies_beside_a_run_keeps_it_from_being_overwritten(tmp_path: Path) 
 
 
 def test_what_a_killed_writer_left_keeps_nobody_from_starting_again(tmp_path: Path) -> None:
-    left = tmp_path / ".config.sepnas-tmp-4711.yaml"
+    left = tmp_path / ".config.sepnas-tmp-elsewhere-4711-0123abcd.yaml"
     left.touch()
     os.utime(left, (0, 0))
     (tmp_path / "provenance.json").write_text("{}")

@@ -282,7 +282,7 @@ def test_if_every_training_diverges_the_ranking_says_so(
         raise TrainingDiverged("the loss is nan")
 
     counting(monkeypatch, diverge)
-    with pytest.raises(RuntimeError, match=r"^every architecture has a training that diverged; lower "):
+    with pytest.raises(RuntimeError, match=r"^training diverged for every architecture; lower "):
         rank(finished, config_of(finished), n=N, folder=tmp_path / "rank")
 
 

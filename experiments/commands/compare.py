@@ -65,7 +65,7 @@ COMMAND = Command(
     "table and plot of winners against hand-designed baselines",
     _add_options,
     _run,
-    details="Trains them by the same recipe and seeds (what is not done yet), and writes comparison.csv, comparison.md"
-    " and accuracy_macs.png. Networks that `sepnas retrain --out` trained the same way join the table; without a search"
-    " there are only they.",
+    details="Trains them by the same recipe and seeds (skipping those already trained), and writes comparison.csv,"
+    " comparison.md and accuracy_macs.png. Networks that `sepnas retrain --out` trained the same way join the table;"
+    " without a search it holds only those.",
 )

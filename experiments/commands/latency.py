@@ -24,7 +24,7 @@ def _add_options(parser: Parser) -> None:
         " (default: %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=1, help="images of a forward pass (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=1, help="images per forward pass (default: %(default)s)")
     parser.add_argument("--repeats", type=int, help="timed calls (default: 100; of a table 50 in each round)")
     parser.add_argument("--rounds", type=int, help="rounds of a table, each in another order (default: 5)")
     parser.add_argument("--networks", type=int, help="whole networks to compare a table with (default: 10)")

@@ -84,7 +84,7 @@ def _describe(options: Namespace) -> None:
 COST = Command("look at networks", "multiply-accumulates and parameters of a network", add_network, _cost)
 DESCRIBE = Command(
     "look at networks",
-    "a network as a table, one row a block",
+    "a network as a table, one row per block",
     add_network,
     _describe,
     details="Each with its map, operator, channels, MACs, params and their share; and the totals by each convention of"

@@ -69,10 +69,10 @@ def _run(options: Namespace) -> None:
 
 COMMAND = Command(
     "use what was trained",
-    "judge a run's supernet: does it rank architectures as their own trainings do?",
+    "measure how well a run's supernet ranks architectures",
     _add_options,
     _run,
-    details="Trains N architectures on their own and tells, by Kendall's tau, whether the supernet ranks them alike. A"
-    " killed call goes on where it was; nothing is trained twice.",
+    details="Trains N architectures on their own and reports Kendall's tau between their accuracies and the supernet's."
+    " A call that was killed continues where it stopped; nothing is trained twice.",
     defaults=_defaults,
 )

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.runs.folder import RunFolder
-from experiments.runs.seeds import stream_seed
-from experiments.runs.task import SearchTask
+from experiments.runs.task import SearchTask, stream_seed
 from experiments.training.targets import hand_designed
 from search_space.architecture import Architecture
 from search_space.base.checks import check_int, refusal, unknown

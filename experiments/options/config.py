@@ -24,7 +24,7 @@ DEFAULT_BASELINES = ("mobilenetv3-small@fit", "mobilenetv3-small-xsep@fit", "ran
 
 @dataclass(frozen=True)
 class StrategyConfig:
-    """How it is searched.
+    """How the space is searched.
 
     Attributes:
         name: gdas, darts, evolution, ...; see `sepnas list strategies`.
@@ -84,20 +84,20 @@ class SearchConfig:
         budget: what the network may cost.
         fill: share of the tightest upper bound that searched architectures use at least, as larger networks are mostly
             better; 0 searches the whole budget. Without an upper bound, and for Pareto sets, the whole is searched.
-        finalists: so many of the best found are trained by the search's recipe with several seeds, beside hand-designed
-            networks fitted to the budget, and the winner is the best of all on the validation images; 0 takes the
-            search's own best.
+        finalists: how many of the best candidates are trained by the search's recipe with several seeds, beside
+            hand-designed networks fitted to the budget, and the winner is the best of all on the validation images; 0
+            takes the search's own best.
         finalist_seeds: trainings of each finalist.
-        costs: JSON files of one's own additive costs, such as `sepnas latency --table` writes; budget.max_costs bounds
+        costs: JSON files with your own additive costs, such as `sepnas latency --table` writes; budget.max_costs bounds
             them by name.
         strategy: the search strategy.
         search: recipe of the supernet's training or, with evolution's scoring "training", of each candidate's.
         retrain: the final training.
-        supernet: folder of a run whose trained supernet is used instead of training one, for another budget say; null
-            to train one.
-        jobs: candidates that are trained at once, in processes with one thread each; null for one per core, on a GPU
+        supernet: folder of a run whose trained supernet is used instead of training one, for example with another
+            budget; null to train one.
+        jobs: candidates trained at once, in processes with one thread each; null for one per core, on a GPU
             for one. Only for strategies that score by training.
-        seed: of everything random in the search and of the data's splits.
+        seed: seed of everything random in the search and of the data's splits.
         accelerator: auto takes the GPU where there is one.
     """
 

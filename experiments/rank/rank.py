@@ -27,8 +27,7 @@ from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import Table, sweep
 from experiments.runs.folder import RunFolder
 from experiments.runs.records import metrics_rows, metrics_writer
-from experiments.runs.seeds import stream_seed
-from experiments.runs.task import SearchTask
+from experiments.runs.task import SearchTask, stream_seed
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
@@ -265,7 +264,7 @@ def _measured(architecture: Architecture, seeds: Sequence[int], record: ScoreTab
 def _agreement(measured: list[Measured], seed: int) -> Ranking:
     sound = [one for one in measured if not one.failed]
     if not sound:
-        raise RuntimeError("every architecture has a training that diverged; lower --recipe.learning_rate")
+        raise RuntimeError("training diverged for every architecture; lower --recipe.learning_rate")
     return rank_agreement(
         [one.supernet for one in sound],
         [one.standalone for one in sound],

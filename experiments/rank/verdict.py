@@ -57,8 +57,8 @@ def verdict(ranking: Ranking, sampling: str | None = None) -> Verdict:
         return Verdict(
             "reversed",
             "no",
-            f"The interval of tau, {interval_text(tau)}, lies below 0: the order is reversed, worse than chance. That"
-            " is how a supernet looks that is hardly trained, where small networks get along best. To do: " + remedies,
+            f"The interval of tau, {interval_text(tau)}, lies below 0: the order is reversed, worse than chance. This"
+            " is typical of a supernet that is hardly trained, in which small networks do best. To do: " + remedies,
         )
     if low <= 0:
         return _chance(ranking, remedies)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from functools import cached_property
 from typing import Literal
+
+import numpy as np
 
 from evaluators.data.images import ImageData
 from evaluators.data.load import describe, image_channels, load_data, open_source
@@ -12,7 +15,6 @@ from evaluators.data.options import DataOptions
 from evaluators.sources.base import Source
 from evaluators.training.devices import check_precision, pick_accelerator
 from experiments.options.config import SearchConfig
-from experiments.runs.seeds import stream_seed
 from search_space.architecture import Architecture
 from search_space.base.checks import printable
 from search_space.base.errors import InvalidRequest
@@ -25,6 +27,12 @@ from strategies.budget.fill import top_part
 
 #: What the training of a supernet measures on validation batches.
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
+
+
+def stream_seed(seed: int, purpose: str) -> int:
+    """A 31-bit seed for ``purpose``; streams of different purposes or seeds are independent."""
+    key = zlib.crc32(purpose.encode())  # the same on every machine, unlike hash()
+    return int(np.random.SeedSequence([seed, key]).generate_state(1)[0] >> 1)
 
 
 class DataTask:

@@ -11,8 +11,7 @@ from evaluators.training.run import TrainingRun
 from experiments.options.config import FITTED_FINALISTS, SearchConfig
 from experiments.runs.files import Table
 from experiments.runs.folder import RunFolder
-from experiments.runs.seeds import stream_seed
-from experiments.runs.task import SearchTask
+from experiments.runs.task import SearchTask, stream_seed
 from experiments.search.trials import Trainings
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest

@@ -16,16 +16,17 @@ from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.supernet import supernet_evaluator
 from experiments.options.config import SearchConfig
+from experiments.options.files import read_config
+from experiments.runs.claimed_folder import first_difference
 from experiments.runs.files import copy_file
-from experiments.runs.folder import RunFolder, check_out, open_run
+from experiments.runs.folder import RunFolder, check_out, find_run, open_run
 from experiments.runs.provenance import provenance
 from experiments.runs.records import ScoreRecord, metrics_writer
-from experiments.runs.reuse import reused_supernet
-from experiments.runs.seeds import stream_seed
-from experiments.runs.task import SearchTask
+from experiments.runs.task import SearchTask, stream_seed
 from experiments.search.confirm import confirm
 from experiments.search.trials import InheritedWeights, Judge, ShortTrainings, score_proposals
 from search_space.architecture import Architecture
+from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.serialization import save_architecture
 from search_space.space import SepConvSpace
@@ -46,7 +47,7 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     task = SearchTask(config)
     task.check()
     if config.supernet is not None:
-        reused_supernet(config)
+        _reused_supernet(config)
     task.announce()
     device = pick_accelerator(config.accelerator)
     run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
@@ -126,7 +127,7 @@ def _trained_supernet(
     """The supernet whose weights candidates inherit: trained here, or by the run that the config names."""
     if not run.supernet.exists():
         if config.supernet is not None:
-            copy_file(reused_supernet(config), run.supernet)
+            copy_file(_reused_supernet(config), run.supernet)
         else:
             inside = {"costs": task.table} if options.supernet_for == "space" else {"feasible": task.feasible}
             seed = stream_seed(config.seed, "paths")
@@ -136,6 +137,29 @@ def _trained_supernet(
     space = supernet(config, task)
     load_weights(space, run.supernet)
     return space
+
+
+def _reused_supernet(config: SearchConfig) -> Path:
+    """The supernet's weights in the run that ``config.supernet`` names.
+
+    InvalidRequest if there are none, or if that run has another space, data or seed: the weights would not fit, or
+    would have seen the validation images.
+    """
+    assert config.supernet is not None
+    run = find_run(Path(config.supernet))
+    if not run.supernet.is_file():
+        raise InvalidRequest(
+            f'supernet: {run.path} has no trained supernet; it comes from strategies with scoring "supernet", such as'
+            " evolution"
+        )
+    other = read_config(run.config)
+    mine, theirs = ({"data": c.data.deciding(), "space": c.as_dict()["space"], "seed": c.seed} for c in (config, other))
+    if mine != theirs:
+        raise InvalidRequest(
+            f"supernet: {run.path} was trained for something else ({first_difference(mine, theirs)}); data, space and"
+            " seed must be the same"
+        )
+    return run.supernet
 
 
 def _score_one_by_one(

@@ -23,8 +23,7 @@ from evaluators.training.run import TrainingDiverged, TrainingRun
 from experiments.options.config import SearchConfig
 from experiments.runs.folder import RunFolder
 from experiments.runs.records import ScoreRecord
-from experiments.runs.seeds import stream_seed
-from experiments.runs.task import SearchTask
+from experiments.runs.task import SearchTask, stream_seed
 from experiments.search.engine import OrderedEngine
 from experiments.search.pareto import pareto_front, write_pareto
 from search_space.architecture import Architecture

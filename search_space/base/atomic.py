@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A number alone stood there in earlier versions; what those left is still to be known.
 _WRITER = r"(?P<host>[A-Za-z0-9-]+)-(?P<process>[0-9]+)-[0-9a-f]{8}"
-_TEMPORARY = re.compile(rf"\..+\.sepnas-tmp-(?:{_WRITER}|[0-9]+)(?:\.[A-Za-z0-9]+)?")
+_TEMPORARY = re.compile(rf"\..+\.sepnas-tmp-{_WRITER}(?:\.[A-Za-z0-9]+)?")
 
 # Seconds without a change after which a file belongs to a writer that was killed, whoever that was.
 _ABANDONED = 24 * 3600.0
@@ -53,10 +52,10 @@ def is_abandoned(path: Path) -> bool:
 
     Processes of other hosts cannot be asked; what they write counts as abandoned when it is a day old.
     """
-    found = _TEMPORARY.fullmatch(path.name)
-    if found is None or not path.is_file():
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None or not path.is_file():
         return False
-    return is_old(path) or (found["host"] == _host() and not _is_alive(int(found["process"])))
+    return is_old(path) or (match["host"] == _host() and not _is_alive(int(match["process"])))
 
 
 def _host() -> str:

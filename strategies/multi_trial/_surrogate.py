@@ -152,11 +152,6 @@ class GaussianProcess:
             for column, (start, end) in enumerate(zip(self._offsets[:-1], self._offsets[1:], strict=True))
         ]
 
-    @property
-    def noise_std(self) -> float:
-        """Estimated standard deviation of the noise of a target."""
-        return self._scale * float(np.exp(0.5 * self._parameters[-1]))
-
 
 def expected_improvement(mean: FloatArray, std: FloatArray, best: float) -> FloatArray:
     """By how much normal variables are expected to be above ``best``, counting nothing where they are below."""
