@@ -142,7 +142,7 @@ class SearchSpace:
         return replace(self.skeleton, blocks=blocks)
 
     def sample(self, architecture: Architecture) -> dict[str, str]:
-        """The inverse of `architecture`; InvalidRequest if it is no point of this space."""
+        """The inverse of `architecture`; InvalidRequest if it is not in this space."""
         if len(architecture.blocks) != len(self.choices):
             raise InvalidRequest(f"architecture: {len(architecture.blocks)} blocks, not {len(self.choices)}")
         sample = {}

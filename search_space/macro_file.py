@@ -123,7 +123,7 @@ def _part(cls: type, where: str, values: Any) -> Any:
 
 
 def _check_keys(cls: type, where: str, values: Any) -> None:
-    """Refuse what is no mapping of the fields of ``cls``, or lacks one without a default (``head`` may be absent)."""
+    """Refuse what is not a mapping of ``cls``'s fields, or lacks one without a default (``head`` may be absent)."""
     known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(cls)}
     if not isinstance(values, dict):
         place = f"{where}: " if where else ""

@@ -111,7 +111,7 @@ def parse(text: str) -> Architecture:
     stem = Stem(stem_tokens.number("c", "channels"), stem_tokens.number("s", "stride"), stem_tokens.activation())
     stem_tokens.end()
 
-    # before the blocks, or a last part that is no head would be taken for one of them
+    # before the blocks, or a last part that is not a head would be taken for one of them
     head_tokens = _Tokens(f"part {len(parts)} (head)", parts[-1])
     if head_tokens.take("head") != "head":
         raise head_tokens.error("does not begin with 'head'")

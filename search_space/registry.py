@@ -19,7 +19,7 @@ from search_space.padding import Direction
 if TYPE_CHECKING:  # options name operators, and are read without torch
     from torch import nn
 
-#: The identity in place of a block. It is no operator: it is the absence of one.
+#: The identity in place of a block. It is not an operator but the absence of one.
 SKIP = "skip"
 
 Scope = Literal["spatial", "block"]

@@ -135,7 +135,7 @@ class MultiTrial(Budgeted, Strategy):
         self._tell(trial, math.nan if metric is None else float(metric))
 
     def list_models(self, sort: bool = True, limit: int | None = None) -> Iterator[ExecutableModelSpace]:
-        """As in NNI, the best first; those without a finite score are no results."""
+        """As in NNI, the best first; those without a finite score are left out."""
         models = list(super().list_models(sort=False))
         if sort:
             models = [model for model in models if model.metric is not None and math.isfinite(model.metric)]

@@ -79,10 +79,8 @@ def test_no_two_strategies_or_hand_designed_networks_share_a_colour() -> None:
         sum((one - two) ** 2 for one, two in zip(*pair, strict=True)) for pair in itertools.combinations(colours, 2)
     ]
     assert min(distances) > 1e-3
-    demo = [
-        network_colour(name)
-        for name in ("gdas", "halving", "evolution", "mobilenetv3-small", "mobilenetv3-small-xsep", "random")
-    ]
+    together = ("gdas", "halving", "evolution", "mobilenetv3-small", "mobilenetv3-small-xsep", "random")
+    demo = [network_colour(name) for name in together]
     for one, two in itertools.combinations(demo, 2):
         assert sum((a - b) ** 2 for a, b in zip(one, two, strict=True)) > 0.15
     assert network_colour("any folder") == network_colour("any folder")

@@ -227,7 +227,9 @@ def test_costs_that_multiply_are_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.body(x)
 
-    with pytest.raises(InvalidRequest, match=r"space: the macs of Widths are no sum over its labels \(a sample costs"):
+    with pytest.raises(
+        InvalidRequest, match=r"space: the macs of Widths are not a sum over its labels \(a sample costs"
+    ):
         profiled_costs(Widths(), torch.zeros(1, 1, 4, 4))
 
 

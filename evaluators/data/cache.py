@@ -112,7 +112,7 @@ def _version(file: Path | None) -> tuple[int, int, int] | None:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Keep other processes out that want to make ``file``; nothing where there are no locks."""
+    """Keep other processes from making ``file`` meanwhile; without locks this does nothing."""
     path = file.with_name(f".{file.stem}{_LOCK}")
     lock = _acquired(path)
     try:

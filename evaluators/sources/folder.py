@@ -77,7 +77,7 @@ class ImageFiles(Pictures):
 def open_folder(name: str, path: Path | None) -> Source | None:
     """List the images below a folder (``~`` is the home folder) without opening them.
 
-    A path that leads nowhere is refused here: it is no name of the hub.
+    A path that leads nowhere is refused here, as it cannot be a name on the hub.
 
     Raises:
         InvalidRequest: the folder is missing, a file, empty or laid out in another way; a class folder is empty; fewer

@@ -182,7 +182,7 @@ class ClaimedFolder:
 
 
 def check_writable(field: str, path: Path) -> None:
-    """InvalidRequest if ``path`` is no folder and cannot become one, or must not be written to."""
+    """InvalidRequest if ``path`` is not a folder and cannot become one, or cannot be written to."""
     there = path
     while not there.exists() and there != there.parent:
         there = there.parent

@@ -65,7 +65,7 @@ def pareto_front(
 ) -> Front:
     """The Pareto set of ``scored``, architectures of ``space`` with their accuracies; ``table`` tells their costs.
 
-    InvalidRequest if ``objectives`` are no costs of ``table``, or if nothing has an accuracy.
+    InvalidRequest if ``objectives`` are not costs of ``table``, or if nothing has an accuracy.
     """
     reference = Reference.of(table, budget, objectives)
     accuracies = np.array([one.score for one in scored], dtype=np.float64)

@@ -80,7 +80,7 @@ class BoxSampler:
 
     def _settle(self, work: float) -> None:
         """Choose a way to propose of which most is inside, or write out the choices inside if they are few."""
-        # tables much larger than the number of combinations are no use
+        # tables much larger than the number of combinations are of no use
         work = min(work, 2 * math.prod(len(kept) for kept in self._box.kept))
         scale = np.maximum(self._box.high, 1).astype(np.float64)
         for enough in (0.4, 0.05) if len(scale) > 1 else (0.05,):

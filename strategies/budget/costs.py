@@ -82,7 +82,7 @@ def profiled_costs(space: ModelSpace, example_input: Any) -> CostTable:
         for metric, value in real.items():
             if value != summed[metric]:
                 raise InvalidRequest(
-                    f"space: the {metric} of {name} are no sum over its labels (a sample costs {value:,}, its labels"
+                    f"space: the {metric} of {name} are not a sum over its labels (a sample costs {value:,}, its labels"
                     f" sum to {summed[metric]:,}); make those that act together one label, or give costs=CostTable(...)"
                 )
         if check < _COUNTED:

@@ -14,7 +14,7 @@ IntArray = NDArray[np.int64]
 
 #: A bound that excludes nothing: no sum of costs comes near, and differences of two still fit 64 bits.
 _OPEN = 2**61
-#: A cost that is no whole number is counted in so many parts of the metric's range, rounded down.
+#: A cost that is not a whole number is counted in so many parts of the metric's range, rounded down.
 _PARTS = 2**40
 
 
@@ -22,8 +22,8 @@ _PARTS = 2**40
 class IntegerCosts:
     """``costs[i]`` of shape (candidates, metrics) for label i, and ``low`` <= their total <= ``high`` (metrics,).
 
-    If ``exact`` these are the architectures inside the budget. Otherwise some metric is no whole number: it is rounded,
-    the bounds are wider by what rounding takes away, and a few architectures just outside meet them too.
+    If ``exact`` these are the architectures inside the budget. Otherwise some metric is not a whole number: it is
+    rounded, the bounds are wider by what rounding takes away, and a few architectures just outside meet them too.
     """
 
     costs: list[IntArray]
