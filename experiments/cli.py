@@ -25,8 +25,8 @@ OK, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 _INTERRUPTED = "interrupted; run the same command again to go on, search and demo with --resume"
 _DISK_FULL = "disk: no space left on device; free some and run the same command again, search and demo with --resume"
 _MEMORY_FULL = (
-    "memory: there is not enough of it; take a smaller batch, data.where stream or fewer parallel_seeds, and run the"
-    " command again, search and demo with --resume"
+    "memory: there is not enough of it; take a smaller batch, data.where stream, or fewer jobs or parallel_seeds, and"
+    " run the command again, search and demo with --resume"
 )
 #: what is installed by another extra than [search]
 _EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "datasets": "hub"}
@@ -153,7 +153,14 @@ def _disk_full(error: BaseException) -> bool:
 
 def _memory_full(error: BaseException) -> bool:
     # torch raises plain RuntimeErrors for the CPU's memory, and OutOfMemoryError for a GPU's; ONNX Runtime its own
-    signs = ("can't allocate memory", "not enough memory", "out of memory", "Failed to allocate memory")
+    # a process that is killed for memory breaks its pool
+    signs = (
+        "A process in the process pool was terminated abruptly",
+        "can't allocate memory",
+        "not enough memory",
+        "out of memory",
+        "Failed to allocate memory",
+    )
     return any(isinstance(e, MemoryError) or any(sign in str(e) for sign in signs) for e in _chain(error))
 
 

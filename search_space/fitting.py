@@ -28,8 +28,7 @@ def fit_baseline(
 
     Args:
         name: a baseline, see `baselines`.
-        inside: whether a cost is inside the budget. Of a larger cost that is inside, every smaller one is taken to be
-            inside too; lower bounds are checked at the end.
+        inside: whether a cost is below the budget's upper bounds: if a cost is, so must be every smaller one.
         image_size: side of the square input in pixels.
         in_channels: of the input.
         classes: outputs.

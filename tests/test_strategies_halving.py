@@ -142,3 +142,39 @@ def test_a_hand_designed_network_wins_where_nothing_found_is_better(
     assert "no searched network is better than mobilenetv3-small" in capsys.readouterr().out
     assert np.isclose(float(rows(run.finalists)[0]["validation_accuracy"]), 0.5)
     assert str(run.read_winner()) not in [row["architecture"] for row in rows(run.architectures)]
+
+
+def test_finished_finalists_survive_a_kill_on_one_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = 0
+
+    def train(data: Any, architecture: Any, recipe: Any, run: TrainingRun) -> tuple[float, float]:
+        nonlocal trained
+        if run.title == "finalist 2" and die:
+            raise KeyboardInterrupt
+        trained += "finalist" in run.title or "@fit" in run.title
+        return 0.5, 0.5
+
+    monkeypatch.setattr(trials_module, "_train", train)
+    options = halving(jobs=1, **{"finalists": 2, "finalist_seeds": 1})
+    die = True
+    with pytest.raises(KeyboardInterrupt):
+        search(options, tmp_path / "run")
+    assert trained == 1
+    die = False
+    run = search(options, tmp_path / "run", resume=True)
+    assert trained == len(rows(run.finalists)) >= 3  # none of them twice
+
+
+def test_another_number_of_jobs_may_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials_module, "_train", lambda *_: (0.5, 0.5))
+    search(halving(jobs=1), tmp_path / "run")
+    search(halving(jobs=2), tmp_path / "run", resume=True)
+
+
+def test_what_one_rung_scores_may_be_proposed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials_module, "_train", lambda *_: (0.5, 0.5))
+    again = tiny_config(
+        space={"width": 0.25, "operators": ["dw_k3"], "widths": [1.0]},
+        strategy={"name": "random", "options": {"trials": 5, "scoring": "training", "dedup": False}},
+    )
+    assert len(rows(search(again, tmp_path / "run").architectures)) == 5

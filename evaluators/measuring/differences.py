@@ -17,7 +17,8 @@ class Difference:
 
     Attributes:
         summary: mean (positive where the first network is better), standard deviation and interval over the seeds.
-        p: of the two-sided paired t-test that the mean is 0; None for one seed.
+        p: of the two-sided paired t-test that the mean is 0, or of the sign test if all differences are equal; None for
+            one seed.
     """
 
     summary: Summary
@@ -40,7 +41,8 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
     summary = summarise([first[seed] - second[seed] for seed in seeds])
     if summary.std is None:
         return Difference(summary, None)
-    if summary.std == 0:  # equal differences are as sure as can be; the test would divide by 0
-        return Difference(summary, float(summary.mean == 0))
+    if summary.std < 1e-9:
+        # accuracies are steps of one image, so few seeds can well differ equally by chance: the sign test's p
+        return Difference(summary, 1.0 if abs(summary.mean) < 1e-9 else 2.0 ** (1 - summary.n))
     statistic = abs(summary.mean) / (summary.std / math.sqrt(summary.n))
     return Difference(summary, float(2 * student_t.sf(statistic, summary.n - 1)))

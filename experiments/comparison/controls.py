@@ -100,7 +100,9 @@ def _random(count: int, task: SearchTask, budget: Budget) -> list[Control]:
     whole = task.config.budget.bounded("macs", budget.min_macs, budget.max_macs)  # type: ignore[arg-type]
     part = top_part(FeasibleSet(task.table, whole), _FILLED)
     rng = np.random.RandomState(stream_seed(task.seed, "random controls"))
-    networks = [task.space.architecture(part.table.sample(row)) for row in part.sample_many(rng, count)]
+    networks: dict[Architecture, None] = {}  # one by one, so that the first are the same however many there are
+    while len(networks) < min(count, part.count):
+        networks[task.space.architecture(part.table.sample(part.sample_many(rng, 1)[0]))] = None
     return [
         Control(f"{RANDOM}-{number}", f"{RANDOM} {number}", RANDOM, network, fitted=True)
         for number, network in enumerate(networks, 1)

@@ -76,7 +76,9 @@ def as_frame(rows: list[Row]) -> pd.DataFrame:
                 "macs": costs.macs,
                 "flops_2x": 2 * costs.macs,
                 "params": costs.params,
-                "in_budget": None if row.budget is None else _in_budget(row.budget, costs, searched=row.searched),
+                "in_budget": None
+                if row.budget is None
+                else _in_budget(row.budget, costs, proved=row.searched or row.family == RANDOM),
                 "n": len(result.seeds),
                 "test_accuracy_mean": accuracy.mean,
                 "test_accuracy_std": accuracy.std,
@@ -92,16 +94,16 @@ def as_frame(rows: list[Row]) -> pd.DataFrame:
     return pd.DataFrame(values)
 
 
-def _in_budget(budget: Budget, costs: Cost, *, searched: bool) -> bool | None:
+def _in_budget(budget: Budget, costs: Cost, *, proved: bool) -> bool | None:
     """Whether a network is inside; None for a hand-designed one under a bound on the user's own costs, which are known
-    for candidates of the searched space only. The search has proved it for its winners."""
+    for candidates of the searched space only. For these, winners and random networks, it is ``proved``."""
     inside = all(
         (low is None or getattr(costs, metric) >= low) and (high is None or getattr(costs, metric) <= high)
         for metric, (low, high) in budget.bounds().items()
         if metric in EXACT_METRICS
     )
     bounds_others = set(budget.bounds()) - set(EXACT_METRICS)
-    return inside if searched or not inside or not bounds_others else None
+    return inside if proved or not inside or not bounds_others else None
 
 
 _IN_BUDGET = {True: "yes", False: "no", None: "unknown"}
@@ -155,13 +157,17 @@ def as_markdown(rows: list[Row], title: str, conditions: dict[str, Any], provena
 
 
 def verdicts(rows: list[Row]) -> list[str]:
-    """For each winner, what its table says in words; empty without fair opponents."""
-    fitted = [row for row in rows if row.fitted]
-    random = [row.result for row in fitted if row.family == RANDOM]
-    opponents = [one(row.result) for row in fitted if row.family != RANDOM]
-    if random:
-        opponents.append(group(f"the mean of {len(random)} random networks of the budget", random))
-    return [verdict(row.result, opponents) for row in rows if row.searched] if opponents else []
+    """For each winner that has fair opponents, those of its own budget, what the table says in words."""
+    sentences = []
+    for winner in (row for row in rows if row.searched):
+        fitted = [row for row in rows if row.fitted and row.budget == winner.budget]
+        random = [row.result for row in fitted if row.family == RANDOM]
+        opponents = [one(row.result) for row in fitted if row.family != RANDOM]
+        if random:
+            opponents.append(group(f"the mean of {len(random)} random networks of the budget", random))
+        if opponents:
+            sentences.append(verdict(winner.result, opponents))
+    return sentences
 
 
 def _spread_note(rows: list[Row]) -> str:

@@ -95,8 +95,8 @@ class SearchConfig:
         retrain: the final training.
         supernet: folder of a run whose trained supernet is used instead of training one, for example with another
             budget; null to train one.
-        jobs: candidates trained at once, in processes with one thread each; null for one per core, on a GPU
-            for one. Only for strategies that score by training.
+        jobs: finalists, and candidates of strategies that score by training, that are trained at once, in processes
+            with one thread each; null for one per core, on a GPU for one.
         seed: seed of everything random in the search and of the data's splits.
         accelerator: auto takes the GPU where there is one.
     """

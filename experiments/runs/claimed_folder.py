@@ -32,6 +32,7 @@ class FolderKind:
             folder unasked; None if there always is.
         deleted_whole: whether the folder as such is deleted, so that files of others must not lie in it.
         remedy: what to do if the folder was made for another request.
+        ignored: keys of the request that may differ, as results do not depend on them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class FolderKind:
     valuable: tuple[str, ...] | None = None
     deleted_whole: bool = False
     remedy: str = "--overwrite deletes it"
+    ignored: tuple[str, ...] = ()
 
 
 class ClaimedFolder:
@@ -122,7 +124,11 @@ class ClaimedFolder:
             )
         if overwrite and resume is not None:
             return False
-        difference = first_difference(self.request(), _as_read(request, self.kind.marker))
+        kept, asked = ({**values} for values in (self.request(), _as_read(request, self.kind.marker)))
+        for name in self.kind.ignored:
+            kept.pop(name, None)
+            asked.pop(name, None)
+        difference = first_difference(kept, asked)
         if difference is not None and not overwrite and self._has_valuables():
             raise InvalidRequest(
                 f"{self.field}: {self.path} holds {self.kind.name} made another way: {difference}; {self.kind.remedy}"

@@ -34,6 +34,7 @@ RUN = FolderKind(
     before_marker=(PROVENANCE_FILE,),
     deleted_whole=True,
     remedy="give the same config or another folder",
+    ignored=("jobs",),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Literal
 
@@ -20,7 +20,8 @@ from search_space.base.checks import printable
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable, load_costs
-from search_space.fitting import fit_baseline
+from search_space.fitting import FIT_SUFFIX, fit_baseline
+from search_space.network_cost import cost
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet, format_ranges
 from strategies.budget.fill import top_part
@@ -118,13 +119,20 @@ class SearchTask(DataTask):
         if there is no such form.
         """
         exact = (self.config.budget if budget is None else budget).exact
-        return fit_baseline(
+        upper = Budget(max_macs=exact.max_macs, max_params=exact.max_params)
+        network, width = fit_baseline(
             name,
-            lambda costs: exact.admits({"macs": costs.macs, "params": costs.params}),
+            lambda costs: upper.admits(asdict(costs)),
             image_size=self.options.image_size,
             in_channels=self.channels,
             classes=len(self.classes),
         )
+        if not exact.admits(asdict(cost(network))):
+            raise InvalidRequest(
+                f"baseline: {name}{FIT_SUFFIX} costs {cost(network)} in its widest form below the upper bounds, which"
+                f" is outside {exact}; loosen the budget or leave it out"
+            )
+        return network, width
 
     def check(self) -> None:
         """Refuse names, operators, recipes, options and budgets that cannot work, before an image is decoded.

@@ -16,6 +16,7 @@ from experiments.search.trials import Trainings
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.fitting import FIT_SUFFIX
+from strategies.budget.budget import EXACT_METRICS
 
 _COLUMNS = ("finalist", "seed", "validation_loss", "validation_accuracy", "architecture")
 
@@ -35,11 +36,19 @@ def confirm(config: SearchConfig, task: SearchTask, run: RunFolder, found: Seque
     finalists = {f"finalist {number}": architecture for number, architecture in enumerate(found, 1)}
     finalists |= _fitted(config, task, set(finalists.values()))
     table = Table(run.finalists, _COLUMNS)
-    done = {(row["finalist"], int(row["seed"])): row for row in table.rows}
+    table.keep([row for row in table.rows if row["architecture"] == str(finalists.get(row["finalist"]))])
+    done = {(row["finalist"], int(row["seed"])) for row in table.rows}
     calls = [(name, seed) for seed in range(config.finalist_seeds) for name in finalists if (name, seed) not in done]
-    with Trainings(config, task, len(calls)) as trainings:
+    bar = progress_bar(len(calls), "finalists", "training")
+
+    def record(name: str, seed: int, wait: Callable[[], tuple[float, float]]) -> None:
+        accuracy, loss = wait()
+        values = (name, seed, repr(loss), repr(accuracy), str(finalists[name]))
+        table.append(dict(zip(_COLUMNS, values, strict=True)))
+        bar.update(1)
+
+    with bar, Trainings(config, task, len(calls)) as trainings:
         waiting: list[tuple[str, int, Callable[[], tuple[float, float]]]] = []
-        bar = progress_bar(len(calls), "finalists", "training")
         for name, seed in calls:
             training = TrainingRun(
                 seed=stream_seed(config.seed, f"finalist seed {seed}"),
@@ -48,20 +57,22 @@ def confirm(config: SearchConfig, task: SearchTask, run: RunFolder, found: Seque
                 accelerator=config.accelerator,
                 title=name,
             )
-            waiting.append((name, seed, trainings.begin(finalists[name], training)))
-        with bar:
-            for name, seed, wait in waiting:
-                accuracy, loss = wait()
-                values = (name, seed, repr(loss), repr(accuracy), str(finalists[name]))
-                table.append(dict(zip(_COLUMNS, values, strict=True)))
-                bar.update(1)
+            wait = trainings.begin(finalists[name], training)
+            if trainings.parallel:
+                waiting.append((name, seed, wait))
+            else:
+                record(name, seed, wait)
+        for begun in waiting:
+            record(*begun)
     return _winner(finalists, table.rows)
 
 
 def _fitted(config: SearchConfig, task: SearchTask, others: set[Architecture]) -> dict[str, Architecture]:
-    """Hand-designed networks in their widest form inside the budget; none without an upper bound."""
+    """Hand-designed networks in their widest form inside the budget; none without an upper bound on MACs or params."""
     if config.budget.max_macs is None and config.budget.max_params is None:
         return {}
+    if set(config.budget.bounds()) - set(EXACT_METRICS):
+        return {}  # what they cost by the user's own measure is not known
     found: dict[str, Architecture] = {}
     for name in FITTED_FINALISTS:
         try:

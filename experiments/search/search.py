@@ -53,6 +53,7 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
     if run.winner.exists():
         (run.search / CHECKPOINT_FILE).unlink(missing_ok=True)
+        shutil.rmtree(run.candidates, ignore_errors=True)
         print(f"{out}: the search is finished; nothing to do")
         return run
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # it announces exceptions, which we report ourselves
@@ -158,6 +159,13 @@ def _reused_supernet(config: SearchConfig) -> Path:
         raise InvalidRequest(
             f"supernet: {run.path} was trained for something else ({first_difference(mine, theirs)}); data, space and"
             " seed must be the same"
+        )
+    options = other.strategy.typed_options()
+    everywhere = isinstance(options, MultiTrialOptions) and options.supernet_for == "space"
+    if not everywhere and config.budget != other.budget:
+        print(
+            f"supernet: {run.path} trained its supernet inside {other.budget} only; architectures outside that are"
+            " scored by weights that were never trained (supernet_for space trains all of them)"
         )
     return run.supernet
 

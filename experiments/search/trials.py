@@ -143,7 +143,8 @@ class ShortTrainings:
             title=f"candidate {first}",
             folder=home if several else None,
             cycles=self._ends if several else (),
-            until=self._ends[rung],
+            # of one rung, an architecture that is proposed again is scored again
+            until=self._ends[min(rung, len(self._ends) - 1)],
         )
         wait = self.trainings.begin(architecture, run)
 
@@ -244,6 +245,8 @@ def score_proposals(
         )
     if trial < limit:
         print(f"{config.strategy.name}: no new architecture inside the budget after {trial} of {limit} trials")
+        if task.searched is not task.feasible:
+            print(f"searched was {task.searched.budget}; --fill 0 searches the whole budget")
     if objectives := options.objectives_beside_accuracy:
         front = pareto_front(record.scored, task.space, task.feasible.table, config.budget, objectives)
         write_pareto(front, config.budget, run.path)

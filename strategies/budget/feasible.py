@@ -85,14 +85,15 @@ class FeasibleSet:
         if not solutions:
             raise RuntimeError("the solver lost feasibility between two calls; please report this")
 
-    def nearly_best(self, scores: Scores, *, gap: float, seconds: float) -> IntArray | None:
+    def nearly_best(self, scores: Scores, *, gap: float, nodes: int) -> IntArray | None:
         """Candidates (labels,) of a sample whose sum of scores is within a share ``gap`` of the best one's.
 
-        None if the solver has not found it after so many ``seconds``.
+        None if the solver has not found it after so many ``nodes`` of its search tree, a limit that does not depend on
+        how busy the machine is.
         """
         objective = np.concatenate([np.asarray(scores[label], dtype=np.float64) for label in self.table.labels])
         try:
-            return self._program.solve(-objective, gap=gap, seconds=seconds)
+            return self._program.solve(-objective, gap=gap, nodes=nodes)
         except TimeoutError:
             return None
 

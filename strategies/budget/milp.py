@@ -47,14 +47,15 @@ class IntegerProgram:
         *,
         gap: float = 0.0,
         seconds: float = np.inf,
+        nodes: int | None = None,
     ) -> IntArray | None:
         """Candidate index of each label (labels,) at the minimum of ``objective`` (candidates of all labels,), leaving
         out the architectures ``without``; None if nothing else is inside.
 
         ``gap`` > 0 accepts a minimum that may be lower by that share of itself. TimeoutError if a solution takes the
-        solver more than ``seconds``.
+        solver more than ``seconds``, or more than ``nodes`` of its search tree, which is the same on every machine.
         """
-        options = {"mip_rel_gap": gap, "time_limit": seconds}
+        options = {"mip_rel_gap": gap, "time_limit": seconds} | ({} if nodes is None else {"node_limit": nodes})
         cuts = [self._cut([np.array([k]) for k in solution]) for solution in without]
         for _ in range(_CUTS):
             solution = self._relaxed(objective, cuts, options)

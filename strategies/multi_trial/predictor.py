@@ -26,8 +26,8 @@ _DRAWS = 200
 _CLIMBS = 3
 #: New scores until the covariance is fitted anew, and until exact optima are asked for anew.
 _EVERY = 4
-#: Seconds that an exact optimum may take; harder ones are left out.
-_SOLVER_SECONDS = 0.5
+#: Nodes of the solver's tree that an optimum may take; harder ones are left out.
+_SOLVER_NODES = 200
 #: Fewest scores that are numbers for a model.
 _LEAST = 3
 #: Most scores that the model is fitted to: the best and the newest.
@@ -183,7 +183,7 @@ class PredictorProposer(Proposer[PredictorOptions]):
     def _solve(self, scores: list[NDArray[np.float64]]) -> IntArray | None:
         scale = max(float(np.abs(np.concatenate(scores)).max()), 1e-12)
         scaled = {label: values / scale for label, values in zip(self._table.labels, scores, strict=True)}
-        return self.feasible.nearly_best(scaled, gap=1e-3, seconds=_SOLVER_SECONDS)
+        return self.feasible.nearly_best(scaled, gap=1e-3, nodes=_SOLVER_NODES)
 
 
 register(
