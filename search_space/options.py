@@ -127,5 +127,7 @@ def operator_names(given: str | Iterable[str]) -> tuple[str, ...]:
     names = preset(given) if isinstance(given, str) else tuple(given)
     for name in names:
         if name != SKIP and name not in operators:
-            raise unknown("operators", name, [*operators, SKIP], "sepnas list operators")
+            # one name alone may be meant for a preset
+            presets = PRESETS if len(names) == 1 else ()
+            raise unknown("operators", name, [*presets, *operators, SKIP], "sepnas list operators")
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_the_opponent_is_well_set_up() -> None:
 
 @pytest.mark.parametrize(("cores", "workers"), [(2, 2), (16, 16), (64, 16)])
 def test_workers_are_the_cores_but_not_more_than_16(monkeypatch: pytest.MonkeyPatch, cores: int, workers: int) -> None:
-    monkeypatch.setattr(bench.os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
     assert bench.worker_count() == workers
 
 

@@ -234,12 +234,17 @@ def make_loader(
     )
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use; all where the system does not tell, as on macOS and Windows."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_workers() -> int:
     """Return how many processes decode for a loader of streamed images: one per core of this process, at most 8.
 
     Processes that train together on this machine (what starts them sets ``LOCAL_WORLD_SIZE``) share its cores.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     given = os.environ.get("LOCAL_WORLD_SIZE", "")
     together = max(1, int(given)) if given.isdecimal() else 1
     return max(1, min(cores // together, _MOST_WORKERS))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from evaluators.data.images import ImageData, ImageSet
+from evaluators.data.loaders import usable_cores
 from evaluators.training.loaders import training_loader
 from evaluators.training.recipes import Recipe
 from experiments.bench.measuring import BareStep, Comparison, Row, free, in_turn, noise, now
@@ -75,9 +75,7 @@ def pipeline_rows(repeats: int, device: str) -> Iterator[Row]:
 
 def worker_count() -> int:
     """Worker processes for an ordinary loader: the cores that this process may use, at most 16."""
-    # macOS and Windows do not tell which ones it may use
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_WORKERS, usable)
+    return min(MOST_WORKERS, usable_cores())
 
 
 def feed_speeds(repeats: int, device: str, workers: int) -> Comparison:

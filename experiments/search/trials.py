@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace
 
 from evaluators.base.progress import progress_bar
 from evaluators.data.images import ImageData
+from evaluators.data.loaders import usable_cores
 from evaluators.measuring.inherited import InheritedAccuracy
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.processes import SharedPool
@@ -172,7 +172,7 @@ def jobs_at_once(config: SearchConfig) -> int:
     """``config.jobs``, or by default one for each core; one on a GPU."""
     if config.jobs is not None:
         return config.jobs
-    return 1 if pick_accelerator(config.accelerator) == "cuda" else len(os.sched_getaffinity(0))
+    return 1 if pick_accelerator(config.accelerator) == "cuda" else usable_cores()
 
 
 def _train(data: ImageData, architecture: Architecture, recipe: Recipe, run: TrainingRun) -> tuple[float, float]:

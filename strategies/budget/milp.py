@@ -78,7 +78,8 @@ class IntegerProgram:
         )
         if result.status == 2:  # infeasible
             return None
-        if result.status == 1:
+        # scipy does not know the status of a search that ends at its limit of nodes
+        if result.status == 1 or (result.status == 4 and "node_limit" in options):
             raise TimeoutError
         if result.x is None:
             raise RuntimeError(f"the solver stopped without an answer: {result.message}")
