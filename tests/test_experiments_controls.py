@@ -24,7 +24,6 @@ from search_space import InvalidRequest, baseline, cost
 from search_space.serialization import save_architecture
 from strategies import Budget
 from strategies.budget.feasible import FeasibleSet
-from strategies.budget.fill import top_part
 
 BUDGET = 1_200_000
 
@@ -152,7 +151,7 @@ def test_verdicts_say_what_the_seeds_allow(winner: list[float], opponent: list[f
 )
 def test_the_top_part_is_inside_and_full(budget: Budget) -> None:
     task = SearchTask(replace(config(), budget=budget))
-    part = top_part(FeasibleSet(task.table, budget), 0.85)
+    part = FeasibleSet(task.table, budget).top_part(0.85)
     assert part.count > 0
     rows = part.sample_many(np.random.RandomState(0), 50)
     costs = task.table.evaluate(rows, ("macs", "params"))

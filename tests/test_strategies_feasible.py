@@ -329,7 +329,7 @@ def test_a_spread_that_makes_no_sense_is_refused() -> None:
     feasible = two_bounds()
     with pytest.raises(InvalidRequest, match="metric: 'joule' is unknown; known are macs, params, latency_ms"):
         feasible.spread(np.random.RandomState(0), 3, "joule")
-    with pytest.raises(InvalidRequest, match="n: 0 must be 1 or more"):
+    with pytest.raises(InvalidRequest, match="n: 0 must be a whole number of at least 1"):
         feasible.spread(np.random.RandomState(0), 0)
 
 

@@ -16,7 +16,6 @@ from search_space.hand_designed import baselines
 from search_space.network_cost import cost
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet
-from strategies.budget.fill import top_part
 
 RANDOM = "random"
 #: random controls use at least this share of the tightest bound
@@ -98,7 +97,7 @@ def _bounded(budget: Budget, winner: Architecture) -> Budget:
 def _random(count: int, task: SearchTask, budget: Budget) -> list[Control]:
     # bounds on the user's own costs hold for random networks too: they are candidates of the space
     whole = task.config.budget.bounded("macs", budget.min_macs, budget.max_macs)  # type: ignore[arg-type]
-    part = top_part(FeasibleSet(task.table, whole), _FILLED)
+    part = FeasibleSet(task.table, whole).top_part(_FILLED)
     rng = np.random.RandomState(stream_seed(task.seed, "random controls"))
     networks: dict[Architecture, None] = {}  # one by one, so that the first are the same however many there are
     while len(networks) < min(count, part.count):

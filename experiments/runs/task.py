@@ -24,7 +24,6 @@ from search_space.fitting import FIT_SUFFIX, fit_baseline
 from search_space.network_cost import cost
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet, format_ranges
-from strategies.budget.fill import top_part
 
 #: What the training of a supernet measures on validation batches.
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
@@ -110,7 +109,7 @@ class SearchTask(DataTask):
         pareto = self.config.strategy.typed_options().objectives_beside_accuracy
         if not self.config.fill or not bounded or pareto:
             return self.feasible
-        return top_part(self.feasible, self.config.fill)
+        return self.feasible.top_part(self.config.fill)
 
     def fitted(self, name: str, budget: Budget | None = None) -> tuple[Architecture, float]:
         """A hand-designed network in its widest form inside the budget (or another one), and its width multiplier.

@@ -13,7 +13,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Box:
-    """The choices whose costs add up to something from ``low`` to ``high``.
+    """The choices (one candidate for each label) whose costs add up to something from ``low`` to ``high``.
 
     ``costs[i]``, shape (candidates, metrics), are the whole numbers that the candidates ``kept[i]`` of label i add; the
     smallest of each label is 0, and the numbers of a metric have no common divisor.
@@ -24,36 +24,34 @@ class Box:
     low: IntArray
     high: IntArray
 
-    def totals(self, choices: IntArray) -> IntArray:
-        """(n, labels) positions in ``kept`` -> (n, metrics)."""
+    def holds(self, choices: IntArray) -> NDArray[np.bool_]:
+        """Whether each of ``choices`` (n, labels), positions in ``kept``, is inside: (n,)."""
         totals = np.zeros((len(choices), len(self.low)), dtype=np.int64)
         for column, costs in enumerate(self.costs):
             totals += costs[choices[:, column]]
-        return totals
+        return np.all((totals >= self.low) & (totals <= self.high), axis=1)
 
     def reordered(self, order: IntArray) -> Box:
         """The same with its labels in another order."""
         return Box([self.costs[i] for i in order], [self.kept[i] for i in order], self.low, self.high)
 
-    def spelled_out(self) -> IntArray:
-        """All combinations of what is kept, inside or not: (combinations, labels)."""
-        sizes = [len(kept) for kept in self.kept]
-        return np.stack(np.unravel_index(np.arange(int(np.prod(sizes))), sizes), axis=1).astype(np.int64)
+
+def combinations(sizes: Sequence[int]) -> IntArray:
+    """All choices of labels with ``sizes`` candidates: (product of the sizes, labels)."""
+    return np.stack(np.unravel_index(np.arange(int(np.prod(sizes))), sizes), axis=1).astype(np.int64)
 
 
-def reduce_box(
-    costs: Sequence[IntArray], low: IntArray, high: IntArray, keep: frozenset[int] = frozenset()
-) -> Box | None:
+def reduce_box(costs: Sequence[IntArray], low: IntArray, high: IntArray) -> Box | None:
     """The box of ``costs[i]`` (candidates, metrics) between ``low`` and ``high``, without what cannot matter.
 
-    Candidates that stand in no choice inside are left out, and so are metrics whose bounds exclude nothing, except
-    those in ``keep``. One metric at least stays. None if it is seen that nothing is inside (it may still be otherwise).
+    Candidates that no choice inside can take are left out, and so are metrics whose bounds exclude nothing (one metric
+    always stays). None if nothing can be inside; a box that is returned may still be empty.
     """
     costs = [np.array(own, dtype=np.int64) for own in costs]
     kept = [np.arange(len(own)) for own in costs]
     low, high = low.copy(), high.copy()
     while True:
-        for own in costs:  # every label's least cost is paid in any case
+        for own in costs:  # every choice pays the least cost of each label
             least = own.min(axis=0)
             own -= least
             low -= least
@@ -72,8 +70,8 @@ def reduce_box(
                 dropped = True
         if not dropped:
             break
-    binding = [m for m in range(len(low)) if low[m] > 0 or high[m] < most[:, m].sum() or m in keep]
-    if not binding:
+    binding = np.flatnonzero((low > 0) | (high < most.sum(axis=0)))
+    if not len(binding):
         return Box([np.zeros((len(own), 1), dtype=np.int64) for own in costs], kept, np.zeros(1, int), np.zeros(1, int))
     costs = [own[:, binding] for own in costs]
     low, high = low[binding], high[binding]

@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_space.base.checks import check_int
+from search_space.base.checks import check_int, check_share, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
 from strategies.budget.box import IntArray
-from strategies.budget.box_sampler import BoxSampler
-from strategies.budget.budget import Budget, field_name, format_count
+from strategies.budget.budget import EXACT_METRICS, Budget, field_name, format_count
 from strategies.budget.milp import IntegerProgram
-from strategies.budget.sampler import budget_sampler, spread
+from strategies.budget.sampler import WORK, BoxSampler, budget_sampler
 
 Scores = Mapping[str, NDArray[np.floating]]
 
@@ -133,14 +133,75 @@ class FeasibleSet:
         """``n`` independent uniform draws from inside the budget, as candidate indices (n, labels)."""
         return self._sampler.draw(rng, n)
 
+    @property
+    def listed(self) -> IntArray | None:
+        """All architectures inside, as candidate indices (n, labels) in ascending order; None if they are many."""
+        return None if self._sampler.listed is None else np.unique(self._sampler.listed, axis=0)
+
     def spread(self, rng: np.random.RandomState, n: int, metric: str = "macs") -> IntArray:
         """``n`` architectures inside the budget (n, labels) spread evenly over what they can cost, cheapest first.
 
-        The range from the smallest to the largest cost that is possible inside the budget (to 0.1% of the range of the
-        space) is cut into ``n`` bins of equal width; one architecture is drawn uniformly from each. An empty bin, or
-        one too narrow to draw from, is widened around its middle, twofold each time, until it holds one.
+        The range from the smallest to the largest cost inside the budget (`extremes`) is cut into ``n`` bins of equal
+        width; one architecture is drawn uniformly from each. An empty bin, or one too narrow to draw from, is widened
+        around its middle, twofold each time, until it holds one.
         """
-        return spread(self.table, self.budget, metric, rng, n)
+        check_int("n", n, 1)
+        low, high = self.extremes(metric)
+        result = []
+        for i in range(n):
+            middle, half = low + (high - low) * (i + 0.5) / n, (high - low) / n / 2
+            while True:
+                start, end = max(middle - half, low), min(middle + half, high)
+                if isinstance(low, int):
+                    start, end = math.ceil(start), math.floor(end)
+                if start <= end:
+                    with suppress(InvalidRequest):  # too narrow to draw from
+                        sampler = budget_sampler(self.table, self.budget.bounded(metric, start, end), work=WORK / 10)
+                        if sampler.count > 0:
+                            break
+                half = 2 * half if half else 1.0
+            result.append(sampler.draw(rng, 1)[0])
+        return np.stack(result)
+
+    def extremes(self, metric: str) -> tuple[float, float]:
+        """The smallest and the largest cost inside the budget, to 0.1% of the range of the space; int or float.
+
+        Without that tolerance the largest below a bound is a subset-sum problem, and the solver could take for ever.
+        """
+        if metric not in self.table.metrics:
+            raise unknown("metric", metric, self.table.metrics)
+        own = [self.table.costs[metric][label] for label in self.table.labels]
+        span = float(sum(values.max() - values.min() for values in own)) or 1.0
+        ends = []
+        for cheapest in (True, False):
+            # the sum of these is 1 at the better end of the space, and 2 at the other
+            rows = [(v - v.min() if cheapest else v.max() - v) / span + 1 / len(own) for v in own]
+            end = self._program.solve(np.concatenate(rows).astype(np.float64), gap=1e-3)
+            if end is None:
+                raise RuntimeError("the solver lost feasibility between two calls; please report this")
+            ends.append(self.table.evaluate(end[None], (metric,))[metric].item())
+        return ends[0], ends[1]
+
+    def top_part(self, share: float) -> FeasibleSet:
+        """Those that use at least ``share`` (between 0 and 1) of the tightest upper bound: where searches look, and
+        where fair random controls come from.
+
+        The tightest bound is the one that the dearest architecture inside comes closest to. Where even that one uses
+        less than ``share``, or nothing is bounded above, the share is of what the dearest one costs, so the part is
+        never empty. Lower bounds of the budget still hold.
+        """
+        check_share("share", share)
+        bounds = self.budget.bounds()
+        upper = {metric: high for metric, (_, high) in bounds.items() if high is not None}
+        metrics = list(upper) or ["macs" if "macs" in self.table.metrics else self.table.metrics[0]]
+        largest = {metric: self.extremes(metric)[1] for metric in metrics}
+        tightest = max(metrics, key=lambda metric: largest[metric] / upper[metric] if upper.get(metric) else 0.0)
+        full = upper.get(tightest, largest[tightest])
+        if largest[tightest] < share * full:
+            full = largest[tightest]
+        least = math.ceil(share * full) if tightest in EXACT_METRICS else share * full
+        low, high = bounds.get(tightest, (None, None))
+        return FeasibleSet(self.table, self.budget.bounded(tightest, least if low is None else max(low, least), high))
 
     def mutate(self, sample: Mapping[str, str], rng: np.random.RandomState, probability: float) -> dict[str, str]:
         """``sample``, which is inside, with some labels drawn anew; the result is inside and differs if it can.

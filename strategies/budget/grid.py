@@ -31,76 +31,39 @@ class _Level:
 class Grid:
     """How many choices of ``box`` have which rounded total, label by label.
 
-    A candidate's cost in metric m is rounded down to whole ``steps[m]``. ``total`` is the number of choices whose
-    rounded total lies in the rounded box, which is made wide enough to hold every choice inside; it is their exact
-    number if all steps are 1 (`exact`).
+    A candidate's cost in metric m is rounded down to whole ``steps[m]``. `count` is the number of choices whose rounded
+    total lies in the rounded box, which is wide enough to hold every choice inside; if `exact` it holds no other.
     """
 
     def __init__(self, box: Box, steps: IntArray) -> None:
-        self.box = box
-        self.steps = steps
         rounded = [costs // steps for costs in box.costs]
-        self._lost = sum((costs - steps * q).max(axis=0) for costs, q in zip(box.costs, rounded, strict=True))
-        self.exact = not np.any(self._lost)
+        lost = sum((costs - steps * q).max(axis=0) for costs, q in zip(box.costs, rounded, strict=True))
+        #: whether rounding takes nothing away
+        self.exact = not np.any(lost)
         # Numbers beyond float64 are counted in units of 2**shift a label.
         bits = sum(math.log2(len(own)) for own in rounded)
         self._shift = max(0, math.ceil((bits - 1000) / len(rounded)))
         self._levels = [_gather(own) for own in rounded]
-        self._first, self._last = self._extents(rounded)
+        # (labels + 1, metrics): the totals that the first i labels can reach and the others can complete
+        reach = np.cumsum([np.zeros_like(steps), *(own.max(axis=0) for own in rounded)], axis=0)
+        self._first = np.maximum(-((lost - box.low) // steps) - (reach[-1] - reach), 0)
+        self._last = np.minimum(box.high // steps, reach)
         self._tables: list[FloatArray] = []
         self._origins: list[IntArray] = []  # the rounded total at index 0 of each table
         self._final: FloatArray = np.zeros((0,) * len(steps))
-        self.total = 0.0
         if (self._first <= self._last).all():
             self._fill()
 
     @property
     def count(self) -> int:
-        """`total` as a whole number."""
-        mantissa, exponent = math.frexp(self.total)
-        return int(Fraction(mantissa) * Fraction(2) ** (exponent + self.shift))
-
-    @property
-    def shift(self) -> int:
-        """`total` counts in units of 2**shift."""
-        return self._shift * len(self._levels)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of rounded totals along each metric."""
-        return self._final.shape
-
-    @property
-    def corner(self) -> IntArray:
-        """(metrics,): the smallest rounded totals."""
-        return self._first[-1]
-
-    def rounded(self, choices: IntArray) -> IntArray:
-        """(n, labels) -> (n, metrics): rounded totals."""
-        result = np.zeros((len(choices), len(self.steps)), dtype=np.int64)
-        for column, costs in enumerate(self.box.costs):
-            result += costs[choices[:, column]] // self.steps
-        return result
-
-    def weigh(self, weights: FloatArray) -> None:
-        """Propose choices in proportion to ``weights`` (`shape`) of their rounded total from now on."""
-        self._final = self._final * weights
-        self.total = float(self._final.sum())
-
-    def rounded_window(self, low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
-        """The smallest and largest rounded total of any choice from ``low`` to ``high``."""
-        return -((self._lost - low) // self.steps), high // self.steps
-
-    def _extents(self, rounded: list[IntArray]) -> tuple[IntArray, IntArray]:
-        """(labels + 1, metrics) twice: the totals that the first i labels can reach and the others can complete."""
-        reach = np.cumsum([np.zeros_like(self.steps), *(own.max(axis=0) for own in rounded)], axis=0)
-        low, high = self.rounded_window(self.box.low, self.box.high)
-        return np.maximum(low - (reach[-1] - reach), 0), np.minimum(high, reach)
+        """Number of choices in the rounded box."""
+        mantissa, exponent = math.frexp(float(self._final.sum()))
+        return int(Fraction(mantissa) * Fraction(2) ** (exponent + self._shift * len(self._levels)))
 
     def _fill(self) -> None:
         """Table i holds the counts of the first i labels wherever label i may ask for them, and 0 around: no draw has
         to look whether it is still inside."""
-        counts = np.ones((1,) * len(self.steps))
+        counts = np.ones((1,) * self._first.shape[1])
         for i, level in enumerate(self._levels):
             origin = self._first[i + 1] - level.vectors.max(axis=0)
             table = np.zeros(self._last[i + 1] - origin + 1)
@@ -113,13 +76,12 @@ class Grid:
             self._origins.append(origin)
             self._tables.append(table)
         self._final = counts
-        self.total = float(counts.sum())
 
     def propose(self, rng: np.random.RandomState, n: int) -> IntArray:
         """``n`` independent draws (n, labels), uniform over the choices whose rounded total is in the rounded box."""
         uniforms = rng.random_sample((2 * len(self._levels) + 1, n))
-        cells = _pick(self._sums, uniforms[0])
-        totals = np.stack(np.unravel_index(cells, self.shape)) + self.corner[:, None]
+        cells = np.minimum(np.searchsorted(self._sums, uniforms[0] * self._sums[-1], "right"), len(self._sums) - 1)
+        totals = np.stack(np.unravel_index(cells, self._final.shape)) + self._first[-1][:, None]
         choices = np.empty((n, len(self._levels)), dtype=np.int64)
         block = max(1, _CHUNK // max(len(level.sizes) for level in self._levels))
         for begin in range(0, n, block):
@@ -139,15 +101,16 @@ class Grid:
             base = strides @ (totals - self._origins[i][:, None])
             weights = table.ravel()[base - (level.vectors @ strides)[:, None]]
             weights *= level.sizes[:, None]
-            _accumulate(weights)
+            for k in range(1, len(weights)):  # running sums, ten times as fast as numpy's, which goes down the columns
+                weights[k] += weights[k - 1]
             bins = (weights <= uniforms[2 * i] * weights[-1]).sum(axis=0, dtype=np.int32)
             members = level.starts[bins] + (uniforms[2 * i + 1] * level.sizes[bins]).astype(np.int64)
             choices[:, i] = level.members[members]
             totals = totals - level.vectors[bins].T
 
     def enumerate(self) -> IntArray:
-        """All choices whose rounded total is in the rounded box: (total, labels)."""
-        totals = np.argwhere(self._final > 0) + self.corner
+        """All choices whose rounded total is in the rounded box: (`count`, labels)."""
+        totals = np.argwhere(self._final > 0) + self._first[-1]
         choices = np.empty((len(totals), 0), dtype=np.int64)
         for level, table, origin in reversed(list(zip(self._levels, self._tables, self._origins, strict=True))):
             bins = np.repeat(np.arange(len(level.sizes)), level.sizes.astype(np.int64))
@@ -156,15 +119,6 @@ class Grid:
             totals = before[rows, members]
             choices = np.concatenate([level.members[members][:, None], choices[rows]], axis=1)
         return choices
-
-
-def _accumulate(weights: FloatArray) -> None:
-    """Running sums along the first axis, in place."""
-    if weights.shape[1] < 64:
-        np.cumsum(weights, axis=0, out=weights)
-    else:  # row by row is ten times as fast as numpy's running sum, which goes down the columns
-        for k in range(1, len(weights)):
-            weights[k] += weights[k - 1]
 
 
 def _slices(corner: IntArray, shape: tuple[int, ...]) -> tuple[slice, ...]:
@@ -177,12 +131,7 @@ def _gather(rounded: IntArray) -> _Level:
     return _Level(vectors, sizes.astype(np.float64), np.concatenate([[0], np.cumsum(sizes)[:-1]]), members)
 
 
-def _pick(sums: FloatArray, uniforms: FloatArray) -> IntArray:
-    """Positions drawn by weight, from the running sums of the weights."""
-    return np.minimum(np.searchsorted(sums, uniforms * sums[-1], side="right"), len(sums) - 1)
-
-
-def grid_work(box: Box, steps: NDArray[np.float64]) -> float:
+def _work(box: Box, steps: FloatArray) -> float:
     """About how many additions the tables of a grid with these steps take."""
     most = np.stack([own.max(axis=0) for own in box.costs]) / steps
     reach = np.cumsum(most, axis=0)
@@ -191,16 +140,16 @@ def grid_work(box: Box, steps: NDArray[np.float64]) -> float:
     return float((cells * [len(own) for own in box.costs]).sum())
 
 
-def choose_steps(box: Box, scale: NDArray[np.float64], work: float) -> IntArray:
+def choose_steps(box: Box, scale: FloatArray, work: float) -> IntArray:
     """The finest steps, in proportion to ``scale`` (metrics,), whose tables take at most ``work`` additions."""
-    if grid_work(box, np.ones_like(scale)) <= work:
+    if _work(box, np.ones_like(scale)) <= work:
         return np.ones(len(scale), dtype=np.int64)
     # logarithms of what `scale` is multiplied by
-    few, many = math.log(1 / float(scale.max())), math.log(float((box.high / scale).max()) + 2)
-    while many - few > 0.01:
-        middle = (few + many) / 2
-        if grid_work(box, np.maximum(np.ceil(scale * math.exp(middle)), 1)) > work:
-            few = middle
+    fine, coarse = math.log(1 / float(scale.max())), math.log(float((box.high / scale).max()) + 2)
+    while coarse - fine > 0.01:
+        middle = (fine + coarse) / 2
+        if _work(box, np.maximum(np.ceil(scale * math.exp(middle)), 1)) > work:
+            fine = middle
         else:
-            many = middle
-    return np.maximum(np.ceil(scale * math.exp(many)), 1).astype(np.int64)
+            coarse = middle
+    return np.maximum(np.ceil(scale * math.exp(coarse)), 1).astype(np.int64)
