@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.images import splits
 from PIL import Image
 from safetensors import safe_open
 
@@ -22,7 +23,7 @@ from evaluators.data import cache as cache_module
 from evaluators.data.cache import cache_folder
 from evaluators.data.images import ImageData
 from evaluators.data.load import load_data
-from evaluators.sources.folder import ImageFile
+from evaluators.sources.folder import ImageFiles
 
 
 @pytest.fixture(autouse=True)
@@ -34,13 +35,13 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The image files that were opened so far."""
     paths: list[str] = []
-    original = ImageFile.open
+    original = ImageFiles.open
 
-    def record(self: ImageFile) -> Image.Image:
-        paths.append(self.path)
-        return original(self)
+    def record(self: ImageFiles, index: int) -> Image.Image:
+        paths.append(self.paths[index])
+        return original(self, index)
 
-    monkeypatch.setattr(ImageFile, "open", record)
+    monkeypatch.setattr(ImageFiles, "open", record)
     return paths
 
 
@@ -63,10 +64,10 @@ def files() -> list[Path]:
 
 
 def assert_same(first: ImageData, second: ImageData) -> None:
-    for name, part in first.splits.items():
+    for name, part in splits(first).items():
         everything = torch.arange(len(part))
-        assert torch.equal(part.gather(everything), second.splits[name].gather(everything))
-        assert torch.equal(part.labels, second.splits[name].labels)
+        assert torch.equal(part.gather(everything), splits(second)[name].gather(everything))
+        assert torch.equal(part.labels, splits(second)[name].labels)
 
 
 def test_images_are_decoded_once(tmp_path: Path, opened: list[str]) -> None:

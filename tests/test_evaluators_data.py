@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.images import make_set, toy_data
+from helpers.images import make_set, splits, toy_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -242,7 +242,7 @@ def test_statistics_come_from_the_train_split_alone() -> None:
 
 def test_seed_decides_the_split() -> None:
     first, again, other = (load_data("digits", image_size=8, seed=seed) for seed in (5, 5, 6))
-    assert all(torch.equal(first.splits[name].images, again.splits[name].images) for name in first.splits)
+    assert all(torch.equal(splits(first)[name].images, splits(again)[name].images) for name in splits(first))
     assert contents(first.test) != contents(other.test)
 
 

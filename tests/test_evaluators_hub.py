@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import requests
 import torch
+from helpers.images import splits
 from PIL import Image
 
 from evaluators.data.images import Images
 from evaluators.data.load import describe, load_data
 from evaluators.sources.hub import HUB, HubEntry
-from evaluators.sources.table import TableImage
+from evaluators.sources.table import TableImages
 from search_space.base.errors import InvalidRequest
 
 
@@ -72,8 +73,8 @@ def test_one_split_is_split_three_ways(tmp_path: Path) -> None:
     data = load_data(repository(tmp_path / "toy", train=rows(labels)), image_size=4)
     assert data.classes == ("cat", "dog")
     assert describe(data).endswith("50 images, 2 classes, 1x4x4; train 32, validation 8, test 10")
-    assert sorted(value for part in data.splits.values() for value in values(part)) == list(range(50))
-    for part in data.splits.values():
+    assert sorted(value for part in splits(data).values() for value in values(part)) == list(range(50))
+    for part in splits(data).values():
         assert part.labels.tolist() == [value % 2 for value in values(part)]
 
 
@@ -86,7 +87,7 @@ def test_given_splits_are_kept(tmp_path: Path) -> None:
     )
     data = load_data(name, image_size=4)
     assert data.channels == 3
-    assert [values(part) for part in data.splits.values()] == [[0, 1, 2, 3], [50, 51], [100, 101, 102]]
+    assert [values(part) for part in splits(data).values()] == [[0, 1, 2, 3], [50, 51], [100, 101, 102]]
     assert data.test.labels.tolist() == [1, 1, 0]
 
 
@@ -113,7 +114,7 @@ def test_known_extra_images_that_are_not_there_are_not_missed(tmp_path: Path, mo
     for name, more in (("bare", {}), ("unlabelled", {"extra": rows([-1] * 4, 50)})):
         monkeypatch.setitem(HUB, str(tmp_path / name), HubEntry(extra=("extra",)))
         data = load_data(repository(tmp_path / name, train=rows([0, 1] * 10), **more), image_size=4)
-        assert sorted(value for part in data.splits.values() for value in values(part)) == list(range(20))
+        assert sorted(value for part in splits(data).values() for value in values(part)) == list(range(20))
 
 
 def test_validation_serves_as_the_missing_test(tmp_path: Path) -> None:
@@ -127,13 +128,13 @@ def test_validation_serves_as_the_missing_test(tmp_path: Path) -> None:
 def test_decoded_once_and_anew_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEPNAS_CACHE", str(tmp_path / "decoded"))
     opened: list[str] = []
-    original = TableImage.open
+    original = TableImages.open
 
-    def record(self: TableImage) -> Image.Image:
-        opened.append(self.name)
-        return original(self)
+    def record(self: TableImages, index: int) -> Image.Image:
+        opened.append(self.name(index))
+        return original(self, index)
 
-    monkeypatch.setattr(TableImage, "open", record)
+    monkeypatch.setattr(TableImages, "open", record)
     name = repository(tmp_path / "toy", train=rows([0, 1] * 10), test=rows([0, 1], 100))
     for _ in range(2):
         data = load_data(name, image_size=4, channels=1)
@@ -223,19 +224,18 @@ def test_configuration_is_chosen(tmp_path: Path) -> None:
         "- config_name: large\n  data_files:\n  - split: train\n    path: large/train.parquet\n---\n"
     )
     name = f"hf:{tmp_path / 'toy'}"
-    assert sum(map(len, load_data(f"{name}:small", image_size=4).splits.values())) == 10
-    assert sum(map(len, load_data(f"{name}:large", image_size=4).splits.values())) == 40
+    assert sum(map(len, splits(load_data(f"{name}:small", image_size=4)).values())) == 10
+    assert sum(map(len, splits(load_data(f"{name}:large", image_size=4)).values())) == 40
     refuse(name, "cannot be loaded .*hf:name:config")
     refuse(f"{name}:huge", "cannot be loaded")
 
 
 def test_threads_read_rows_correctly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluators.data.decode._WORTH_THREADS", 0.0)
     monkeypatch.setattr("evaluators.data.decode._CHUNK", 2)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     labels = np.random.default_rng(0).integers(0, 2, 200).tolist()
     data = load_data(repository(tmp_path / "toy", train=rows(labels)), image_size=4)
-    for part in data.splits.values():
+    for part in splits(data).values():
         assert part.labels.tolist() == [labels[value] for value in values(part)]
 
 

@@ -22,6 +22,7 @@ from evaluators.data.batches import OrderedBatches, ShuffledBatches
 from evaluators.data.images import ImageData, ImageSet
 from evaluators.data.loaders import default_workers, make_loader
 from evaluators.data.streaming import StreamedImages
+from evaluators.sources.base import ChosenPictures
 from search_space.base.errors import InvalidRequest
 
 # Lightning advises workers for a loader without any, though images in memory need none; and it still calls a torch
@@ -194,7 +195,7 @@ def test_processes_that_train_together_share_the_cores(
         monkeypatch.setenv("LOCAL_WORLD_SIZE", together)
     assert default_workers() == expected
     data = numbered_data()
-    part = StreamedImages([], torch.arange(21), 1, 4)
+    part = StreamedImages(ChosenPictures([]), torch.arange(21), 1, 4, "toy")
     streamed = ImageData("toy", data.classes, part, part, part, data.mean, data.std, workers=None)
     assert make_loader(part, streamed, 4, shuffle=True).num_workers == expected
     streamed.workers = 3

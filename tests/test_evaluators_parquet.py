@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from helpers.images import splits
 from PIL import Image
 
 from evaluators.data.images import Images
@@ -66,7 +67,7 @@ def test_one_file_is_split(tmp_path: Path) -> None:
         assert data.classes == ("cat", "dog")
         assert data.sizes == {"train": 32, "validation": 8, "test": 10}
         assert values(data.train, data.validation, data.test) == list(range(50))
-        for part in data.splits.values():
+        for part in splits(data).values():
             assert part.labels.tolist() == [int(v) % 2 for v in part.gather(torch.arange(len(part)))[:, 0, 0, 0]]
 
 
@@ -101,7 +102,7 @@ def test_validation_split(tmp_path: Path) -> None:
 def test_files_that_name_no_split_are_training_images(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", range(20), [0, 1] * 10)
     write(tmp_path / "b.parquet", range(20, 40), [0, 1] * 10)
-    assert values(*load_data(str(tmp_path), image_size=4).splits.values()) == list(range(40))
+    assert values(*splits(load_data(str(tmp_path), image_size=4)).values()) == list(range(40))
     write(tmp_path / "test.parquet", range(50, 54), [0, 1] * 2)
     refuse(tmp_path, "a file 'a.parquet' whose name says no split, while the names of others do")
 
@@ -138,16 +139,16 @@ def test_changed_file_is_read_anew(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", range(20), [0, 1] * 10)
     load_data(str(path), image_size=4)
     write(path, range(100, 120), [0, 1] * 10)
-    assert values(*load_data(str(path), image_size=4).splits.values()) == list(range(100, 120))
+    assert values(*splits(load_data(str(path), image_size=4)).values()) == list(range(100, 120))
 
 
 def test_streamed_parquet_is_the_same(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", range(40), [0, 1] * 20)
     held, streamed = (load_data(str(path), image_size=4, where=where, workers=0) for where in ("memory", "stream"))
-    for name, part in held.splits.items():
+    for name, part in splits(held).items():
         everything = torch.arange(len(part))
-        assert torch.equal(streamed.splits[name].gather(everything), part.gather(everything))
-        assert torch.equal(streamed.splits[name].labels, part.labels)
+        assert torch.equal(splits(streamed)[name].gather(everything), part.gather(everything))
+        assert torch.equal(splits(streamed)[name].labels, part.labels)
 
 
 @pytest.mark.filterwarnings(
@@ -266,5 +267,5 @@ def test_numbers_of_labels_are_kept_exactly(tmp_path: Path) -> None:
     labels = np.random.default_rng(0).integers(0, 10, 60).tolist()
     path = write(tmp_path / "x.parquet", range(60), labels, plain=True)
     data = load_data(str(path), image_size=4)
-    for part in data.splits.values():
+    for part in splits(data).values():
         assert part.labels.tolist() == [labels[int(v)] for v in part.gather(torch.arange(len(part)))[:, 0, 0, 0]]

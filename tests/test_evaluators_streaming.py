@@ -16,7 +16,7 @@ from torch import nn
 
 from evaluators.augment.augmentation import Augmentation
 from evaluators.data import loaders as loaders_module
-from evaluators.data.images import ImageData, Images, ImageSet, joined
+from evaluators.data.images import ImageData, Images, ImageSet
 from evaluators.data.load import describe, load_data
 from evaluators.data.loaders import ImageBatches, make_loader
 from evaluators.data.streaming import StreamedImages
@@ -116,16 +116,16 @@ def test_subsets_and_joined_sets(root: Path) -> None:
     for choose in (lambda part: part.subset([5, 2, 2]), lambda part: part.subset(torch.tensor([7, 1])).subset([1])):
         assert torch.equal(_pixels(choose(streamed.train)), _pixels(choose(held.train)))
         assert torch.equal(choose(streamed.train).labels, choose(held.train).labels)
-    both = joined(streamed.train, streamed.validation)
-    assert torch.equal(_pixels(both), _pixels(joined(held.train, held.validation)))
+    both = streamed.train.join(streamed.validation)
+    assert torch.equal(_pixels(both), _pixels(held.train.join(held.validation)))
     assert torch.equal(both.labels, torch.cat([held.train.labels, held.validation.labels]))
     assert torch.equal(_pixels(both.subset([50, 3])), _pixels(both)[[50, 3]])
     with pytest.raises(InvalidRequest, match="indices: reach"):
         streamed.train.subset([48])
     with pytest.raises(InvalidRequest, match="cannot follow"):
-        joined(streamed.train, held.train)
+        streamed.train.join(held.train)
     with pytest.raises(InvalidRequest, match="cannot follow"):
-        joined(held.train, streamed.train)
+        held.train.join(streamed.train)
 
 
 def _pixels(images: Images) -> torch.Tensor:

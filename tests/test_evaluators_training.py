@@ -13,7 +13,6 @@ from helpers.spaces import small_images
 from torch import nn
 
 from evaluators import ClassificationModule, InheritedAccuracy, Recipe, accuracy, reestimate_batch_norm, retrain
-from evaluators.data.images import joined
 from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.loaders import training_loader
@@ -122,7 +121,7 @@ def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
 def test_scoring_on_validation_images_leaves_test_images_alone() -> None:
     data = small_images()
     poisoned = small_images()
-    poisoned._test = joined(data.test, data.test).subset(torch.arange(3))
+    poisoned._test = data.test.join(data.test).subset(torch.arange(3))
     scores = [
         retrain(small(), images, RECIPE, train_on="train", measure_on="validation", accelerator="cpu").loss
         for images in (data, poisoned)

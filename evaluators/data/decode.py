@@ -1,33 +1,26 @@
-"""From image files to one uint8 array per split: decoding, colours, resizing."""
+"""From image files to one uint8 tensor: decoding, colours, resizing."""
 
 from __future__ import annotations
 
-import math
 import os
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
 from evaluators.base.progress import progress_bar
-from evaluators.sources.base import ArrayImages, Listing, Picture
-from search_space.base.checks import refusal
+from evaluators.sources.base import Pictures
+from search_space.base.checks import plain, refusal
 
 #: Raised by one whenever a change here alters pixels; what was decoded before is then decoded again.
 DECODER_VERSION = 1
 
 # Images per task: enough to make the cost of a task vanish, few enough for the progress bar to move.
 _CHUNK = 64
-
-# Seconds per image above which threads pay. Reading a tiny image is mostly Python, which holds the interpreter lock:
-# measured on 32x32 JPEG files, two threads were a third slower than one.
-_WORTH_THREADS = 0.0003
-
-# Split, its images, where to start, and where the pixels go.
-_Chunk = tuple[int, Sequence[Picture], int, np.ndarray]
 
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GREY_MODES = ("1", "L", "LA", "La", *_WIDE_MODES)
@@ -38,13 +31,11 @@ class Failure:
     """An image that could not be read.
 
     Attributes:
-        split: position of its listing among those decoded together.
-        index: its position in that listing.
+        index: its position among the images.
         name: what messages call it.
         reason: what the decoder said.
     """
 
-    split: int
     index: int
     name: str
     reason: str
@@ -68,7 +59,7 @@ def square(image: Image.Image, image_size: int, channels: int) -> np.ndarray:
     """
     image.draft(image.mode, (2 * image_size, 2 * image_size))
     ImageOps.exif_transpose(image, in_place=True)
-    image = _plain(image, channels)
+    image = _grey_or_rgb(image, channels)
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -79,104 +70,75 @@ def square(image: Image.Image, image_size: int, channels: int) -> np.ndarray:
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def any_colour(pictures: Iterable[Picture]) -> bool:
+def any_colour(pictures: Iterable[Pictures]) -> bool:
     """Return whether some image has a colour mode (a palette counts as colour); stops at the first, reads headers only.
 
     Unreadable images count as grey here; decoding reports them.
     """
-    return any(_has_colour(picture) for picture in pictures)
+    return any(_has_colour(images, index) for images in pictures for index in range(len(images)))
 
 
-def decode(listings: Sequence[Listing], image_size: int, channels: int) -> tuple[list[np.ndarray], list[Failure]]:
-    """Decode every image of every listing in a pool of threads, with one progress bar on stderr if it takes long.
+def decode(pictures: Pictures, image_size: int, channels: int) -> tuple[torch.Tensor, list[Failure]]:
+    """Decode all images in a pool of threads, with a progress bar on stderr if it takes long.
 
     Returns:
-        (pixels, failures): for each listing uint8 (n, channels, image_size, image_size), zero where an image could not
-        be read; and those images, in order.
+        (pixels, failures): uint8 (n, channels, image_size, image_size), zero where an image could not be read; and
+        those images, in order.
 
     Raises:
         InvalidRequest: the images do not fit in memory.
     """
+    count = len(pictures)
     try:
-        pixels = [np.zeros((len(listing), channels, image_size, image_size), dtype=np.uint8) for listing in listings]
+        pixels = np.zeros((count, channels, image_size, image_size), dtype=np.uint8)
     except MemoryError as error:
-        total = sum(len(listing) for listing in listings)
-        gibibytes = f"{total * channels * image_size**2 / 2**30:.1f} GiB"
-        why = f"makes {total} images with {channels} channels take {gibibytes}, more than the memory holds"
+        gibibytes = f"{count * channels * image_size**2 / 2**30:.1f} GiB"
+        why = f"makes {count} images with {channels} channels take {gibibytes}, more than the memory holds"
         raise refusal("data.image_size", image_size, why, "lower it or max_train_images") from error
     # Pillow loads its decoders on first use; here, once, rather than in several threads at a time.
     Image.init()
-    chunks = [
-        (split, listing.pictures, start, pixels[split])
-        for split, listing in enumerate(listings)
-        for start in range(0, len(listing), _CHUNK)
-    ]
     failures: list[Failure] = []
-    total = sum(map(len, listings))
-    with progress_bar(total, "reading images", "image") as bar:
-        for done, failed in _run(chunks):
+    # leaving the pool ends it, so after Ctrl-C the tasks that have not begun do not run
+    with ThreadPool(os.cpu_count()) as pool, progress_bar(count, "reading images", "image") as bar:
+        starts = range(0, count, _CHUNK)
+        for start, failed in zip(starts, pool.imap(partial(_decode_chunk, pictures, pixels), starts), strict=True):
             failures += failed
-            bar.update(done)
-    return pixels, sorted(failures, key=lambda failure: (failure.split, failure.index))
+            bar.update(min(_CHUNK, count - start))
+    return torch.from_numpy(pixels), failures
 
 
-def _run(chunks: Sequence[_Chunk]) -> Iterator[tuple[int, list[Failure]]]:
-    """Decode all chunks, the first two here and the others in threads; yield their results as they come."""
-    seconds = math.inf
-    for chunk in chunks[:2]:
-        begun = time.perf_counter()
-        done, failed = _decode_chunk(*chunk)
-        # The shorter time counts: the first may also pay for loading decoders and for a cold disk.
-        seconds = min(seconds, (time.perf_counter() - begun) / done)
-        yield done, failed
-    with ThreadPoolExecutor(max_workers=os.cpu_count() if seconds > _WORTH_THREADS else 1) as pool:
-        tasks = [pool.submit(_decode_chunk, *chunk) for chunk in chunks[2:]]
-        try:
-            yield from (task.result() for task in as_completed(tasks))
-        except BaseException:
-            # Leaving the pool waits for its tasks; after Ctrl-C those that have not begun must not run.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _decode_chunk(split: int, pictures: Sequence[Picture], start: int, pixels: np.ndarray) -> tuple[int, list[Failure]]:
-    """Decode `_CHUNK` images from `start` on into ``pixels``; return how many were tried and which failed."""
-    image_size, channels = pixels.shape[-1], pixels.shape[1]
+def _decode_chunk(pictures: Pictures, pixels: np.ndarray, start: int) -> list[Failure]:
+    """Decode `_CHUNK` images from ``start`` on into ``pixels``; return which of them could not be read."""
     failures: list[Failure] = []
-    end = min(start + _CHUNK, len(pictures))
-    if isinstance(pictures, ArrayImages) and pictures.shape == (channels, image_size, image_size):
-        pixels[start:end] = pictures.pixels[start:end]
-        return end - start, failures
-    for index in range(start, end):
+    for index in range(start, min(start + _CHUNK, len(pictures))):
         try:
-            pixels[index] = read(pictures[index], image_size, channels)
+            pixels[index] = read(pictures, index, pixels.shape[-1], pixels.shape[1])
         # Damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, DecompressionBombError.
         except Exception as error:
-            failures.append(Failure(split, index, pictures[index].name, reason(error)))
-    return end - start, failures
+            failures.append(Failure(index, pictures.name(index), reason(error)))
+    return failures
 
 
-def read(picture: Picture, image_size: int, channels: int) -> np.ndarray:
+def read(pictures: Pictures, index: int, image_size: int, channels: int) -> np.ndarray:
     """Open and decode one image, as `square` describes it."""
-    with picture.open() as image:
+    with pictures.open(index) as image:
         return square(image, image_size, channels)
 
 
 def reason(error: Exception) -> str:
     """Return what a decoder said, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return plain(error) or type(error).__name__
 
 
-def _has_colour(picture: Picture) -> bool:
+def _has_colour(pictures: Pictures, index: int) -> bool:
     try:
-        with picture.open() as image:
+        with pictures.open(index) as image:
             return image.mode not in _GREY_MODES
     except Exception:
-        # decoding will report it
         return False
 
 
-def _plain(image: Image.Image, channels: int) -> Image.Image:
+def _grey_or_rgb(image: Image.Image, channels: int) -> Image.Image:
     """Return ``image`` in mode L or RGB."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")

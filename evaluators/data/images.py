@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
 
 from evaluators.base.devices import to_device
 from evaluators.data.options import Where
-from search_space.base.checks import refusal, shown
+from search_space.base.checks import require, shown
 from search_space.base.errors import InvalidRequest
 
 # Below this, in units of the 0..1 pixel scale, a channel counts as constant; dividing by it would only blow up noise.
@@ -30,6 +31,9 @@ class Images(ABC):
 
     labels: torch.Tensor
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     @property
     @abstractmethod
     def shape(self) -> tuple[int, int, int]:
@@ -39,27 +43,12 @@ class Images(ABC):
     def gather(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the images at ``indices``, int64 (k,) within 0..n-1, as uint8 (k, channels, height, width)."""
 
-    @abstractmethod
-    def subset(self, indices: torch.Tensor | np.ndarray | Sequence[int]) -> Images:
-        """Return the images at ``indices`` (whole numbers in 0..n-1), in that order.
+    def subset(self, indices: torch.Tensor | np.ndarray | Sequence[int]) -> Self:
+        """Return the images at ``indices`` (whole numbers in 0..n-1), in that order; those in memory are copied.
 
         Raises:
             InvalidRequest: ``indices`` is a mask, not one-dimensional, or reaches outside 0..n-1.
         """
-
-    @abstractmethod
-    def join(self, other: Images) -> Images:
-        """Return these images followed by ``other``, which must be of the same kind and shape.
-
-        Raises:
-            InvalidRequest: it is not.
-        """
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def positions(self, indices: torch.Tensor | np.ndarray | Sequence[int]) -> torch.Tensor:
-        """Return ``indices`` as int64 (k,) on the CPU, checked as `subset` says."""
         chosen = torch.as_tensor(indices)
         if chosen.numel() == 0:
             chosen = chosen.to(torch.int64)
@@ -72,7 +61,22 @@ class Images(ABC):
                 f"indices: reach {int(chosen.min())}..{int(chosen.max())} for {len(self)} images; "
                 f"stay within 0..{len(self) - 1}"
             )
-        return chosen
+        return self._subset(chosen)
+
+    def join(self, other: Images) -> Self:
+        """Return these images followed by ``other``; InvalidRequest if it is of another kind or shape."""
+        if not isinstance(other, type(self)) or other.shape != self.shape:
+            raise InvalidRequest(
+                f"other: {_kind(other)} of shape {other.shape} cannot follow {_kind(self)} of shape {self.shape}; "
+                "load both alike"
+            )
+        return self._join(other)
+
+    @abstractmethod
+    def _subset(self, indices: torch.Tensor) -> Self: ...
+
+    @abstractmethod
+    def _join(self, other: Self) -> Self: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,25 +108,19 @@ class ImageSet(Images):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every image."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
     def gather(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return copies of the images at ``indices``, on the device of the images."""
         # index_select copies whole images; plain indexing goes byte by byte and takes ten times as long
         return self.images.index_select(0, to_device(indices, self.images.device))
 
-    def subset(self, indices: torch.Tensor | np.ndarray | Sequence[int]) -> ImageSet:
-        """Return a copy of the images at ``indices``."""
-        chosen = self.positions(indices)
-        return ImageSet(self.gather(chosen), self.labels[chosen.to(self.labels.device)])
+    def _subset(self, indices: torch.Tensor) -> Self:
+        return replace(self, images=self.gather(indices), labels=self.labels[indices.to(self.labels.device)])
 
-    def join(self, other: Images) -> ImageSet:
-        """Return a copy of these images followed by ``other``."""
-        if not isinstance(other, ImageSet) or other.shape != self.shape:
-            raise InvalidRequest(f"other: {_kind(other)} cannot follow images of shape {self.shape}; load both alike")
-        return ImageSet(torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels]))
+    def _join(self, other: Self) -> Self:
+        images, labels = torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels])
+        return replace(self, images=images, labels=labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +148,9 @@ class ImageData:
         mean: per channel, over the train split only, in units of the 0..1 pixel scale.
         std: likewise; at least `STD_FLOOR`.
         skipped: unreadable images that were left out, by name; reading `test` adds those of the test split.
-        image_size: side in pixels of what networks see; a random or central window of the images. None for all of it.
+        image_size: side in pixels of what networks see, a window of the images. None for all of them.
         where: how `evaluators.data.loaders.make_loader` keeps the images.
-        workers: processes that decode images which are streamed, for one loader; 0 for this process. None for
-            `evaluators.data.loaders.default_workers`, asked where the loader is made.
+        workers: processes that decode streamed images for one loader, as in `DataOptions`.
 
     Raises:
         InvalidRequest: a split is empty, images are not square or differ between splits or are smaller than
@@ -179,38 +176,34 @@ class ImageData:
         self.classes = classes
         self.train = train
         self.validation = validation
+        self._test = test
         self.mean = mean
         self.std = std
         self.skipped = skipped
         self.where = where
         self.workers = workers
-        self._test = test
-        if len(classes) < 2:
-            raise refusal("classes", classes, "leaves nothing to tell apart", "give at least 2 classes")
+        require(len(classes) >= 2, "classes", classes, "leaves nothing to tell apart", "give at least 2 classes")
         self._check_split("train", train)
         self._check_split("validation", validation)
         if isinstance(test, Images):
             self._check_split("test", test)
         for field, values in (("mean", mean), ("std", std)):
-            if len(values) != self.channels or not all(np.isfinite(values)):
-                raise refusal(field, values, f"is not one finite number for each of {self.channels} channels")
-        if min(std) < STD_FLOOR:
-            raise refusal("std", std, f"falls below {STD_FLOOR}", "take it from channel_statistics")
+            fits = len(values) == self.channels and all(np.isfinite(values))
+            require(fits, field, values, f"is not one finite number for each of {self.channels} channels")
+        require(min(std) >= STD_FLOOR, "std", std, f"falls below {STD_FLOOR}", "take it from channel_statistics")
         self.image_size = self.stored_size if image_size is None else image_size
-        if not 1 <= self.image_size <= self.stored_size:
-            why = f"cannot be cut from images of {self.stored_size} pixels"
-            raise refusal("image_size", image_size, why, f"stay within 1..{self.stored_size}")
+        why = f"cannot be cut from images of {self.stored_size} pixels"
+        fits = 1 <= self.image_size <= self.stored_size
+        require(fits, "image_size", image_size, why, f"stay within 1..{self.stored_size}")
 
     def _check_split(self, field: str, split: Images) -> None:
         field = f"{field} of {shown(self.name)}"
         if len(split) == 0:
             raise InvalidRequest(f"{field}: holds no image; give it at least one")
-        shape = split.shape
-        if shape[1] != shape[2] or shape[0] < 1 or shape[1] < 1:
-            raise InvalidRequest(f"{field}: has images of shape {shape}; they must be square")
-        expected = self.train.shape
-        if shape != expected:
-            raise InvalidRequest(f"{field}: has images of shape {shape}, train of {expected}; align them")
+        if split.shape[1] != split.shape[2] or min(split.shape) < 1:
+            raise InvalidRequest(f"{field}: has images of shape {split.shape}; they must be square")
+        if split.shape != self.train.shape:
+            raise InvalidRequest(f"{field}: has images of shape {split.shape}, train of {self.train.shape}; align them")
         low, high = int(split.labels.min()), int(split.labels.max())
         if low < 0 or high >= len(self.classes):
             raise InvalidRequest(
@@ -235,11 +228,6 @@ class ImageData:
         return {"train": len(self.train), "validation": len(self.validation), "test": test}
 
     @property
-    def splits(self) -> dict[str, Images]:
-        """The three splits by name; opens the test split."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
-
-    @property
     def channels(self) -> int:
         """1 for grey, 3 for colour."""
         return self.train.shape[0]
@@ -250,16 +238,11 @@ class ImageData:
         return self.train.shape[1]
 
 
-def joined(first: Images, second: Images) -> Images:
-    """Return both as one, such as train and validation images for the last training; as `Images.join`."""
-    return first.join(second)
-
-
 def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel, in units of the 0..1 pixel scale.
+    """Return mean and (population) standard deviation of each channel, in units of the 0..1 pixel scale.
 
-    Counts how often each of the 256 pixel values occurs, so that no float copy of the images is made and the sums are
-    exact. The deviation is that of the population and at least `STD_FLOOR`.
+    Counts how often each pixel value occurs: the sums are exact, and no float copy of the images is made. The deviation
+    is at least `STD_FLOOR`.
 
     Args:
         images: uint8, (n, channels, height, width), n at least 1, on any device.

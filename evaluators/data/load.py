@@ -19,7 +19,7 @@ from evaluators.data.splits import stratified_split, stratified_subset
 from evaluators.data.streaming import StreamedImages
 from evaluators.sources.base import Listing, Source
 from evaluators.sources.find import find_source
-from search_space.base.checks import check_seed, printable, refusal, shown
+from search_space.base.checks import check_seed, printable, refusal, require, shown
 from search_space.base.errors import InvalidRequest
 
 # Training images from which mean and standard deviation of streamed data are estimated.
@@ -46,7 +46,7 @@ def image_channels(options: DataOptions, source: Source) -> Literal[1, 3]:
     if len(source.channels) == 1:
         return source.channels[0]
     listings = (source.train, source.validation)
-    return 3 if any(any_colour(listing.pictures) for listing in listings if listing is not None) else 1
+    return 3 if any_colour(listing.pictures for listing in listings if listing is not None) else 1
 
 
 def load_data(
@@ -72,21 +72,27 @@ def load_data(
     seed = check_seed("seed", seed)
     source = open_source(options) if source is None else source
     channels, skip = image_channels(options, source), options.on_corrupt == "skip"
-    chosen = _choose(source, options, seed)
-    gibibytes = chosen.count * channels * options.side**2 / 2**30
+    train, held, test = _choose(source, options, seed)
+    count = sum(map(len, (train, test))) + (0 if held is None else len(held))
+    gibibytes = count * channels * options.side**2 / 2**30
     stream = options.where == "stream" or (options.where == "auto" and gibibytes > options.memory_limit)
     if stream and skip:
         raise InvalidRequest(
-            f"data.on_corrupt: 'skip' needs images held in memory, but the {chosen.count} images of "
+            f"data.on_corrupt: 'skip' needs images held in memory, but the {count} images of "
             f"{shown(source.name)} ({gibibytes:.2g} GiB) are streamed; repair the unreadable ones, "
             "or set where to memory"
         )
     reader = Reader(source.name, options.side, channels, stream=stream, skip=skip, cache=options.cache)
-    read, skipped = reader.read(chosen.listings)
-    if chosen.division is None:
-        train_images, held_images = (part.images for part in read)
+    if held is None:
+        # decoded, and kept in the cache, as one: then another seed finds them there
+        parts = stratified_split(
+            train.labels, options.validation, seed, field="data.validation", classes=source.classes
+        )
+        ((images, failed),), skipped = reader.read([train])
+        train_images, held_images = (_readable(images, part, failed) for part in parts)
     else:
-        train_images, held_images = (read[0].take(indices) for indices in chosen.division)
+        read, skipped = reader.read([train, held])
+        train_images, held_images = (_readable(images, np.arange(len(images)), failed) for images, failed in read)
     _check_still_there(source, train_images, held_images)
     mean, std = reader.statistics(train_images, seed)
     return ImageData(
@@ -94,7 +100,7 @@ def load_data(
         source.classes,
         train_images,
         held_images,
-        Unopened(len(chosen.test), partial(reader.open_test, chosen.test)),
+        Unopened(len(test), partial(reader.open_test, test)),
         mean,
         std,
         skipped,
@@ -120,24 +126,6 @@ def describe(data: ImageData) -> str:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class ReadListing:
-    """The images of one listing.
-
-    Attributes:
-        images: those that could be read.
-        readable: bool, one for each listed image.
-    """
-
-    images: Images
-    readable: np.ndarray
-
-    def take(self, indices: np.ndarray) -> Images:
-        """Return the readable ones among the listed images at ``indices``."""
-        places = np.cumsum(self.readable) - 1
-        return self.images.subset(places[indices[self.readable[indices]]])
-
-
 @dataclass(frozen=True)
 class Reader:
     """How the images of one data set are read: decoded now, or left on disk.
@@ -154,37 +142,42 @@ class Reader:
     name: str
     size: int
     channels: int
-    stream: bool = False
-    skip: bool = False
-    cache: bool = True
+    stream: bool
+    skip: bool
+    cache: bool
 
-    def read(self, listings: Sequence[Listing]) -> tuple[list[ReadListing], tuple[str, ...]]:
-        """Return the images of each listing, and the names of those left out.
+    def read(self, listings: Sequence[Listing]) -> tuple[list[tuple[Images, list[int]]], tuple[str, ...]]:
+        """Return the images of each listing with the positions of those to be left out, and the names of the latter.
 
         Raises:
             InvalidRequest: one cannot be read and ``skip`` is not set, or they do not fit in memory.
         """
-        if self.stream:
-            return [self._streamed(listing) for listing in listings], ()
-        if self.cache:
-            pixels, failures = decode_cached(listings, self.size, self.channels)
-        else:
-            arrays, failures = decode(listings, self.size, self.channels)
-            pixels = [torch.from_numpy(array) for array in arrays]
+        read: list[tuple[Images, list[int]]] = []
+        failures: list[Failure] = []
+        for listing in listings:
+            labels = torch.from_numpy(listing.labels)
+            if self.stream:
+                read.append((StreamedImages(listing.pictures, labels, self.channels, self.size, self.name), []))
+                continue
+            if self.cache:
+                pixels, failed = decode_cached(listing, self.size, self.channels)
+            else:
+                pixels, failed = decode(listing.pictures, self.size, self.channels)
+            read.append((ImageSet(pixels, labels), [failure.index for failure in failed]))
+            failures += failed
         if failures and not self.skip:
-            raise _corrupt(self.name, failures, sum(map(len, listings)))
-        parts = [
-            _readable(images, listing.labels, [failure.index for failure in failures if failure.split == number])
-            for number, (images, listing) in enumerate(zip(pixels, listings, strict=True))
-        ]
-        return parts, tuple(failure.name for failure in failures)
+            first = ", ".join(f"{shown(failure.name)} ({failure.reason})" for failure in failures[:3])
+            more = ", ..." if len(failures) > 3 else ""
+            why = f"has {len(failures)} of {sum(map(len, listings))} images that cannot be read: {first}{more}"
+            raise refusal("data.name", self.name, why, "repair or remove them, or leave them out with on_corrupt: skip")
+        return read, tuple(failure.name for failure in failures)
 
     def open_test(self, listing: Listing) -> tuple[Images, tuple[str, ...]]:
         """Return the images of the test split and the names of those left out; as `read`."""
-        (part,), skipped = self.read([listing])
-        if len(part.images) == 0:
-            raise refusal("data.name", self.name, "has no image of test that can be read", "repair the files")
-        return part.images, skipped
+        ((images, failed),), skipped = self.read([listing])
+        images = _readable(images, np.arange(len(images)), failed)
+        require(len(images) > 0, "data.name", self.name, "has no image of test that can be read", "repair the files")
+        return images, skipped
 
     def statistics(self, train: Images, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return `channel_statistics` of the training images, or of 1024 of them, drawn by ``seed``, of a stream."""
@@ -194,66 +187,27 @@ class Reader:
         chosen = torch.randperm(len(train), generator=generator)[:_SAMPLE]
         return channel_statistics(train.gather(chosen.sort().values))
 
-    def _streamed(self, listing: Listing) -> ReadListing:
-        labels = torch.from_numpy(listing.labels)
-        images = StreamedImages(listing.pictures, labels, self.channels, self.size, self.name)
-        return ReadListing(images, np.ones(len(listing), dtype=bool))
+
+def _readable(images: Images, chosen: np.ndarray, failed: list[int]) -> Images:
+    """Return the images at ``chosen`` (ascending) but those that ``failed``; a copy only if they are not all."""
+    kept = np.setdiff1d(chosen, failed, assume_unique=True)
+    return images if len(kept) == len(images) else images.subset(kept)
 
 
-def _readable(pixels: torch.Tensor, labels: np.ndarray, failed: Sequence[int]) -> ReadListing:
-    """Return the images that could be read; a copy only if some could not."""
-    readable = np.ones(len(labels), dtype=bool)
-    readable[list(failed)] = False
-    targets = torch.from_numpy(labels)
-    if failed:
-        kept = torch.from_numpy(np.flatnonzero(readable))
-        pixels, targets = pixels.index_select(0, kept), targets[kept]
-    return ReadListing(ImageSet(pixels, targets), readable)
-
-
-def _corrupt(name: str, failures: Sequence[Failure], total: int) -> InvalidRequest:
-    first = ", ".join(f"{shown(failure.name)} ({failure.reason})" for failure in failures[:3])
-    why = f"has {len(failures)} of {total} images that cannot be read: {first}{', ...' if len(failures) > 3 else ''}"
-    return refusal("data.name", name, why, "repair or remove them, or leave them out with on_corrupt: skip")
-
-
-@dataclass(frozen=True, eq=False)
-class _Chosen:
-    """The images to read.
-
-    Attributes:
-        listings: train and validation; or both in one, and then
-        division: positions in it of the training and of the validation images.
-        test: the test images.
-    """
-
-    listings: tuple[Listing, ...]
-    division: tuple[np.ndarray, np.ndarray] | None
-    test: Listing
-
-    @property
-    def count(self) -> int:
-        return sum(map(len, self.listings)) + len(self.test)
-
-
-def _choose(source: Source, options: DataOptions, seed: int) -> _Chosen:
-    max_train_images = options.max_train_images
-    train, held, tested = source.train, source.validation, source.test
-    if tested is None:
+def _choose(source: Source, options: DataOptions, seed: int) -> tuple[Listing, Listing | None, Listing]:
+    """Return what to read of train, validation (None if it is still to be split off train) and test."""
+    most = options.max_train_images
+    train, held, test = source.train, source.validation, source.test
+    if test is None:
         rest, out = stratified_split(train.labels, options.test, seed, field="data.test", classes=source.classes)
-        train, tested = train.take(rest), train.take(out)
-    if max_train_images is not None:
-        total = len(train) + (0 if held is None else len(held))
-        if total > max_train_images:
-            # Half up, and exact for any size, which round() on a float is not.
-            share = 0 if held is None else (2 * max_train_images * len(held) + total) // (2 * total)
-            train = _limit(train, max_train_images - share, source, max_train_images, seed)
-            held = None if held is None else _limit(held, share, source, max_train_images, seed)
-    if held is not None:
-        return _Chosen((train, held), None, tested)
-    # decoded, and kept in the cache, as one: then another seed finds them there
-    division = stratified_split(train.labels, options.validation, seed, field="data.validation", classes=source.classes)
-    return _Chosen((train,), division, tested)
+        train, test = train.take(rest), train.take(out)
+    total = len(train) + (0 if held is None else len(held))
+    if most is not None and total > most:
+        # Half up, and exact for any size, which round() on a float is not.
+        share = 0 if held is None else (2 * most * len(held) + total) // (2 * total)
+        train = _limit(train, most - share, source, most, seed)
+        held = None if held is None else _limit(held, share, source, most, seed)
+    return train, held, test
 
 
 def _limit(listing: Listing, n: int, source: Source, max_train_images: int, seed: int) -> Listing:
@@ -270,9 +224,8 @@ def _limit(listing: Listing, n: int, source: Source, max_train_images: int, seed
 def _check_still_there(source: Source, train: Images, validation: Images) -> None:
     """Refuse what skipping has emptied."""
     for name, part in (("train", train), ("validation", validation)):
-        if len(part) == 0:
-            raise refusal("data.name", source.name, f"has no image of {name} that can be read", "repair the files")
-    lost = np.setdiff1d(source.train.labels, train.labels.numpy())
-    if len(lost):
-        why = f"has no training image of class {shown(source.classes[int(lost[0])])} that can be read"
+        why = f"has no image of {name} that can be read"
+        require(len(part) > 0, "data.name", source.name, why, "repair the files")
+    for label in np.setdiff1d(source.train.labels, train.labels.numpy()):
+        why = f"has no training image of class {shown(source.classes[label])} that can be read"
         raise refusal("data.name", source.name, why, "repair the files")

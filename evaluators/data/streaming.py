@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
 
 from evaluators.data.decode import read, reason
 from evaluators.data.images import Images
-from evaluators.sources.base import ChosenPictures, Picture
+from evaluators.sources.base import ChosenPictures, Pictures
 from search_space.base.checks import shown
 from search_space.base.errors import InvalidRequest
 
@@ -33,9 +33,7 @@ class StreamedImages(Images):
         name: what messages call the data.
     """
 
-    def __init__(
-        self, pictures: Sequence[Picture], labels: torch.Tensor, channels: int, size: int, name: str = "images"
-    ) -> None:
+    def __init__(self, pictures: Pictures, labels: torch.Tensor, channels: int, size: int, name: str) -> None:
         self.pictures = pictures
         self.labels = labels
         self.name = name
@@ -43,7 +41,6 @@ class StreamedImages(Images):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every image."""
         return self._shape
 
     def gather(self, indices: torch.Tensor) -> torch.Tensor:
@@ -52,32 +49,26 @@ class StreamedImages(Images):
         Raises:
             UnreadableImage: one is damaged.
         """
-        channels, size, _ = self._shape
-        pixels = np.empty((len(indices), *self._shape), dtype=np.uint8)
+        channels, size, _ = self.shape
+        pixels = np.empty((len(indices), *self.shape), dtype=np.uint8)
         for place, index in enumerate(indices.tolist()):
-            picture = self.pictures[index]
             try:
-                pixels[place] = read(picture, size, channels)
+                pixels[place] = read(self.pictures, index, size, channels)
             # Damaged files make Pillow raise nearly anything.
             except Exception as error:
+                image = shown(self.pictures.name(index))
                 raise UnreadableImage(
-                    f"data.name: {shown(self.name)} has the image {shown(picture.name)}, which cannot be read "
-                    f"({reason(error)}); repair or remove it"
+                    f"data.name: {shown(self.name)} has the image {image}, which cannot be read ({reason(error)}); "
+                    "repair or remove it"
                 ) from error
         return torch.from_numpy(pixels)
 
-    def subset(self, indices: torch.Tensor | np.ndarray | Sequence[int]) -> StreamedImages:
-        """Return the images at ``indices``, in that order."""
-        chosen = self.positions(indices)
-        pictures = ChosenPictures([self.pictures], chosen.numpy())
-        return StreamedImages(pictures, self.labels[chosen], self._shape[0], self._shape[1], self.name)
+    def _subset(self, indices: torch.Tensor) -> Self:
+        return self._of(ChosenPictures([self.pictures], indices.numpy()), self.labels[indices])
 
-    def join(self, other: Images) -> StreamedImages:
-        """Return these images followed by ``other``."""
-        if not isinstance(other, StreamedImages) or other.shape != self.shape:
-            raise InvalidRequest(
-                f"other: {type(other).__name__} cannot follow streamed images of shape {self.shape}; load both alike"
-            )
+    def _join(self, other: Self) -> Self:
         pictures = ChosenPictures([self.pictures, other.pictures])
-        labels = torch.cat([self.labels, other.labels])
-        return StreamedImages(pictures, labels, self._shape[0], self._shape[1], self.name)
+        return self._of(pictures, torch.cat([self.labels, other.labels]))
+
+    def _of(self, pictures: Pictures, labels: torch.Tensor) -> Self:
+        return type(self)(pictures, labels, *self.shape[:2], self.name)

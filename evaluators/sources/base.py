@@ -1,22 +1,22 @@
 """What a source of images is: it lists undecoded images with their labels, by split, for the names it knows.
 
-Every module in this folder is imported when a data set is asked for, and registers with `source` how names are opened;
-so a new source is one new file. These modules import neither torch nor Pillow before a data set is opened: they are
-imported to list what there is, too.
+`find` imports every module in this folder, and each registers with `source` how it opens names: a new source is one new
+file. They import neither torch nor Pillow before a data set is opened, as listing the sources imports them too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, Protocol, overload
+from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 
-from search_space.base.checks import refusal, shown
+from search_space.base.checks import plain, refusal, shown
 from search_space.base.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 # programs (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 
+#: What splits to choose by are called, in folders and in tables.
+VALIDATION_NAMES = ("validation", "valid", "val")
+
 
 def reason(error: BaseException) -> str:
     """Return what a library said when it failed, in one short line."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 300 else f"{text[:297]}..."
+    return plain(f"{type(error).__name__}: {error}", 300)
 
 
 def open_image(file: str | IO[bytes]) -> Image.Image:
@@ -40,42 +42,25 @@ def open_image(file: str | IO[bytes]) -> Image.Image:
     return Image.open(file, formats=FORMATS)
 
 
-class Picture(Protocol):
-    """One image that has not been decoded yet."""
+class Pictures(ABC):
+    """The undecoded images of one split, by position: a million of them as objects would take hundreds of megabytes."""
 
-    def open(self) -> Image.Image:
-        """Return the image with its header read; pixels may still be undecoded. Thread-safe."""
-        ...
+    @abstractmethod
+    def __len__(self) -> int: ...
 
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        ...
+    @abstractmethod
+    def open(self, index: int) -> Image.Image:
+        """Return image ``index`` with its header read; pixels may still be undecoded. Thread-safe."""
 
-
-class Pictures(Sequence[Picture]):
-    """Pictures made when asked for: a million of them as objects would take hundreds of megabytes."""
-
-    @overload
-    def __getitem__(self, index: int) -> Picture: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Picture]: ...
-
-    def __getitem__(self, index: int | slice) -> Picture | Sequence[Picture]:
-        if isinstance(index, slice):
-            return [self.picture(i) for i in range(*index.indices(len(self)))]
-        return self.picture(range(len(self))[index])
-
-    def picture(self, index: int) -> Picture:
-        """Return picture ``index``, 0..n-1."""
-        raise NotImplementedError
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return what messages call image ``index``."""
 
 
 class ChosenPictures(Pictures):
-    """The pictures of others at the given positions, or of several others one after the other."""
+    """The pictures of others, one after the other, at the given positions (all of them if None)."""
 
-    def __init__(self, others: Sequence[Sequence[Picture]], positions: np.ndarray | None = None) -> None:
+    def __init__(self, others: Sequence[Pictures], positions: np.ndarray | None = None) -> None:
         self.others = others
         self.starts = np.cumsum([0, *map(len, others)])
         self.positions = np.arange(self.starts[-1]) if positions is None else np.asarray(positions, dtype=np.int64)
@@ -83,55 +68,43 @@ class ChosenPictures(Pictures):
     def __len__(self) -> int:
         return len(self.positions)
 
-    def picture(self, index: int) -> Picture:
-        position = int(self.positions[index])
+    def open(self, index: int) -> Image.Image:
+        others, own = self._place(index)
+        return others.open(own)
+
+    def name(self, index: int) -> str:
+        others, own = self._place(index)
+        return others.name(own)
+
+    def _place(self, index: int) -> tuple[Pictures, int]:
+        position = self.positions[index]
         part = int(np.searchsorted(self.starts, position, side="right")) - 1
-        return self.others[part][position - int(self.starts[part])]
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayImage:
-    """One image whose pixels are known.
-
-    Attributes:
-        pixels: uint8, (channels, height, width), 1 or 3 channels.
-        name: what messages call it.
-    """
-
-    pixels: np.ndarray
-    name: str
-
-    def open(self) -> Image.Image:
-        """Return it as a grey or RGB image."""
-        from PIL import Image
-
-        grey = len(self.pixels) == 1
-        return Image.fromarray(self.pixels[0] if grey else np.ascontiguousarray(self.pixels.transpose(1, 2, 0)))
+        return self.others[part], int(position - self.starts[part])
 
 
 class ArrayImages(Pictures):
-    """Images of one size that a file holds as plain pixels.
+    """Images of one size whose pixels are known.
 
     Args:
-        pixels: uint8, (n, channels, height, width); may be mapped from a file.
-        name: of the data; image k is called name[k].
+        pixels: uint8, (n, channels, height, width), 1 or 3 channels.
+        title: image k is called title[k].
     """
 
-    def __init__(self, pixels: np.ndarray, name: str) -> None:
+    def __init__(self, pixels: np.ndarray, title: str) -> None:
         self.pixels = pixels
-        self.name = name
+        self.title = title
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Channels, height and width."""
-        return self.pixels.shape[1:]
+    def open(self, index: int) -> Image.Image:
+        from PIL import Image
 
-    def picture(self, index: int) -> ArrayImage:
-        """Return image ``index``."""
-        return ArrayImage(self.pixels[index], f"{self.name}[{index}]")
+        pixels = self.pixels[index]
+        return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+    def name(self, index: int) -> str:
+        return f"{self.title}[{index}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +114,12 @@ class Listing:
     Attributes:
         pictures: n images.
         labels: int64, (n,), index into `Source.classes`.
-        origin: returns a text that changes whenever an image may have changed, as `files_origin` does; picklable, for
-            processes that load the test split themselves. None if decoded images are not worth a cache.
+        origin: returns a text that changes whenever an image may have changed, as `files_origin` does; picklable. None
+            if decoded images are not worth a cache.
         chosen: positions in what ``origin`` describes; None for all of it.
     """
 
-    pictures: Sequence[Picture]
+    pictures: Pictures
     labels: np.ndarray
     origin: Callable[[], str] | None = None
     chosen: np.ndarray | None = None
@@ -176,9 +149,6 @@ class Source:
     Attributes:
         name: what the user asked for.
         classes: class names; label k means classes[k].
-        train: training images.
-        validation: images to choose by.
-        test: images to report results on.
         channels: how many channels its images can have, as far as that is known without opening one.
 
     Raises:
@@ -211,7 +181,7 @@ def unknown_class(name: str, split: str, label: str) -> InvalidRequest:
 
 
 def files_origin(paths: Iterable[str | os.PathLike[str]], note: str = "") -> str:
-    """Return absolute path, size in bytes and time of change in nanoseconds of each file, behind `note`."""
+    """Return ``note``, then the absolute path, size in bytes and time of change in nanoseconds of each file."""
     lines = [note]
     for path in paths:
         stat = os.stat(path)

@@ -23,4 +23,4 @@ def open_digits(name: str, path: Path | None) -> Source | None:
     bundle = load_digits()
     pixels = np.rint(bundle.images * (255.0 / 16.0)).astype(np.uint8)[:, None]
     listing = Listing(ArrayImages(pixels, "digits"), np.asarray(bundle.target, dtype=np.int64))
-    return Source("digits", tuple(str(name) for name in bundle.target_names), listing, channels=(1,))
+    return Source("digits", tuple(str(label) for label in bundle.target_names), listing, channels=(1,))

@@ -15,14 +15,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluators.sources.base import Listing, Pictures, Source, files_origin, open_image, source, unknown_class
+from evaluators.sources.base import (
+    VALIDATION_NAMES,
+    Listing,
+    Pictures,
+    Source,
+    files_origin,
+    open_image,
+    source,
+    unknown_class,
+)
 from search_space.base.checks import refusal, require, shown
 
 if TYPE_CHECKING:
@@ -30,29 +38,7 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
-_SPLIT_NAMES = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One image file."""
-
-    path: str
-
-    @property
-    def name(self) -> str:
-        """Its path."""
-        return self.path
-
-    def open(self) -> Image.Image:
-        """Open the file; the caller closes the image."""
-        return open_image(self.path)
+_SPLIT_NAMES = {"train": "train", **dict.fromkeys(VALIDATION_NAMES, "validation"), "test": "test"}
 
 
 class ImageFiles(Pictures):
@@ -64,9 +50,11 @@ class ImageFiles(Pictures):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def picture(self, index: int) -> ImageFile:
-        """Return file ``index``."""
-        return ImageFile(self.paths[index])
+    def open(self, index: int) -> Image.Image:
+        return open_image(self.paths[index])
+
+    def name(self, index: int) -> str:
+        return self.paths[index]
 
 
 @source(
@@ -92,17 +80,12 @@ def open_folder(name: str, path: Path | None) -> Source | None:
 
 
 def _list_folder(name: str, root: Path) -> Source:
-    folders = _visible_folders(root)
-    split_folders = _split_folders(name, folders)
-    if not split_folders:
-        classes = _class_names(name, root, folders)
-        return Source(name, classes, _list_classes(name, root, classes))
-    if "train" not in split_folders:
-        present = ", ".join(sorted(f"{path.name}/" for path in split_folders.values()))
+    splits = _split_folders(name, _visible_folders(root)) or {"train": root}
+    if "train" not in splits:
+        present = ", ".join(sorted(f"{path.name}/" for path in splits.values()))
         raise refusal("data.name", name, f"has {present} but no train/", "add train/, or move the class folders up")
-    train = split_folders["train"]
-    classes = _class_names(name, train, _visible_folders(train))
-    listings = {split: _list_split(name, split, path, classes) for split, path in split_folders.items()}
+    classes = _class_names(name, splits["train"])
+    listings = {split: _list_split(name, split, path, classes) for split, path in splits.items()}
     return Source(name, classes, listings["train"], listings.get("validation"), listings.get("test"))
 
 
@@ -128,16 +111,9 @@ def _split_folders(name: str, folders: list[Path]) -> dict[str, Path]:
     return by_split
 
 
-def _list_split(name: str, split: str, folder: Path, classes: tuple[str, ...]) -> Listing:
-    present = _class_names(name, folder, _visible_folders(folder))
-    for label in present:
-        if label not in classes:
-            raise unknown_class(name, split, label)
-    return _list_classes(name, folder, present, {label: classes.index(label) for label in present})
-
-
-def _class_names(name: str, folder: Path, folders: list[Path]) -> tuple[str, ...]:
+def _class_names(name: str, folder: Path) -> tuple[str, ...]:
     """Return the names of the class folders below ``folder``, which is the data set or one of its splits."""
+    folders = _visible_folders(folder)
     if folders:
         return tuple(path.name for path in folders)
     if any(_is_image(entry) for entry in os.listdir(folder)):
@@ -147,17 +123,19 @@ def _class_names(name: str, folder: Path, folders: list[Path]) -> tuple[str, ...
     raise refusal("data.name", name, why, "put one folder per class there")
 
 
-def _list_classes(name: str, folder: Path, classes: tuple[str, ...], numbers: dict[str, int] | None = None) -> Listing:
-    """List the images of ``classes`` below ``folder``, labelled by ``numbers``, or in order without it."""
+def _list_split(name: str, split: str, folder: Path, classes: tuple[str, ...]) -> Listing:
     paths: list[str] = []
     labels: list[int] = []
-    for position, label in enumerate(classes):
-        files = _image_files(folder / label)
+    for label in _class_names(name, folder):
+        if label not in classes:
+            raise unknown_class(name, split, label)
+        # by parts, as the separator sorts differently from system to system
+        files = sorted(_walk_images(folder / label), key=lambda path: path.split(os.sep))
         if not files:
             why = f"has no image ({', '.join(EXTENSIONS)}) in the class folder {_below(name, folder / label)}"
             raise refusal("data.name", name, why, "add images, or remove the folder")
         paths += files
-        labels += [position if numbers is None else numbers[label]] * len(files)
+        labels += [classes.index(label)] * len(files)
     return Listing(ImageFiles(paths), np.asarray(labels, dtype=np.int64), partial(files_origin, paths))
 
 
@@ -166,14 +144,8 @@ def _below(name: str, folder: Path) -> str:
     return shown(str(folder.relative_to(Path(name).expanduser())))
 
 
-def _image_files(folder: Path) -> list[str]:
-    """Return the paths of all images below ``folder``, in the order of their names from there on."""
-    # By parts, as the separator sorts differently from system to system.
-    return sorted(_walk_images(folder), key=lambda path: path.split(os.sep))
-
-
 def _walk_images(folder: Path) -> Iterator[str]:
-    # os.walk skips folders it cannot read unless told to raise; images must not go missing in silence.
+    # without `onerror`, os.walk skips folders it cannot read: images must not go missing in silence
     for parent, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = [entry for entry in folders if not entry.startswith(".")]
         yield from (os.path.join(parent, entry) for entry in files if _is_image(entry))

@@ -1,7 +1,7 @@
 """Image classification data sets of the Hugging Face hub, through the `datasets` library.
 
-Columns and splits are found as `evaluators.sources.table` says; for the data sets in `HUB` they are
-known. No code from a repository is ever run.
+`evaluators.sources.table` says which columns and splits are taken; for the data sets in `HUB` they are known. No code
+from a repository is ever run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NETWORK_PACKAGES = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "ur
 
 @dataclass(frozen=True)
 class HubEntry:
-    """What is known about one data set of the hub; None is seen from its columns, or is the default there.
+    """What is known of one data set of the hub; None where its columns show it, or its default is taken.
 
     Attributes:
         config: configuration to take unless one is named.

@@ -13,8 +13,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from evaluators.sources.base import Source, files_origin, reason, source
-from evaluators.sources.table import VALIDATION_NAMES, table_source
+from evaluators.sources.base import VALIDATION_NAMES, Source, files_origin, reason, source
+from evaluators.sources.table import table_source
 from search_space.base.checks import refusal, require, shown
 
 _MAGIC = b"PAR1"
@@ -35,7 +35,7 @@ def open_parquet(name: str, path: Path | None) -> Source | None:
         return None
     import datasets
 
-    files = [path] if path.is_file() else parquet_files(path)
+    files = [path] if path.is_file() else _parquet_files(path)
     splits = _by_split(name, files, path)
     try:
         # from_parquet maps a copy into memory, in the folder of the library's own cache, rather than reading it all
@@ -64,56 +64,48 @@ def _is_parquet_data(name: str, path: Path) -> bool:
         misnamed = path.suffix.lower() == ".parquet"
         require(not misnamed, "data.name", name, "is not Parquet, whatever its name says", "fetch it again")
         return False
-    entries = os.listdir(path)
-    if any(map(is_parquet, entries)):
-        return True
-    for entry in entries:
-        if entry.lower() == "data" or split_of(entry) is not None:
-            # a folder that cannot be listed is reported where it is listed as one of images
-            with suppress(OSError):
-                if any(map(is_parquet, os.listdir(path / entry))):
-                    return True
+    folders = [path, *(path / entry for entry in os.listdir(path) if entry.lower() == "data" or _split_of(entry))]
+    for folder in folders:
+        # a folder that cannot be listed is reported where it is listed as one of images
+        with suppress(OSError):
+            if any(map(_is_parquet, os.listdir(folder))):
+                return True
     return False
 
 
-def parquet_files(folder: Path) -> list[Path]:
+def _parquet_files(folder: Path) -> list[Path]:
     """Return all Parquet files below ``folder`` in the order of their names; hidden files and folders are left out."""
     files = [
         file
         for file in folder.rglob("*")
-        if is_parquet(file.name)
+        if _is_parquet(file.name)
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.is_file()
     ]
     return sorted(files, key=lambda file: file.relative_to(folder).parts)
 
 
-def is_parquet(file_name: str) -> bool:
+def _is_parquet(file_name: str) -> bool:
     """Return whether a file of that name is to be read."""
     return not file_name.startswith(".") and file_name.lower().endswith(".parquet")
 
 
-def split_of(name: str) -> str | None:
+def _split_of(name: str) -> str | None:
     """Return the split that the name of a file or folder begins with; None if it says none."""
     word = re.split(r"[-_.\d]", name.lower(), maxsplit=1)[0]
     return word if word in _SPLITS else None
 
 
 def _by_split(name: str, files: list[Path], root: Path) -> dict[str, list[Path]]:
-    splits: dict[str, list[Path]] = {}
-    unnamed = []
+    if root.is_file():  # it holds the training images, whatever its name says
+        return {"train": files}
+    splits: dict[str | None, list[Path]] = {}
     for file in files:
-        parts = file.relative_to(root).parts if root.is_dir() else (file.name,)
         # the nearest name counts
-        split = next((said for part in reversed(parts) if (said := split_of(part)) is not None), None)
-        if split is None:
-            unnamed.append(file)
-        else:
-            splits.setdefault(split, []).append(file)
-    if not splits:
-        return {"train": unnamed}
-    if unnamed and root.is_dir():
+        named = (_split_of(part) for part in reversed(file.relative_to(root).parts))
+        splits.setdefault(next(filter(None, named), None), []).append(file)
+    unnamed = splits.pop(None, [])
+    if unnamed and splits:
         why = f"has a file {shown(unnamed[0].name)} whose name says no split, while the names of others do"
         raise refusal("data.name", name, why, "let it begin with train, validation or test")
-    # a single file is the training images, whatever its name says
-    return {"train": files} if root.is_file() else splits
+    return {split: parts for split, parts in splits.items() if split is not None} or {"train": unnamed}

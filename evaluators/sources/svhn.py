@@ -47,7 +47,7 @@ def _open_folder(name: str, folder: Path) -> Source | None:
 
 def _read(name: str, paths: list[Path], split: str) -> Listing:
     parts = [_read_file(name, path) for path in paths]
-    pixels = np.concatenate([pixels for pixels, _ in parts]) if len(parts) > 1 else parts[0][0]
+    pixels = np.concatenate([pixels for pixels, _ in parts])
     labels = np.concatenate([labels for _, labels in parts])
     return Listing(ArrayImages(pixels, split), labels, partial(files_origin, paths, "svhn"))
 

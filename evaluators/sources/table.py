@@ -12,53 +12,33 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evaluators.sources.base import ChosenPictures, Listing, Pictures, Source, open_image, unknown_class
+from evaluators.sources.base import (
+    VALIDATION_NAMES,
+    ChosenPictures,
+    Listing,
+    Pictures,
+    Source,
+    open_image,
+    unknown_class,
+)
 from search_space.base.checks import refusal, require, shown
 
 if TYPE_CHECKING:
     from PIL import Image
 
-VALIDATION_NAMES = ("validation", "valid", "val")
 _LABEL_NAMES = ("label", "fine_label")
-
-
-@dataclass(frozen=True, eq=False)
-class TableImage:
-    """One row of a split.
-
-    Attributes:
-        rows: the split with the image column alone, not decoded.
-        column: name of that column.
-        index: the row.
-        name: what messages call it.
-    """
-
-    rows: Any
-    column: str
-    index: int
-    name: str
-
-    def open(self) -> Image.Image:
-        """Open the bytes kept in the row, or else the file it points to."""
-        cell = self.rows[self.index][self.column]
-        if cell is None:
-            raise ValueError("the cell is empty")
-        if isinstance(cell, bytes):
-            return open_image(io.BytesIO(cell))
-        return open_image(cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"]))
 
 
 class TableImages(Pictures):
     """The images of one split.
 
     Args:
-        rows: the split with the image column alone, not decoded.
+        rows: a `datasets.Dataset` with the image column alone, not decoded.
         column: name of that column.
         split: image k is called split[k].
     """
@@ -71,9 +51,16 @@ class TableImages(Pictures):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def picture(self, index: int) -> TableImage:
-        """Return row ``index``."""
-        return TableImage(self.rows, self.column, index, f"{self.split}[{index}]")
+    def open(self, index: int) -> Image.Image:
+        cell = self.rows[index][self.column]
+        if cell is None:
+            raise ValueError("the cell is empty")
+        if isinstance(cell, bytes):
+            return open_image(io.BytesIO(cell))
+        return open_image(cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"]))
+
+    def name(self, index: int) -> str:
+        return f"{self.split}[{index}]"
 
 
 def table_source(
@@ -93,8 +80,7 @@ def table_source(
         splits: by name.
         origins: `Listing.origin` of each split.
         remedy: what to do if there is no train split.
-        image: the image column, if it is known.
-        label: the label column, if it is known.
+        image: the image column, if it is known; likewise ``label``.
         extra: splits that join train, if they are there and have labels.
 
     Raises:
@@ -118,17 +104,16 @@ def table_source(
         raise refusal("data.name", name, why, "choose another data set")
     if test is None:
         test, validation = validation, None
-    more = [listing for split in extra if (listing := listings.get(split)) is not None]
-    return Source(name, classes, _joined([train, *more]) if more else train, validation, test)
+    parts = [train, *(listing for split in extra if (listing := listings.get(split)) is not None)]
+    return Source(name, classes, _joined(parts) if len(parts) > 1 else train, validation, test)
 
 
 def _joined(listings: Sequence[Listing]) -> Listing:
     """Return the images of all, one split after the other."""
-    origins = [listing.origin for listing in listings if listing.origin is not None]
     return Listing(
         ChosenPictures([listing.pictures for listing in listings]),
         np.concatenate([listing.labels for listing in listings]),
-        partial(_joined_origin, origins) if len(origins) == len(listings) else None,
+        partial(_joined_origin, [listing.origin for listing in listings if listing.origin is not None]),
     )
 
 

@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import safetensors.torch
 import torch
 
-from evaluators.data.images import ImageData, joined
+from evaluators.data.images import ImageData
 from evaluators.training.callbacks import AveragedWeights, BestWeights, SeededEpochs
 from evaluators.training.devices import check_precision, check_processes, pick_accelerator
 from evaluators.training.loaders import check_fit, measuring_loader, training_loader
@@ -181,7 +181,7 @@ def _train(
         "rank": trainer.global_rank,
         "world_size": trainer.world_size,
     }
-    images = data.train if run.train_on == "train" else joined(data.train, data.validation)
+    images = data.train if run.train_on == "train" else data.train.join(data.validation)
     fit(
         trainer,
         module,

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from evaluators.data.images import ImageData, ImageSet, Where, channel_statistics
+from evaluators.data.images import ImageData, Images, ImageSet, Where, channel_statistics
 
 
 def make_set(n: int = 6, channels: int = 1, size: int = 4, classes: int = 2) -> ImageSet:
@@ -44,3 +44,8 @@ def random_data(where: Where = "device") -> ImageData:
     pixels = torch.randint(0, 256, (40, 3, 12, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     part = ImageSet(pixels, torch.arange(40) % 5)
     return ImageData("toy", tuple("abcde"), part, part, part, *channel_statistics(pixels), image_size=10, where=where)
+
+
+def splits(data: ImageData) -> dict[str, Images]:
+    """The three splits by name; opens the test split."""
+    return {"train": data.train, "validation": data.validation, "test": data.test}
