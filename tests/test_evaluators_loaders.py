@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from evaluators.augment.augmentation import Augmentation, normalise
 from evaluators.base.devices import free_memory
-from evaluators.data.batches import OrderedBatches, ShuffledBatches
+from evaluators.data.batches import ShuffledBatches
 from evaluators.data.images import ImageData, ImageSet
 from evaluators.data.loaders import default_workers, make_loader
 from evaluators.data.streaming import StreamedImages
@@ -226,8 +226,6 @@ def test_refuses(changes: dict[str, Any], text: str) -> None:
 
 
 def test_sampler_refuses() -> None:
-    with pytest.raises(InvalidRequest, match="images: 0"):
-        OrderedBatches(0, 4)
     with pytest.raises(InvalidRequest, match="epoch: -1"):
         ShuffledBatches(4, 2).set_epoch(-1)
 

@@ -226,7 +226,8 @@ def test_where_images_are_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
     def kept(where: Any, free: int | None) -> str:
         monkeypatch.setattr(loaders_module, "free_memory", lambda device: free)
         # "meta" stands for a device that is not this one
-        made = ImageBatches(data.train, data.mean, data.std, device="meta", where=where)
+        data.where = where
+        made = ImageBatches(data.train, data, device="meta")
         assert made.device.type == "meta"
         assert isinstance(made.images, ImageSet)
         return made.images.images.device.type
@@ -237,7 +238,7 @@ def test_where_images_are_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert kept("device", 0) == "meta"
     assert kept("memory", None) == "cpu"
     # and batches are made on the device all the same
-    batch = ImageBatches(data.train, data.mean, data.std, device="meta", where="memory")[torch.tensor([1, 2])]
+    batch = ImageBatches(data.train, data, device="meta")[torch.tensor([1, 2])]
     assert {tensor.device.type for tensor in batch} == {"meta"}
 
 

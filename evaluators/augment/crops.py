@@ -54,9 +54,7 @@ def centre(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 def mirror(images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
     """Return ``images`` with those left and right exchanged for which ``mirrored``, bool (batch,), is true."""
-    both = torch.cat([images, images.flip(3)])
-    batch = len(images)
-    return both.index_select(0, torch.arange(batch, device=images.device) + batch * to_device(mirrored, images.device))
+    return torch.where(to_device(mirrored, images.device).view(-1, 1, 1, 1), images.flip(3), images)
 
 
 def draw_boxes(
@@ -68,14 +66,14 @@ def draw_boxes(
 ) -> torch.Tensor:
     """Draw a box for each image as Inception's training does (Szegedy et al. 2015, section 6).
 
-    Its share of the image's area is uniform within ``area``, the logarithm of width over height uniform within the
-    logarithms of ``aspect``, and its place uniform. A box that does not fit is drawn again, up to `TRIES` times; then
-    the largest central box of an allowed aspect is taken.
+    Its share of the image's area is uniform within ``area`` (0..1), the logarithm of width over height uniform within
+    the logarithms of ``aspect``, and its place uniform. A box that does not fit is drawn again, up to `TRIES` times;
+    then the largest central box of an allowed aspect is taken.
 
     Args:
         batch: how many.
         image_size: height and width in pixels.
-        area: least and most, within 0..1.
+        area: least and most.
         aspect: least and most.
         generator: on the CPU.
 

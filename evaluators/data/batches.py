@@ -5,6 +5,7 @@ Both follow from seed, epoch and pass alone, so that a resumed run sees the same
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -28,33 +29,14 @@ class BatchDraw(NamedTuple):
     seed: int
 
 
-class OrderedBatches(Sampler[torch.Tensor]):
-    """Index tensors that run through ``images`` positions in order; the last may be shorter."""
-
-    def __init__(self, images: int, batch_size: int) -> None:
-        self.images = check_int("images", images, 1)
-        self.batch_size = check_int("batch_size", batch_size, 1)
-
-    def __len__(self) -> int:
-        return -(-self.images // self.batch_size)
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        return iter(torch.arange(self.images).split(self.batch_size))
-
-
 class ShuffledBatches(Sampler[BatchDraw]):
     """Batches that run through ``images`` positions in random order.
 
-    Order and batch seeds depend on ``seed``, on the epoch last set, and on how many passes have begun since: a second
-    pass within one epoch, as when a short loader is cycled beside a longer one, is shuffled anew. Without
-    `set_epoch` all passes count within epoch 0, so each has an order of its own.
+    Order and batch seeds depend on ``seed``, on the epoch last set (0 without `set_epoch`), and on how many passes have
+    begun since: when a short loader is cycled beside a longer one, each pass has an order of its own.
 
     A last batch of a single image is left out if there are others (batch normalisation cannot train on one value per
     channel); which image that is changes from pass to pass.
-
-    Raises:
-        InvalidRequest: ``images`` or ``batch_size`` is not a whole number of at least 1, or ``seed`` is not
-            a whole number of 32 bits.
     """
 
     def __init__(self, images: int, batch_size: int, seed: int = 0) -> None:
@@ -70,11 +52,11 @@ class ShuffledBatches(Sampler[BatchDraw]):
         self.passes = 0
 
     def __len__(self) -> int:
-        return -(-self._used() // self.batch_size)
+        return math.ceil(self._used() / self.batch_size)
 
     def __iter__(self) -> Iterator[BatchDraw]:
-        # As a generator this runs at the first batch, so an iterator that is made but never used does not count as a
-        # pass; Lightning makes such iterators before it sets the epoch.
+        # As a generator this runs at the first batch: Lightning makes iterators that it never uses before it sets the
+        # epoch, and they must not count as passes.
         place = (self.seed, self.epoch, self.passes)
         self.passes += 1
         # Number 0 is for the order and 1 + k for batch k: numpy treats missing trailing numbers as zeros.

@@ -15,7 +15,6 @@ from evaluators.augment.crops import centre
 from evaluators.base.devices import free_memory, to_device
 from evaluators.data.batches import (
     BatchDraw,
-    OrderedBatches,
     SharedBatch,
     ShuffledBatches,
     mixed_seed,
@@ -24,15 +23,16 @@ from evaluators.data.batches import (
 )
 from evaluators.data.images import ImageData, Images, ImageSet
 from evaluators.data.options import Where
-from search_space.base.checks import refusal, shown
+from search_space.base.checks import check_int, plain, refusal, shown
 from search_space.base.errors import InvalidRequest
 
-# Share of the free memory of a device that images may take without being told to: networks need the rest.
+# Share of the free memory of a device that images may take under "auto": networks need the rest.
 _DEVICE_SHARE = 0.5
 
-# Worker processes of a loader of streamed data unless told otherwise: more seldom pay, and each holds two batches.
+# Most worker processes of a loader of streamed data by default: more seldom pay, and each holds two batches.
 _MOST_WORKERS = 8
 
+_REMEDY = "take both from the same data"
 
 Batch = tuple[torch.Tensor, torch.Tensor] | SharedBatch
 
@@ -42,15 +42,11 @@ class ImageBatches(Dataset[Batch]):
 
     Args:
         images: n images.
-        mean: per channel, in units of the 0..1 pixel scale.
-        std: likewise.
+        data: where mean, std, input size and number of classes come from. Its `where` says where images in memory stay:
+            "device" keeps the uint8 images on ``device``; "memory" leaves them where they are and moves each batch;
+            "auto" keeps them on the device if they take at most half of its free memory.
         augmentation: applied to batches drawn by `ShuffledBatches`.
         device: where batches are made; where the images are now if None.
-        image_size: side in pixels of the batches' images, cut out of the given ones; None for all of them.
-        classes: how many there are; needed for mixup alone.
-        where: "device" keeps the uint8 images on ``device``; "memory" leaves them where they are and moves each batch;
-            "auto" keeps them on the device if they take at most half of its free memory. Streamed images are decoded
-            on the CPU in any case.
         rank: which of ``world_size`` processes this is; each makes its part of the batches drawn by `ShuffledBatches`.
         world_size: processes that train together.
 
@@ -61,34 +57,28 @@ class ImageBatches(Dataset[Batch]):
     def __init__(
         self,
         images: Images,
-        mean: Sequence[float],
-        std: Sequence[float],
+        data: ImageData,
         augmentation: Augmentation | None = None,
         device: torch.device | str | None = None,
         *,
-        image_size: int | None = None,
-        classes: int = 0,
-        where: Where = "auto",
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         current = images.images.device if isinstance(images, ImageSet) else torch.device("cpu")
         try:
             self.device = current if device is None else torch.empty(0, device=device).device
-            if isinstance(images, ImageSet) and _belongs_on(self.device, images, where):
+            if isinstance(images, ImageSet) and _belongs_on(self.device, images, data.where):
                 images = ImageSet(images.images.to(self.device), images.labels.to(self.device))
         # torch asserts rather than raises where it was built without the device.
         except (RuntimeError, AssertionError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise refusal(
-                "device", str(device), f"cannot hold the images ({reason})", "give another, as cpu"
-            ) from error
+            why = f"cannot hold the images ({plain(error)})"
+            raise refusal("device", str(device), why, "give another, as cpu") from error
         self.images = images
-        self.mean = torch.tensor(mean, dtype=torch.float32, device=self.device)
-        self.std = torch.tensor(std, dtype=torch.float32, device=self.device)
+        self.mean = torch.tensor(data.mean, dtype=torch.float32, device=self.device)
+        self.std = torch.tensor(data.std, dtype=torch.float32, device=self.device)
         self.augmentation = augmentation
-        self.image_size = images.shape[1] if image_size is None else image_size
-        self.classes = classes
+        self.image_size = data.image_size
+        self.classes = len(data.classes)
         self.rank = rank
         self.world_size = world_size
 
@@ -141,8 +131,7 @@ class ImageBatches(Dataset[Batch]):
         return to_device(images, self.device), to_device(labels, self.device)
 
     def _plain(self, images: torch.Tensor) -> torch.Tensor:
-        size = (self.image_size, self.image_size)
-        return normalise(images if images.shape[2:] == size else centre(images, size), self.mean, self.std)
+        return normalise(centre(images, (self.image_size, self.image_size)), self.mean, self.std)
 
 
 def make_loader(
@@ -160,19 +149,18 @@ def make_loader(
 ) -> DataLoader[Any]:
     """Return a loader of [images, labels] batches as `ImageBatches` makes them; its `len` is the number of batches.
 
-    Images in memory are cut, changed and normalised on ``device`` by this process. For streamed ones
-    ``data.workers`` processes (`default_workers` if None) do so on the CPU, each up to two batches ahead, and the
-    batches stay on the CPU (in pinned memory, if there is a CUDA device). Both give the same batches, however many
-    workers there are.
+    Images in memory are cut, changed and normalised on ``device`` by this process. For streamed ones ``data.workers``
+    processes (`default_workers` if None) do so on the CPU, each up to two batches ahead, and the batches stay on the
+    CPU (in pinned memory, if there is a CUDA device). The batches are the same either way.
 
     Args:
         image_set: the images, usually a split of ``data``.
-        data: where mean, std, input size and the place of the images come from.
+        data: as `ImageBatches`.
         batch_size: images per batch; the last may be shorter.
         shuffle: in the random order of `ShuffledBatches` (for training), or in the given order, each image once.
         augmentation: random changes; needs ``shuffle``.
         seed: of the shuffling and the augmentation; without ``shuffle`` nothing is random.
-        device: make the batches there, and keep the images there as ``data.where`` says.
+        device: as `ImageBatches`.
         loader_class: a DataLoader class; NNI's one-shot strategies need ``nni.nas.evaluator.pytorch.DataLoader``.
         rank: which of ``world_size`` processes this is. Each gets its part of every batch with ``shuffle``
             (`SharedBatch`), and its part of the images without.
@@ -182,41 +170,27 @@ def make_loader(
         InvalidRequest: no images, a batch size or seed out of range, an augmentation without ``shuffle``, images with
             another number of channels or another size than those of ``data``, or an unusable device.
     """
+    check_int("batch_size", batch_size, 1)
+    where, name = "image_set", shown(data.name)
+    channels, side = image_set.shape[0], min(image_set.shape[1:])
     if len(image_set) == 0:
-        raise InvalidRequest("image_set: holds no image; give it at least one")
-    if image_set.shape[0] != data.channels:
-        raise InvalidRequest(
-            f"image_set: has {image_set.shape[0]} channels, and {shown(data.name)} has {data.channels}; "
-            "take both from the same data"
-        )
-    if min(image_set.shape[1:]) < data.image_size:
-        raise InvalidRequest(
-            f"image_set: has images of {min(image_set.shape[1:])} pixels, and {shown(data.name)} needs "
-            f"{data.image_size}; "
-            "take both from the same data"
-        )
+        raise InvalidRequest(f"{where}: holds no image; give it at least one")
+    if channels != data.channels:
+        raise InvalidRequest(f"{where}: has {channels} channels, and {name} has {data.channels}; {_REMEDY}")
+    if side < data.image_size:
+        raise InvalidRequest(f"{where}: has images of {side} pixels, and {name} needs {data.image_size}; {_REMEDY}")
     if augmentation is not None and not shuffle:
         raise InvalidRequest("augmentation: needs shuffle=True; leave it out where figures are measured")
-    sampler: ShuffledBatches | OrderedBatches
+    sampler: ShuffledBatches | tuple[torch.Tensor, ...]
     if shuffle:
         sampler = ShuffledBatches(len(image_set), batch_size, seed)
     else:
         image_set = own_images(image_set, rank, world_size)
-        sampler = OrderedBatches(len(image_set), batch_size)
+        sampler = torch.arange(len(image_set)).split(batch_size)
     streamed = not isinstance(image_set, ImageSet)
-    batches = ImageBatches(
-        image_set,
-        data.mean,
-        data.std,
-        augmentation,
-        # worker processes must not touch a CUDA device
-        torch.device("cpu") if streamed else device,
-        image_size=data.image_size,
-        classes=len(data.classes),
-        where=data.where,
-        rank=rank,
-        world_size=world_size,
-    )
+    # worker processes must not touch a CUDA device
+    place = torch.device("cpu") if streamed else device
+    batches = ImageBatches(image_set, data, augmentation, place, rank=rank, world_size=world_size)
     workers = (default_workers() if data.workers is None else data.workers) if streamed else 0
     return loader_class(
         batches,
@@ -224,8 +198,7 @@ def make_loader(
         batch_size=None,
         num_workers=workers,
         # Training and validation images are both run through in every epoch, and starting processes anew would take
-        # seconds each time. Those of the loader that waits cost no time (they fetch ahead only within a pass) and, as
-        # forks of this process, little memory.
+        # seconds each time. Those of the loader that waits cost no time (they fetch ahead only within a pass).
         persistent_workers=workers > 0,
         pin_memory=streamed and torch.cuda.is_available(),
         # A DataLoader draws a number at each pass even without workers; from its own generator, it leaves the global
