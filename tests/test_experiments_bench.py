@@ -1,78 +1,150 @@
-"""``sepnas bench``: every figure is there, finite, and of the right order where that does not depend on the machine."""
+"""``sepnas bench``: every figure is there, and both sides of a comparison do the same work."""
 
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from helpers.processes import grow
+from torch import nn
 
-import experiments.bench.exact as bench_exact
-import experiments.bench.run as bench_run
-import experiments.bench.supernets as bench_supernets
-from experiments.bench import BENCHMARKS
-from experiments.bench.measuring import Row, in_own_process, peak_memory
+from experiments import bench
+from experiments.bench import Row, in_own_process, peak_memory
 from experiments.cli import main
+from experiments.commands.bench import BENCHMARKS
+from search_space import baseline
 from search_space.candidates import SearchSpace
 from search_space.space import SepConvSpace
 
 
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks, spaces and batches that take a second; processes of their own are not told of them."""
+    small = SearchSpace.create(width=0.25, operators=("dw_k3", "skip"))
+    monkeypatch.setattr(bench, "SearchSpace", SimpleNamespace(create=lambda: small))
+    monkeypatch.setattr(bench, "SepConvSpace", lambda: SepConvSpace(small))
+    monkeypatch.setattr(bench, "baseline", lambda name: baseline(name, width=0.25))
+    monkeypatch.setattr(bench, "RECIPE", bench.replace(bench.RECIPE, batch_size=8))
+    for name, size in {"PATHS": 2, "SEARCH_BATCH": 8, "STEPS": 3, "BATCH": 8}.items():
+        monkeypatch.setattr(bench, name, size)
+
+
 def figures(rows: Iterable[Row]) -> dict[str, float]:
     rows = list(rows)
-    assert all(math.isfinite(row.value) for row in rows)
-    return {row.name.partition(",")[0]: row.value for row in rows}
+    assert all(np.isfinite(row.value) for row in rows)
+    assert max(len(row.name) for row in rows) <= 60  # the width of the printed column
+    values = {row.name: row.value for row in rows}
+    assert len(values) == len(rows)
+    return values
+
+
+# --- what is measured ---
 
 
 def test_cost_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_exact, "PROFILED", ("dw_k3", "sep_k3", "skip"))
-    found = figures(bench_exact.cost_rows(1))
-    assert found["cost: MACs that differ from NNI's"] == 0
-    assert found["cost: ratio ours / NNI's"] > 1
+    monkeypatch.setattr(bench, "PROFILED", ("dw_k3", "sep_k3", "skip"))
+    values = figures(bench.cost_rows(1, "cpu"))
+    assert values["cost: MACs that differ from NNI's, of 500"] == 0
+    assert values["cost: speed ours / NNI's"] > 1
 
 
-def test_budget_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_exact, "LABELS", 4)
-    monkeypatch.setattr(bench_exact, "CANDIDATES", 6)
-    monkeypatch.setattr(bench_exact, "INSTANCES", 3)
-    monkeypatch.setattr(bench_exact, "DRAWS", 500)
-    found = figures(bench_exact.budget_rows(1))
-    assert 0 < found["sampling: share of the default space inside the budget"] < 1e-4
-    assert found["sampling: architectures per second"] > 0
+def test_step_figures(tiny: None) -> None:
+    values = figures(bench.step_rows(1, "cpu"))
+    assert len(values) == 5
+    assert min(values.values()) > 0
 
 
-def test_mixture_is_measured_in_processes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    space = SearchSpace.create(width=0.25, operators=("dw_k3", "skip"))
-    monkeypatch.setattr(bench_supernets, "SepConvSpace", lambda: SepConvSpace(space))
-    measured = bench_supernets.mixture_pass("sepnas", "cpu")
-    assert measured["seconds"] > 0
-    assert measured["bytes"] >= 0
-    asked = []
+def test_the_supernet_takes_the_paths_of_the_networks_beside_it() -> None:
+    samples = [{"a": "x"}, {"a": "y"}]
+    strategy = bench._same_paths(samples)
+    assert [strategy.paths.random(None) for _ in range(3)] == [*samples, samples[0]]  # type: ignore[union-attr]
 
-    def alone(function: object, kind: str, device: str) -> dict[str, float]:
-        asked.append((function, kind, device))
-        return {"seconds": 3.0 if kind == "nni" else 2.0, "bytes": 4.0}
 
-    monkeypatch.setattr(bench_supernets, "in_own_process", alone)
-    assert figures(bench_supernets.mixture_rows(2, "cpu")) == {
-        "darts: time of a pass": 1.5,
-        "darts: peak memory": 1.0,
+def test_rows_are_ratios_of_what_was_measured(tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by a second when it is read, and by another at each step of the bare loop."""
+    peaks = {"ours": 3 * 2**20, "bare": 2 * 2**20}
+    monkeypatch.setattr(bench, "in_own_process", lambda function, side, accelerator: peaks[side])
+    time, bare_steps = 0.0, bench.bare_steps
+
+    def read(device: str) -> float:
+        nonlocal time
+        time += 1
+        return time
+
+    def slower(*args: Any) -> Iterator[None]:
+        nonlocal time
+        for _ in bare_steps(*args):
+            time += 1
+            yield
+
+    monkeypatch.setattr(bench, "now", read)
+    monkeypatch.setattr(bench, "bare_steps", slower)
+    assert {row.name: (row.value, row.unit) for row in bench.retrain_rows(2, "cpu")} == {
+        "retrain: images per second": (8, "/s"),
+        "retrain: images per second, bare PyTorch": (4, "/s"),
+        "retrain: speed ours / bare PyTorch": (2, "x"),
+        "retrain: input pipeline, share of the time": (pytest.approx(100 / 3), "%"),
+        "retrain: peak memory": (3, "MiB"),
+        "retrain: peak memory ours / bare PyTorch": (1.5, "x"),
     }
-    assert asked == [(bench_supernets.mixture_pass, kind, "cpu") for kind in ("nni", "sepnas")] * 2
 
 
-def test_step_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = SearchSpace.create(width=0.25, operators=("dw_k3", "skip"))
-    monkeypatch.setattr(bench_supernets, "SearchSpace", SimpleNamespace(create=lambda: small))
-    monkeypatch.setattr(bench_supernets, "SepConvSpace", lambda: SepConvSpace(small))
-    monkeypatch.setattr(bench_supernets, "BATCH", 8)
-    monkeypatch.setattr(bench_supernets, "STEPS", 2)
-    rows = list(bench_supernets.step_rows(1, "cpu"))
-    assert len({row.name for row in rows}) == 3
-    assert min(row.value for row in rows) > 0
+def test_a_gpu_is_timed_in_bf16_too(tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "in_own_process", lambda function, side, accelerator: 1)
+    if not torch.cuda.is_available():  # the CPU stands in for one
+        monkeypatch.setattr(bench, "pick_accelerator", lambda name: "cuda")
+        monkeypatch.setattr(bench, "now", lambda device: bench.time.perf_counter())
+        monkeypatch.setattr(bench, "_loader", lambda *args, load=bench._loader: load(*args[:2], "cpu"))
+        monkeypatch.setattr(bench, "bare_steps", lambda *args, steps=bench.bare_steps: steps(*args[:2], "cpu"))
+    trained, fit = [], bench.fit
+
+    def watch(trainer: Any, *args: Any) -> None:
+        trained.append(trainer.precision)
+        fit(trainer, *args)
+
+    monkeypatch.setattr(bench, "fit", watch)
+    accelerator: Any = "cuda" if torch.cuda.is_available() else "cpu"
+    assert figures(bench.retrain_rows(1, accelerator))["retrain: images per second, bf16"] > 0
+    assert trained == ["32-true", "bf16-mixed"]
+
+
+def test_the_clock_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("wait"))
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: order.append("read") or 1.0)
+    assert bench.now("cpu") == bench.now("cuda") == 1
+    assert order == ["read", "wait", "read"]
+
+
+def test_the_bare_loop_learns(tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is measured against: a step that it left out would make us look slow."""
+    networks: list[nn.Module] = []
+    build = bench.build
+
+    def keep(architecture: Any) -> Any:
+        networks.append(build(architecture))
+        return networks[-1]
+
+    monkeypatch.setattr(bench, "build", keep)
+    steps = bench.bare_steps(bench.noise(24), bench.replace(bench.RECIPE, learning_rate=0.05), "cpu")
+    next(steps)
+    before = [p.detach().clone() for p in networks[0].parameters()]
+    next(steps)
+    assert all(not torch.equal(a, b) for a, b in zip(before, networks[0].parameters(), strict=True))
+    assert sum(1 for _ in steps) == 1
+
+
+@pytest.mark.parametrize("side", ["ours", "bare"])
+def test_the_memory_of_a_training_is_what_it_adds(tiny: None, monkeypatch: pytest.MonkeyPatch, side: str) -> None:
+    peaks = iter([5 * 2**20, 7 * 2**20])
+    monkeypatch.setattr(bench, "peak_memory", lambda device: next(peaks))
+    assert bench.training_peak(side, "cpu") == 2 * 2**20
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where a process inherits the peak of the one that started it")
@@ -82,6 +154,14 @@ def test_a_large_process_does_not_hide_what_its_children_take() -> None:
     taken = in_own_process(grow, 64 * 2**20)
     assert 60 * 2**20 < taken < 128 * 2**20
     assert len(block) < peak_memory("cpu")
+
+
+def test_the_peak_is_in_bytes_and_stays_when_memory_is_freed() -> None:
+    block = torch.ones(24 * 2**20)
+    grown = peak_memory("cpu")
+    assert grown > block.nbytes == 96 * 2**20
+    del block
+    assert peak_memory("cpu") > grown - 2**20  # the kernel counts in batches of pages
 
 
 # --- the command ---
@@ -97,11 +177,11 @@ def test_a_failing_benchmark_loses_no_rows(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
     for name in BENCHMARKS:
-        monkeypatch.setitem(bench_run._ROWS, name, lambda *_, name=name: iter([Row(name, 2.0, "x")]))
-    monkeypatch.setitem(bench_run._ROWS, "step", broken)
+        monkeypatch.setitem(bench.ROWS, name, lambda *_, name=name: iter([Row(name, 2.0, "x")]))
+    monkeypatch.setitem(bench.ROWS, "step", broken)
     assert main(["bench", *(["--json"] if as_json else [])]) == 1
     out, err = capsys.readouterr()
-    names = ["cost", "budget", "first", "darts", "retrain"]
+    names = ["cost", "first", "retrain"]
     if as_json:
         assert [row["name"] for row in json.loads(out)["results"]] == names
     else:
@@ -118,25 +198,11 @@ def test_rows_are_printed_as_they_come(monkeypatch: pytest.MonkeyPatch, capsys: 
         seen.append(capsys.readouterr().out)
         yield Row("second", 2.0, "x")
 
-    monkeypatch.setitem(bench_run._ROWS, "cost", rows)
+    monkeypatch.setitem(bench.ROWS, "cost", rows)
     assert main(["bench", "cost", "--repeats", "1"]) == 0
     assert seen[0].splitlines()[1].split() == ["first", "1", "x"]
     assert capsys.readouterr().out.split() == ["second", "2", "x"]
 
 
 def test_every_benchmark_that_is_listed_can_be_run() -> None:
-    assert set(bench_run._ROWS) == set(BENCHMARKS)
-
-
-def test_command_prints_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_exact, "INSTANCES", 1)
-    monkeypatch.setattr(bench_exact, "DRAWS", 100)
-    assert main(["bench", "budget", "--repeats", "1", "--json"]) == 0
-    read = json.loads(capsys.readouterr().out)
-    assert read["repeats"] == 1
-    assert {row["name"].partition(":")[0] for row in read["results"]} == {"sampling", "argmax"}
-
-
-def test_bad_requests_get_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "budget", "--repeats", "0"]) == 2
-    assert capsys.readouterr().err == "sepnas: --repeats: 0 must be a whole number of at least 1\n"
+    assert list(bench.ROWS) == list(BENCHMARKS)

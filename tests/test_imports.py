@@ -67,7 +67,7 @@ LAYERS = {
     "search_space": ("base", "ops"),
     "strategies": ("budget", "one_shot", "multi_trial"),
     "evaluators": ("base", "sources", "augment", "data", "training", "measuring", "latency"),
-    "experiments": ("options", "runs", "search", "bench", "training", "comparison", "rank", "commands"),
+    "experiments": ("options", "runs", "search", "training", "comparison", "rank", "commands"),
 }
 
 
@@ -220,7 +220,6 @@ LIGHT = (
     "evaluators.training.presets",
     "evaluators.training.recipes",
     "evaluators.training.run",
-    "experiments.bench",
     "experiments.cli",
     "experiments.commands",
     "experiments.options.config",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from experiments.bench import BENCHMARKS
 from experiments.options.parsing import Command, Namespace, Parser, add_accelerator, quiet
 from search_space.base.checks import check_int
+
+#: What can be measured. `experiments.bench.ROWS` has the functions: importing them takes seconds, too long for a help.
+BENCHMARKS = {
+    "cost": "architectures costed per second, beside NNI's profiler",
+    "step": "a training step in a search, beside one of the same networks on their own",
+    "retrain": "images trained per second, input pipeline and peak memory, beside bare PyTorch",
+}
 
 
 def _add_options(parser: Parser) -> None:
@@ -23,15 +29,16 @@ def _add_options(parser: Parser) -> None:
 def _run(options: Namespace) -> None:
     check_int("--repeats", options.repeats, 1)
     quiet()
-    from experiments.bench.run import bench
+    from experiments.bench import bench
 
     bench(options.what, options.repeats, options.accelerator, as_json=options.json)
 
 
 COMMAND = Command(
     "look at networks",
-    "measure speed on this machine, as ratios within one run",
+    "measure the speed of training and searching on this machine",
     _add_options,
     _run,
-    details="Prints a table, or JSON with --json.",
+    details="Prints a row for each figure as it is measured, or JSON with --json. Ratios compare what was measured in"
+    " turn. An epoch takes the number of images divided by the images per second.",
 )

@@ -78,7 +78,7 @@ def retrain_small(folder: Path, seeds: list[int], *, epochs: int, devices: int) 
 
 def grow(size: int) -> int:
     """Bytes by which the peak of this process grows when it takes ``size`` of them."""
-    from experiments.bench.measuring import peak_memory
+    from experiments.bench import peak_memory
 
     before = peak_memory("cpu")
     block = bytearray(size)

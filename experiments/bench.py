@@ -1,0 +1,336 @@
+"""``sepnas bench``: how fast this machine trains and searches, and where the time goes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from itertools import cycle, repeat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torch.multiprocessing
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.profiler.pytorch.flops import FlopsProfiler
+from nni.nas.space import RawFormatModelSpace
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from evaluators.data.images import ImageData, ImageSet, channel_statistics
+from evaluators.training.devices import pick_accelerator
+from evaluators.training.loaders import training_loader
+from evaluators.training.module import ClassificationModule
+from evaluators.training.processes import begin_quietly
+from evaluators.training.recipes import Recipe
+from evaluators.training.run import Accelerator
+from evaluators.training.supernet import supernet_evaluator
+from evaluators.training.trainer import fit, make_trainer
+from search_space.candidates import SearchSpace
+from search_space.hand_designed import baseline
+from search_space.network import build
+from search_space.space import SepConvSpace
+from strategies.one_shot.single_path import GDAS
+from strategies.one_shot.supernet import RandomOneShot
+
+#: NNI's profiler cannot follow the padding of even kernels nor channel splits, so it is given a space without them.
+PROFILED = ("dw_k3", "dw_k5", "dw_k7", "xsep_no2x2_k5", "xsep_no2x2_k7", "sep_k3", "bsconv_u_k3", "bsconv_s_k3", "skip")
+#: Networks and paths in a round of search steps, and images per step.
+PATHS, SEARCH_BATCH = 24, 64
+#: Steps per epoch of a training, and images per step. An epoch's own work (progress bar, metrics) is part of what is
+#: measured; a CIFAR epoch has 390 steps, where it weighs less.
+STEPS, BATCH = 16, 128
+#: The learning rate is low because the images are noise: training that diverges multiplies infinities, which some
+#: processors do more slowly.
+RECIPE = Recipe(epochs=1, batch_size=BATCH, learning_rate=0.01, warmup_epochs=0, crop_padding=4, flip=True)
+#: Steps that take no time.
+NOTHING = repeat(None)
+
+
+class Row(NamedTuple):
+    """One figure: what was measured, the number and its unit."""
+
+    name: str
+    value: float
+    unit: str
+
+
+def bench(what: str, repeats: int, accelerator: Accelerator, *, as_json: bool) -> None:
+    """Measure ``what`` (a key of `ROWS`, or "all") and print each row as it comes; JSON at the end.
+
+    A benchmark that fails loses no rows, neither its own nor those of the others: it is named on standard error, and
+    a RuntimeError follows when all have run.
+    """
+    logging.getLogger("nni").setLevel(logging.ERROR)  # its profiler warns of every layer that costs nothing
+    device = torch.cuda.get_device_name() if pick_accelerator(accelerator) == "cuda" else "cpu"
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, torch {torch.__version__}"
+    if not as_json:
+        print(f"medians of {repeats} rounds ({machine})", flush=True)
+    rows, failed = [], []
+    for name in ROWS if what == "all" else (what,):
+        try:
+            for row in ROWS[name](repeats, accelerator):
+                rows.append(row._asdict())
+                if not as_json:
+                    print(f"  {row.name:60} {row.value:>12,.6g} {row.unit}", flush=True)
+        except Exception as error:
+            failed.append(name)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"sepnas: bench: {name} failed: {reason}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"machine": machine, "repeats": repeats, "results": rows}, indent=2))
+    if failed:
+        raise RuntimeError(f"{', '.join(failed)} failed, see above; the other rows are whole")
+
+
+# --- what is measured ---
+
+
+def cost_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
+    """Costs of many architectures: from our table, and by NNI's profiler on the same ones."""
+    space = SepConvSpace(SearchSpace.create(operators=PROFILED)).eval()
+    table = space.cost_table
+    many = _random_indices(space.search_space, 200_000)
+    samples = [table.sample(row) for row in many[:500]]
+    profiler = FlopsProfiler(
+        space, torch.randn(1, 3, 32, 32), count_bias=False, count_normalization=False, count_activation=False
+    )
+    different = sum(profiler.profile(sample) != table.cost(sample)["macs"] for sample in samples)
+    yield Row(f"cost: MACs that differ from NNI's, of {len(samples)}", different, "")
+    rates = np.empty((repeats, 2))
+    for round_rates in rates:
+        round_rates[0] = len(many) / _seconds(lambda: table.evaluate(many))
+        round_rates[1] = len(samples) / _seconds(lambda: [profiler.profile(sample) for sample in samples])
+    ours, theirs = np.median(rates, axis=0)
+    yield Row("cost: architectures per second", ours, "/s")
+    yield Row("cost: architectures per second, NNI's profiler (MACs)", theirs, "/s")
+    yield Row("cost: speed ours / NNI's", float(np.median(rates[:, 0] / rates[:, 1])), "x")
+
+
+def step_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
+    """Training steps of random networks on their own, and steps of searches in a supernet of the default space."""
+    space = SearchSpace.create()
+    samples = [space.cost_table.sample(row) for row in _random_indices(space, PATHS)]
+    searches = {
+        "the same networks as paths of a supernet": lambda: _search_step(
+            _same_paths(samples), accelerator, clips=False
+        ),
+        "gdas, weights and architecture": lambda: _search_step(GDAS(), accelerator, clips=True),
+    }
+    rounds = []
+    for _ in range(repeats):
+        alone = np.mean([_network_step(build(space.architecture(sample)), accelerator) for sample in samples])
+        rounds.append([alone, *(search() for search in searches.values())])
+    seconds = np.array(rounds)
+    yield Row(f"step: {PATHS} random networks, each on its own", 1e3 * np.median(seconds[:, 0]), "ms")
+    for column, name in enumerate(searches, start=1):
+        yield Row(f"step: {name}", 1e3 * np.median(seconds[:, column]), "ms")
+        yield Row(f"step: {name}, ratio", float(np.median(seconds[:, column] / seconds[:, 0])), "x")
+
+
+def retrain_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
+    """Training of MobileNetV3-Small at 32 x 32, beside a loop in bare PyTorch that does the same work.
+
+    The two take steps in turn, so that what else the machine does slows down both. Peak memory is measured in a process
+    of its own for each, above what the process holds before the first step.
+    """
+    device = pick_accelerator(accelerator)
+    recipe = replace(RECIPE, epochs=repeats + 1)
+    data = noise(STEPS * BATCH)
+    seconds = _epochs(data, recipe, accelerator, bare_steps(data, recipe, device))
+    ours, bare = np.median(seconds, axis=0)
+    yield Row("retrain: images per second", STEPS * BATCH / ours, "/s")
+    yield Row("retrain: images per second, bare PyTorch", STEPS * BATCH / bare, "/s")
+    yield Row("retrain: speed ours / bare PyTorch", float(np.median(seconds[:, 1] / seconds[:, 0])), "x")
+    loader = _loader(data, recipe, device)
+    feeding = [_seconds(lambda: list(map(len, loader)), device) for _ in range(repeats)]
+    yield Row("retrain: input pipeline, share of the time", 100 * float(np.median(feeding)) / ours, "%")
+    peaks = {side: in_own_process(training_peak, side, accelerator) for side in ("ours", "bare")}
+    yield Row("retrain: peak memory", peaks["ours"] / 2**20, "MiB")
+    yield Row("retrain: peak memory ours / bare PyTorch", peaks["ours"] / peaks["bare"], "x")
+    if device == "cuda":  # few CPUs multiply bfloat16 in hardware
+        bf16, _ = np.median(_epochs(data, replace(recipe, precision="bf16"), accelerator), axis=0)
+        yield Row("retrain: images per second, bf16", STEPS * BATCH / bf16, "/s")
+
+
+#: The benchmarks, in the order of "all".
+ROWS: dict[str, Callable[[int, Accelerator], Iterator[Row]]] = {
+    "cost": cost_rows,
+    "step": step_rows,
+    "retrain": retrain_rows,
+}
+
+
+# --- trainings whose steps are timed ---
+
+
+class StepClock(pl.Callback):
+    """Times each training step and, in turn with it, a step of ``other``.
+
+    Attributes:
+        seconds: of our step and of the other one, for each step.
+    """
+
+    def __init__(self, device: str, other: Iterator[None] = NOTHING) -> None:
+        self.device = device
+        self.other = other
+        self.seconds: list[tuple[float, float]] = []
+        self._start = 0.0
+
+    def on_train_start(self, *args: Any) -> None:
+        self._start = now(self.device)
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        middle = now(self.device)
+        next(self.other)
+        end = now(self.device)
+        self.seconds.append((middle - self._start, end - middle))
+        self._start = end
+
+
+def noise(count: int) -> ImageData:
+    """``count`` colour images of noise, 32 x 32, of ten classes; the same ones in each split.
+
+    What images show has no influence on how long training on them takes.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    image_set = ImageSet(images, torch.arange(count) % 10)
+    mean, std = channel_statistics(images)
+    return ImageData("noise", tuple("0123456789"), image_set, image_set, image_set, mean, std)
+
+
+def bare_steps(data: ImageData, recipe: Recipe, device: str) -> Iterator[None]:
+    """A training loop as one writes it by hand, over the batches that our training has too; yields after each step."""
+    network: nn.Module = build(baseline("mobilenetv3-small")).to(device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    network.train()
+    options: dict[str, Any] = {
+        "lr": recipe.learning_rate,
+        "momentum": recipe.momentum,
+        "weight_decay": recipe.weight_decay,
+    }
+    optimizer = torch.optim.SGD(network.parameters(), **options, nesterov=True, fused=True)
+    loader = _loader(data, recipe, device)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * len(loader))
+    for _ in range(recipe.epochs):
+        for images, labels in loader:
+            loss = F.cross_entropy(network(images.contiguous(memory_format=torch.channels_last)), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            yield
+
+
+def training_peak(side: str, accelerator: Accelerator) -> int:
+    """Bytes that four steps of ``side`` ("ours" or "bare") add to the peak memory of this process."""
+    device = pick_accelerator(accelerator)
+    data = noise(4 * BATCH)
+    before = peak_memory(device)
+    if side == "ours":
+        _fit(build(baseline("mobilenetv3-small")), data, RECIPE, accelerator, StepClock(device))
+    else:
+        list(bare_steps(data, RECIPE, device))
+    return peak_memory(device) - before
+
+
+def _epochs(
+    data: ImageData, recipe: Recipe, accelerator: Accelerator, other: Iterator[None] = NOTHING
+) -> NDArray[np.float64]:
+    """Seconds of each epoch but the first, which allocates memory and compiles: (epochs - 1, 2), ours and the other."""
+    clock = StepClock(pick_accelerator(accelerator), other)
+    _fit(build(baseline("mobilenetv3-small")), data, recipe, accelerator, clock)
+    return np.array(clock.seconds).reshape(recipe.epochs, -1, 2)[1:].sum(axis=1)
+
+
+def _network_step(network: nn.Module, accelerator: Accelerator) -> float:
+    """Mean seconds of a training step of ``network``: of four steps, the first of which does not count."""
+    recipe = replace(RECIPE, batch_size=SEARCH_BATCH)
+    clock = StepClock(pick_accelerator(accelerator))
+    _fit(network, noise(4 * SEARCH_BATCH), recipe, accelerator, clock)
+    return float(np.mean(clock.seconds[1:], axis=0)[0])
+
+
+def _search_step(strategy: Any, accelerator: Accelerator, *, clips: bool) -> float:
+    """Mean seconds of `PATHS` search steps, after as many that allocate the memory."""
+    clock = StepClock(pick_accelerator(accelerator))
+    recipe = replace(RECIPE, batch_size=SEARCH_BATCH)
+    evaluator = supernet_evaluator(
+        noise(2 * PATHS * SEARCH_BATCH),
+        recipe,
+        accelerator=accelerator,
+        title="bench",
+        clips_gradients=clips,
+        extra_callbacks=[clock],
+    )
+    strategy(RawFormatModelSpace(SepConvSpace(), evaluator), SequentialExecutionEngine())
+    return float(np.mean(clock.seconds[PATHS:], axis=0)[0])
+
+
+def _same_paths(samples: list[dict[str, Any]]) -> RandomOneShot:
+    """Supernet training that takes ``samples`` in turn instead of drawing paths."""
+    turns = cycle(samples)
+    return RandomOneShot(paths=SimpleNamespace(random=lambda rng: next(turns)))
+
+
+def _fit(network: nn.Module, data: ImageData, recipe: Recipe, accelerator: Accelerator, clock: StepClock) -> None:
+    trainer = make_trainer(
+        recipe.epochs, title="bench", accelerator=accelerator, precision=recipe.precision, extra_callbacks=[clock]
+    )
+    fit(trainer, ClassificationModule(recipe, network, fused=True), _loader(data, recipe, clock.device))
+
+
+def _loader(data: ImageData, recipe: Recipe, device: str) -> DataLoader[Any]:
+    return training_loader(data.train, data, recipe, seed=0, device=device)
+
+
+def _random_indices(space: SearchSpace, count: int) -> NDArray[np.int64]:
+    """Random architectures as their candidates' numbers: (count, labels)."""
+    rng = np.random.default_rng(0)
+    return np.stack([rng.integers(len(names), size=count) for names in space.candidates], axis=1)
+
+
+# --- time and memory ---
+
+
+def now(device: str) -> float:
+    """The time, in seconds, once everything that ``device`` ("cpu" or "cuda") was given to do is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _seconds(action: Callable[[], Any], device: str = "cpu") -> float:
+    start = now(device)
+    action()
+    return now(device) - start
+
+
+def peak_memory(device: str) -> int:
+    """The most memory that this process has held so far on ``device``, bytes."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.exists():
+        # on Linux ru_maxrss includes the peak of the process that started this one
+        return 1024 * int(next(line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def in_own_process(function: Callable[..., int], *arguments: Any) -> int:
+    """``function(*arguments)`` in a fresh process with as many threads: the peak of this one never falls again."""
+    spawn = torch.multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, initializer=begin_quietly, initargs=(torch.get_num_threads(),)) as pool:
+        return pool.submit(function, *arguments).result()
