@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from search_space.weights import save_weights
 
 CHECKPOINT_FILE = "last.ckpt"
 BEST_FILE = "best.safetensors"
-#: What a checkpoint calls the averaged tensors and the count of updates: as torch's AveragedModel does.
-_PREFIX, _COUNT = "module.", "n_averaged"
+#: Steps after which a GPU is asked whether their losses were finite.
+ASKED = 50
 
 
 class EpochProgress(pl.Callback):
@@ -130,95 +129,68 @@ class AveragedWeights(pl.Callback):
     After t updates the decay is ``min(decay, (1 + t) / (10 + t))``, so that a short training is not dominated by its
     initial weights. The statistics are averaged by the same weights as the parameters they belong to, so nothing is
     measured anew. The state travels in Lightning's checkpoints.
-
-    Unlike torch's AveragedModel it counts in Python: a step must not wait for a GPU to tell the count.
     """
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
-        self.updates = 0
-        self._average: dict[str, Tensor] | None = None
-        # (averaged, current) tensors side by side, those with and those without a fraction
-        self._floating: tuple[list[Tensor], list[Tensor]] = ([], [])
-        self._counting: tuple[list[Tensor], list[Tensor]] = ([], [])
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if stage == "fit" and self._average is None:
-            self._average = {name: tensor.clone() for name, tensor in _tensors(_network(pl_module)).items()}
+        self.updates = 0  # a number, not a tensor as in torch's AveragedModel: no step must wait for a GPU to tell it
+        self._average: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # only now does the network stay where it is: moving it to a device replaces its buffers
-        current = _tensors(_network(pl_module))
-        self._average = {name: self._averaged[name].to(tensor.device) for name, tensor in current.items()}
-        self._floating, self._counting = ([], []), ([], [])
-        for name, tensor in current.items():
-            kind = self._floating if tensor.is_floating_point() else self._counting
-            kind[0].append(self._average[name])
-            kind[1].append(tensor)
+        # only now does the network stay where it is, and a state, if any, has been loaded
+        current = _tensors(pl_module.model)
+        kept = self._average or current
+        self._average = {name: kept[name].to(tensor.device, copy=True) for name, tensor in current.items()}
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        if self.updates == 0:
-            torch._foreach_copy_(*self._floating)
-        else:
-            decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-            torch._foreach_lerp_(*self._floating, 1 - decay)
-        if self._counting[0]:
-            torch._foreach_copy_(*self._counting)  # how many batches a batch norm has seen
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.updates else 0.0
+        pairs = [(self._average[name], tensor) for name, tensor in _tensors(pl_module.model).items()]
+        averages, tensors = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(averages, tensors, 1 - decay)
+        for average, tensor in pairs:
+            if not average.is_floating_point():  # how many batches a batch norm has seen
+                average.copy_(tensor)
         self.updates += 1
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._swap(_network(pl_module))
+        self._swap(pl_module.model)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._swap(_network(pl_module))
+        self._swap(pl_module.model)
 
     def state_dict(self) -> dict[str, Any]:
-        averaged = {f"{_PREFIX}{name}": tensor for name, tensor in self._averaged.items()}
-        return {_COUNT: torch.tensor(self.updates), **averaged}
+        return {"updates": self.updates, "average": self._average}
 
-    @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, tensor in self._averaged.items():
-            tensor.copy_(state_dict[f"{_PREFIX}{name}"])
-        self.updates = int(state_dict[_COUNT])
+        self.updates, self._average = state_dict["updates"], state_dict["average"]
 
     @torch.no_grad()
     def copy_to(self, network: nn.Module) -> None:
         """Give ``network`` the average."""
         for name, tensor in _tensors(network).items():
-            tensor.copy_(self._averaged[name])
+            tensor.copy_(self._average[name])
 
-    @property
-    def _averaged(self) -> dict[str, Tensor]:
-        if self._average is None:
-            raise RuntimeError("the average exists from the start of a fit on")
-        return self._average
-
-    @torch.no_grad()
-    def _swap(self, network: nn.Module) -> None:
-        for name, tensor in _tensors(network).items():
-            kept = self._averaged[name].clone()
-            self._averaged[name].copy_(tensor)
-            tensor.copy_(kept)
+    def _swap(self, network: Any) -> None:
+        kept = {name: tensor.clone() for name, tensor in _tensors(network).items()}
+        self.copy_to(network)
+        self._average = kept
 
 
 class DivergenceGuard(pl.Callback):
     """Raises `TrainingDiverged` with the number of the step whose loss is not finite.
 
-    On the CPU that is in the same step. On a GPU the losses come over as the device gets to them, without waiting: the
-    run ends a few steps later, at the latest before the epoch's resume point is written. Weights are looked at once an
-    epoch, so that no resume point holds broken ones. With several processes all of them raise in the same step.
+    On the CPU that is in the same step. A GPU is asked for its losses every `ASKED` steps, as it must finish its work
+    for that, and at the latest before the epoch's resume point is written. Weights are looked at once an epoch, so that
+    no resume point holds broken ones. With several processes all of them raise in the same step.
     """
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self._pending: deque[tuple[int, Tensor, torch.cuda.Event]] = deque()
-        self._epoch = 0
+        self._losses: list[Tensor] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._pending.clear()
-        self._epoch = trainer.current_epoch + 1
+        self._losses.clear()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -232,36 +204,28 @@ class DivergenceGuard(pl.Callback):
             loss = loss.clone()
             torch.distributed.all_reduce(loss)
             loss /= trainer.world_size
-        step = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 1
-        if loss.device.type != "cuda":
-            self._check(step, loss.item())
-            return
-        host = torch.empty((), dtype=loss.dtype, pin_memory=True)
-        host.copy_(loss, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
-        self._pending.append((step, host, event))
-        while self._pending and self._pending[0][2].query():
-            self._check_oldest()
+        self._losses.append(loss)
+        if loss.device.type == "cpu" or len(self._losses) == ASKED:
+            self._check(trainer, batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        while self._pending:
-            self._pending[0][2].synchronize()
-            self._check_oldest()
+        steps = int(trainer.num_training_batches)
+        self._check(trainer, steps)
         if not all_finite(pl_module):
-            step = (trainer.current_epoch + 1) * int(trainer.num_training_batches)
-            raise TrainingDiverged(self._message(step, "a weight is not finite"))
+            self._diverged(trainer, steps, "a weight is not finite")
 
-    def _check_oldest(self) -> None:
-        step, loss, _ = self._pending.popleft()
-        self._check(step, loss.item())
+    def _check(self, trainer: pl.Trainer, steps: int) -> None:
+        """Look at the losses that were not looked at yet, the last of which is that of step ``steps`` of the epoch."""
+        losses = torch.stack(self._losses).tolist() if self._losses else []
+        self._losses.clear()
+        for step, loss in enumerate(losses, steps - len(losses) + 1):
+            if not math.isfinite(loss):
+                self._diverged(trainer, step, f"the loss is {loss}")
 
-    def _check(self, step: int, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise TrainingDiverged(self._message(step, f"the loss is {loss}"))
-
-    def _message(self, step: int, what: str) -> str:
-        return f"{self.title}: {what} at step {step} (epoch {self._epoch}); lower the learning rate"
+    def _diverged(self, trainer: pl.Trainer, step: int, what: str) -> None:
+        epoch = trainer.current_epoch
+        step += epoch * int(trainer.num_training_batches)
+        raise TrainingDiverged(f"{self.title}: {what} at step {step} (epoch {epoch + 1}); lower the learning rate")
 
 
 @torch.no_grad()
@@ -272,13 +236,6 @@ def all_finite(module: nn.Module) -> bool:
     return not finite or bool(torch.stack(finite).all())
 
 
-def _network(module: pl.LightningModule) -> nn.Module:
-    network = module.model
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"{type(module).__name__} has no network as .model")
-    return network
-
-
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name; they share the memory of the network's."""
+def _tensors(network: Any) -> dict[str, Tensor]:
+    """Parameters and buffers of a module by name; they share the memory of the network's."""
     return {name: tensor.detach() for name, tensor in (*network.named_parameters(), *network.named_buffers())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import safetensors.torch
 import torch
 
 from evaluators.data.images import ImageData
@@ -109,7 +109,7 @@ def retrain(
     if run.devices > 1 and not is_launched():
         start = time.perf_counter()
         packed = run_together(_packed, (architecture, data, recipe, run), run.devices, on_epoch)
-        return _unpacked(packed, seconds=time.perf_counter() - start)
+        return replace(pickle.loads(packed), seconds=time.perf_counter() - start)
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
         trained = _train(architecture, data, recipe, run, on_epoch)
     if device == "cuda":
@@ -146,7 +146,7 @@ def retrain_seeds(
     ]
     if parallel_seeds == 1:
         return run_each(retrain, calls, 1)
-    return [_unpacked(packed) for packed in run_each(_packed, calls, parallel_seeds)]
+    return [pickle.loads(packed) for packed in run_each(_packed, calls, parallel_seeds)]
 
 
 def _train(
@@ -214,26 +214,8 @@ def _train(
     )
 
 
-@dataclass(frozen=True)
-class _Packed:
-    """A `Trained` that outlives the process that made it: its weights are bytes, not shared memory."""
-
-    architecture: Architecture
-    weights: bytes
-    figures: dict[str, Any]
-
-
 def _packed(
     architecture: Architecture, data: ImageData, recipe: Recipe, run: TrainingRun, report: OnEpoch | None = None
-) -> _Packed:
-    trained = retrain(architecture, data, recipe, run, on_epoch=report)
-    weights = safetensors.torch.save({k: v.contiguous() for k, v in trained.network.state_dict().items()})
-    figures = {name: getattr(trained, name) for name in ("split", "accuracy", "loss", "seconds", "best")}
-    return _Packed(architecture, weights, figures)
-
-
-def _unpacked(packed: _Packed, **changes: Any) -> Trained:
-    with torch.random.fork_rng(devices=[]):
-        network = build(packed.architecture)
-    network.load_state_dict(safetensors.torch.load(packed.weights))
-    return Trained(network=network.eval(), **{**packed.figures, **changes})
+) -> bytes:
+    """What `retrain` returns, as bytes that outlive this process: torch would send weights by shared memory."""
+    return pickle.dumps(retrain(architecture, data, recipe, run, on_epoch=report))
