@@ -17,9 +17,9 @@ from evaluators.data.images import ImageData, Images, ImageSet, Unopened, channe
 from evaluators.data.options import DataOptions
 from evaluators.data.splits import stratified_split, stratified_subset
 from evaluators.data.streaming import StreamedImages
-from evaluators.sources.base import Listing, Source
+from evaluators.sources.base import Listing, Source, unusable
 from evaluators.sources.find import find_source
-from search_space.base.checks import check_seed, printable, refusal, require, shown
+from search_space.base.checks import check_seed, printable, require, shown
 from search_space.base.errors import InvalidRequest
 
 # Training images from which mean and standard deviation of streamed data are estimated.
@@ -169,7 +169,7 @@ class Reader:
             first = ", ".join(f"{shown(failure.name)} ({failure.reason})" for failure in failures[:3])
             more = ", ..." if len(failures) > 3 else ""
             why = f"has {len(failures)} of {sum(map(len, listings))} images that cannot be read: {first}{more}"
-            raise refusal("data.name", self.name, why, "repair or remove them, or leave them out with on_corrupt: skip")
+            raise unusable(self.name, why, "repair or remove them, or leave them out with on_corrupt: skip")
         return read, tuple(failure.name for failure in failures)
 
     def open_test(self, listing: Listing) -> tuple[Images, tuple[str, ...]]:
@@ -228,4 +228,4 @@ def _check_still_there(source: Source, train: Images, validation: Images) -> Non
         require(len(part) > 0, "data.name", source.name, why, "repair the files")
     for label in np.setdiff1d(source.train.labels, train.labels.numpy()):
         why = f"has no training image of class {shown(source.classes[label])} that can be read"
-        raise refusal("data.name", source.name, why, "repair the files")
+        raise unusable(source.name, why, "repair the files")

@@ -30,6 +30,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 VALIDATION_NAMES = ("validation", "valid", "val")
 
 
+def unusable(name: str, why: str, remedy: str) -> InvalidRequest:
+    """Return the error for a data set that cannot be used; ``name`` is what the user asked for."""
+    return refusal("data.name", name, why, remedy)
+
+
 def reason(error: BaseException) -> str:
     """Return what a library said when it failed, in one short line."""
     return plain(f"{type(error).__name__}: {error}", 300)
@@ -167,7 +172,7 @@ class Source:
         if len(trained) < 2:
             present = ", ".join(shown(self.classes[label]) for label in trained) or "none"
             why = f"has training images of {len(trained)} class ({present}), which leaves nothing to tell apart"
-            raise refusal("data.name", self.name, why, "give at least 2 classes")
+            raise unusable(self.name, why, "give at least 2 classes")
         for split, listing in (("validation", self.validation), ("test", self.test)):
             unknown = np.setdiff1d(listing.labels, trained) if listing is not None else trained[:0]
             if len(unknown):
@@ -177,7 +182,7 @@ class Source:
 def unknown_class(name: str, split: str, label: str) -> InvalidRequest:
     """Return the error for a class that a split has and train lacks."""
     remedy = f"add training images of it, or remove it from {split}"
-    return refusal("data.name", name, f"has the class {shown(label)} in {split}, which train lacks", remedy)
+    return unusable(name, f"has the class {shown(label)} in {split}, which train lacks", remedy)
 
 
 def files_origin(paths: Iterable[str | os.PathLike[str]], note: str = "") -> str:

@@ -18,8 +18,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from evaluators.sources.base import ArrayImages, Listing, Source, files_origin, reason, source
-from search_space.base.checks import refusal
+from evaluators.sources.base import ArrayImages, Listing, Source, files_origin, reason, source, unusable
 
 _PIXELS = 3 * 32 * 32
 
@@ -103,7 +102,7 @@ def _find_layout(name: str, files: Set[str]) -> Layout | None:
             return layout
     if any(pickled <= files for pickled in _PICKLED):
         why = "is the Python version of CIFAR, whose pickles are not opened because that would run code in them"
-        raise refusal("data.name", name, why, f"take the binary version ({_ARCHIVES})")
+        raise unusable(name, why, f"take the binary version ({_ARCHIVES})")
     return None
 
 
@@ -131,11 +130,10 @@ def _open_archive(name: str, path: Path) -> Source:
                     if file in known:
                         contents[file] = np.frombuffer(stream.read(), dtype=np.uint8)
     except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
-        why = f"cannot be read ({reason(error)})"
-        raise refusal("data.name", name, why, "fetch the archive again") from error
+        raise unusable(name, f"cannot be read ({reason(error)})", "fetch the archive again") from error
     layout = _find_layout(name, files)
     if layout is None:
-        raise refusal("data.name", name, f"is an archive, but not {_ARCHIVES}", "unpack it and give the folder")
+        raise unusable(name, f"is an archive, but not {_ARCHIVES}", "unpack it and give the folder")
     return _source(name, layout, contents, path)
 
 
@@ -144,11 +142,10 @@ def _source(name: str, layout: Layout, contents: dict[str, np.ndarray], path: Pa
     again = f"unpack {layout.archive} again"
     for file in (*layout.train, layout.names):
         if file not in contents:
-            raise refusal("data.name", name, f"lacks {file} of {layout.title}'s binary version", again)
+            raise unusable(name, f"lacks {file} of {layout.title}'s binary version", again)
     classes = tuple(contents[layout.names].tobytes().decode("utf-8", "replace").split())
     if len(classes) != layout.classes:
-        why = f"has {len(classes)} names for {layout.classes} classes in {layout.names}"
-        raise refusal("data.name", name, why, again)
+        raise unusable(name, f"has {len(classes)} names for {layout.classes} classes in {layout.names}", again)
 
     def listing(split: str, files: tuple[str, ...]) -> Listing:
         record = layout.label_bytes + _PIXELS
@@ -156,12 +153,12 @@ def _source(name: str, layout: Layout, contents: dict[str, np.ndarray], path: Pa
             size = len(contents[file])
             if size == 0 or size % record:
                 why = f"has {size} bytes in {file}, which is not a whole number of records of {record}"
-                raise refusal("data.name", name, why, again)
+                raise unusable(name, why, again)
         records = np.concatenate([contents[file] for file in files]).reshape(-1, record)
         labels = records[:, layout.label_bytes - 1].astype(np.int64)
         if labels.max() >= layout.classes:
             why = f"has the label {labels.max()} for {layout.classes} classes in {', '.join(files)}"
-            raise refusal("data.name", name, why, again)
+            raise unusable(name, why, again)
         pixels = records[:, layout.label_bytes :].reshape(-1, 3, 32, 32)
         paths = [path / file for file in files] if path.is_dir() else [path]
         return Listing(ArrayImages(pixels, split), labels, partial(files_origin, paths, f"cifar {split}"))

@@ -7,8 +7,8 @@ import pkgutil
 from pathlib import Path
 
 import evaluators.sources
-from evaluators.sources.base import KINDS, Source
-from search_space.base.checks import nearest, refusal, require, shown
+from evaluators.sources.base import KINDS, Source, unusable
+from search_space.base.checks import nearest, require, shown
 
 for _module in sorted(pkgutil.iter_modules(evaluators.sources.__path__), key=lambda module: module.name):
     importlib.import_module(f"evaluators.sources.{_module.name}")
@@ -34,8 +34,8 @@ def find_source(name: str) -> Source:
                 return opened
     except OSError as error:
         why = f"cannot be read ({shown(error.filename)}: {error.strerror})"
-        raise refusal("data.name", name, why, "make it readable") from error
-    raise refusal("data.name", name, "is not known, and no such folder exists", nearest(name, DATASETS))
+        raise unusable(name, why, "make it readable") from error
+    raise unusable(name, "is not known, and no such folder exists", nearest(name, DATASETS))
 
 
 def local_path(name: str) -> Path | None:

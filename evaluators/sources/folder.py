@@ -30,8 +30,9 @@ from evaluators.sources.base import (
     open_image,
     source,
     unknown_class,
+    unusable,
 )
-from search_space.base.checks import refusal, require, shown
+from search_space.base.checks import require, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,7 +84,7 @@ def _list_folder(name: str, root: Path) -> Source:
     splits = _split_folders(name, _visible_folders(root)) or {"train": root}
     if "train" not in splits:
         present = ", ".join(sorted(f"{path.name}/" for path in splits.values()))
-        raise refusal("data.name", name, f"has {present} but no train/", "add train/, or move the class folders up")
+        raise unusable(name, f"has {present} but no train/", "add train/, or move the class folders up")
     classes = _class_names(name, splits["train"])
     listings = {split: _list_split(name, split, path, classes) for split, path in splits.items()}
     return Source(name, classes, listings["train"], listings.get("validation"), listings.get("test"))
@@ -100,13 +101,13 @@ def _split_folders(name: str, folders: list[Path]) -> dict[str, Path]:
         if not any(_visible_folders(path) for path in named):
             return {}
         why = f"has the split folder {shown(named[0].name)} beside the class folder {shown(others[0].name)}"
-        raise refusal("data.name", name, why, "keep either split folders or class folders at the top")
+        raise unusable(name, why, "keep either split folders or class folders at the top")
     by_split: dict[str, Path] = {}
     for path in named:
         split = _SPLIT_NAMES[path.name.lower()]
         if split in by_split:
             why = f"has both {by_split[split].name}/ and {path.name}/ for the {split} split"
-            raise refusal("data.name", name, why, "keep one of them")
+            raise unusable(name, why, "keep one of them")
         by_split[split] = path
     return by_split
 
@@ -118,9 +119,8 @@ def _class_names(name: str, folder: Path) -> tuple[str, ...]:
         return tuple(path.name for path in folders)
     if any(_is_image(entry) for entry in os.listdir(folder)):
         why = f"has images in {_below(name, folder)} that are not in class folders"
-        raise refusal("data.name", name, why, "make a folder for each class")
-    why = f"has no class folders in {_below(name, folder)}"
-    raise refusal("data.name", name, why, "put one folder per class there")
+        raise unusable(name, why, "make a folder for each class")
+    raise unusable(name, f"has no class folders in {_below(name, folder)}", "put one folder per class there")
 
 
 def _list_split(name: str, split: str, folder: Path, classes: tuple[str, ...]) -> Listing:
@@ -133,7 +133,7 @@ def _list_split(name: str, split: str, folder: Path, classes: tuple[str, ...]) -
         files = sorted(_walk_images(folder / label), key=lambda path: path.split(os.sep))
         if not files:
             why = f"has no image ({', '.join(EXTENSIONS)}) in the class folder {_below(name, folder / label)}"
-            raise refusal("data.name", name, why, "add images, or remove the folder")
+            raise unusable(name, why, "add images, or remove the folder")
         paths += files
         labels += [classes.index(label)] * len(files)
     return Listing(ImageFiles(paths), np.asarray(labels, dtype=np.int64), partial(files_origin, paths))

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluators.sources.base import Source, reason, source
+from evaluators.sources.base import Source, reason, source, unusable
 from evaluators.sources.table import table_source
-from search_space.base.checks import refusal, shown
+from search_space.base.checks import shown
 
 PREFIX = "hf:"
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -80,7 +80,7 @@ def open_hub(name: str, path: Path | None) -> Source | None:
     # "data/cifra10" beside a folder data/ is a slip, and the hub takes half a minute to say no without a network.
     if name not in HUB and Path(owner).is_dir():
         why = f"does not exist, but the folder {shown(owner)} does"
-        raise refusal("data.name", name, why, f"correct the path, or write {PREFIX}{name} for the Hugging Face hub")
+        raise unusable(name, why, f"correct the path, or write {PREFIX}{name} for the Hugging Face hub")
     return _hub_source(name)
 
 
@@ -111,14 +111,13 @@ def _load(name: str, repository: str, config: str | None) -> Any:
         if _is_network_error(error):
             lead = "needs" if name.startswith(PREFIX) else "is not a local folder, and needs"
             remedy = "check the network, or give a local folder of class folders instead"
-            why = f"{lead} the Hugging Face hub, which cannot be reached"
-            raise refusal("data.name", name, why, remedy) from error
+            raise unusable(name, f"{lead} the Hugging Face hub, which cannot be reached", remedy) from error
         if isinstance(error, datasets.exceptions.DatasetNotFoundError):
             why = "is neither a local folder nor a public data set of the Hugging Face hub"
             remedy = "correct the name, or log in with `hf auth login` if it is restricted"
-            raise refusal("data.name", name, why, remedy) from error
+            raise unusable(name, why, remedy) from error
         remedy = f"give another one, or its configuration as {PREFIX}name:config"
-        raise refusal("data.name", name, f"cannot be loaded ({reason(error)})", remedy) from error
+        raise unusable(name, f"cannot be loaded ({reason(error)})", remedy) from error
 
 
 def _parse(name: str) -> tuple[str, str | None]:
@@ -130,7 +129,7 @@ def _parse(name: str) -> tuple[str, str | None]:
         repository, config = rest, ""
     if not repository or (colon and not config and repository != rest):
         remedy = f"write {PREFIX}name or {PREFIX}name:config"
-        raise refusal("data.name", name, "lacks a name or a configuration", remedy)
+        raise unusable(name, "lacks a name or a configuration", remedy)
     local = Path(repository).expanduser()
     return (str(local) if local.exists() else repository), config or None
 

@@ -13,9 +13,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from evaluators.sources.base import VALIDATION_NAMES, Source, files_origin, reason, source
+from evaluators.sources.base import VALIDATION_NAMES, Source, files_origin, reason, source, unusable
 from evaluators.sources.table import table_source
-from search_space.base.checks import refusal, require, shown
+from search_space.base.checks import require, shown
 
 _MAGIC = b"PAR1"
 _SPLITS = ("train", *VALIDATION_NAMES, "test")
@@ -46,7 +46,7 @@ def open_parquet(name: str, path: Path | None) -> Source | None:
     # the library lets through whatever pyarrow raises
     except Exception as error:
         why = f"has Parquet files that cannot be read ({reason(error.__cause__ or error)})"
-        raise refusal("data.name", name, why, "repair or remove them") from error
+        raise unusable(name, why, "repair or remove them") from error
     return table_source(
         name,
         rows,
@@ -107,5 +107,5 @@ def _by_split(name: str, files: list[Path], root: Path) -> dict[str, list[Path]]
     unnamed = splits.pop(None, [])
     if unnamed and splits:
         why = f"has a file {shown(unnamed[0].name)} whose name says no split, while the names of others do"
-        raise refusal("data.name", name, why, "let it begin with train, validation or test")
+        raise unusable(name, why, "let it begin with train, validation or test")
     return {split: parts for split, parts in splits.items() if split is not None} or {"train": unnamed}

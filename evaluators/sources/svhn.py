@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluators.sources.base import ArrayImages, Listing, Source, files_origin, reason, source
-from search_space.base.checks import refusal, require
+from evaluators.sources.base import ArrayImages, Listing, Source, files_origin, reason, source, unusable
+from search_space.base.checks import require
 
 TRAIN, TEST, EXTRA = "train_32x32.mat", "test_32x32.mat", "extra_32x32.mat"
 
@@ -37,7 +37,7 @@ def open_svhn(name: str, path: Path | None) -> Source | None:
 def _open_folder(name: str, folder: Path) -> Source | None:
     if not (folder / TRAIN).is_file():
         if (folder / TEST).is_file() or (folder / EXTRA).is_file():
-            raise refusal("data.name", name, f"lacks {TRAIN} of SVHN", "put it beside the others")
+            raise unusable(name, f"lacks {TRAIN} of SVHN", "put it beside the others")
         return None
     extra, test = folder / EXTRA, folder / TEST
     train = _read(name, [folder / TRAIN, *([extra] if extra.is_file() else [])], "train")
@@ -60,11 +60,10 @@ def _read_file(name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
         content = loadmat(path, variable_names=["X", "y"])
     except NotImplementedError as error:
         why = f"has {path.name} in MATLAB's version 7.3"
-        raise refusal("data.name", name, why, "take the original file (version 5)") from error
+        raise unusable(name, why, "take the original file (version 5)") from error
     # scipy lets through whatever its parser, the decompression and reading past the end raise
     except Exception as error:
-        why = f"has a {path.name} that cannot be read ({reason(error)})"
-        raise refusal("data.name", name, why, "fetch it again") from error
+        raise unusable(name, f"has a {path.name} that cannot be read ({reason(error)})", "fetch it again") from error
     pixels, labels = content.get("X"), content.get("y")
     if (
         pixels is None
@@ -76,6 +75,6 @@ def _read_file(name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
         or not np.isin(labels, np.arange(11)).all()
     ):
         why = f"has a {path.name} that is not SVHN's, with X, uint8 (32, 32, 3, n), and y, 1..10 (n, 1)"
-        raise refusal("data.name", name, why, "fetch it again")
+        raise unusable(name, why, "fetch it again")
     digits = labels.ravel().astype(np.int64) % 10
     return np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)), digits

@@ -25,8 +25,9 @@ from evaluators.sources.base import (
     Source,
     open_image,
     unknown_class,
+    unusable,
 )
-from search_space.base.checks import refusal, require, shown
+from search_space.base.checks import require, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -87,7 +88,7 @@ def table_source(
         InvalidRequest: there is no image or label column, no train split, or unlabelled training images.
     """
     if "train" not in splits:
-        raise refusal("data.name", name, f"has the splits {', '.join(splits)} but no train", remedy)
+        raise unusable(name, f"has the splits {', '.join(splits)} but no train", remedy)
     features = splits["train"].features
     image, label = _image_column(name, features, image), _label_column(name, features, label)
     classes = _classes(name, splits, label)
@@ -100,8 +101,7 @@ def table_source(
     validation = next((listings[split] for split in VALIDATION_NAMES if listings.get(split) is not None), None)
     test = listings.get("test")
     if train is None:
-        why = f"has no labels in column {shown(label)} of train"
-        raise refusal("data.name", name, why, "choose another data set")
+        raise unusable(name, f"has no labels in column {shown(label)} of train", "choose another data set")
     if test is None:
         test, validation = validation, None
     parts = [train, *(listing for split in extra if (listing := listings.get(split)) is not None)]
@@ -152,7 +152,7 @@ def _label_column(name: str, features: Any, known: str | None) -> str:
         if dtype.startswith(("int", "uint", "string", "large_string")):
             return column
     why = f"has no ClassLabel column, nor one called label with whole numbers or texts, only {_columns(features)}"
-    raise refusal("data.name", name, why, "give an image classification data set")
+    raise unusable(name, why, "give an image classification data set")
 
 
 def _columns(features: Any) -> str:
@@ -170,7 +170,7 @@ def _classes(name: str, splits: Mapping[str, Any], label: str) -> tuple[str, ...
     highest = max((int(value) for value in values), default=-1)
     if highest >= len(_cells(splits["train"], label)):
         why = f"has values up to {highest} in column {shown(label)}, but fewer images"
-        raise refusal("data.name", name, why, "give classes 0..k-1")
+        raise unusable(name, why, "give classes 0..k-1")
     return tuple(str(number) for number in range(highest + 1))
 
 
@@ -198,7 +198,7 @@ def _listing(
         return None
     if unlabelled:
         why = f"has {unlabelled} of {len(labels)} images of {split} without a label in column {shown(label)}"
-        raise refusal("data.name", name, why, "remove them, or choose another data set")
+        raise unusable(name, why, "remove them, or choose another data set")
     images = rows.select_columns(image)
     if isinstance(images.features[image], datasets.Image):
         images = images.cast_column(image, datasets.Image(decode=False))
@@ -214,5 +214,5 @@ def _number(name: str, split: str, cell: Any, classes: tuple[str, ...]) -> int:
             raise unknown_class(name, split, cell)
         return classes.index(cell)
     if cell >= len(classes):
-        raise refusal("data.name", name, f"has the label {cell} in {split} for {len(classes)} classes", "correct it")
+        raise unusable(name, f"has the label {cell} in {split} for {len(classes)} classes", "correct it")
     return int(cell)
