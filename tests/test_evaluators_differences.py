@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluators.measuring.differences import paired_difference
+from evaluators.measuring.statistics import paired_difference
 
 
 @pytest.mark.parametrize("n", [2, 3, 10])

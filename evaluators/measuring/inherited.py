@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from evaluators.base.devices import to_device
-from evaluators.data.images import ImageData, ImageSet
+from evaluators.data.images import ImageData
 from evaluators.data.loaders import make_loader
 from search_space.network import Network
 from search_space.supernet import pad_as_in_supernet
-
-Batch = tuple[Tensor, Tensor]
-
-# Bytes of validation batches, float32, that are kept to spare making them for each network. Beyond, and where images
-# are streamed because they do not fit in memory, they are made anew.
-_HELD = 2**30
 
 
 class InheritedAccuracy:
     """Validation accuracy of a network whose weights come from a supernet.
 
     The supernet's batch-norm statistics mix all paths that were trained, so they are measured anew for each network,
-    on ``calibration_images`` training images, before it is judged. The batches are drawn once, by ``seed``: all
-    networks are measured on the same ones.
-
-    Attributes:
-        validation: what accuracy is measured on; a list of up to 1 GiB, or a loader that makes the batches each time.
+    on ``calibration_images`` training images, drawn once by ``seed``, before it is judged.
     """
 
     def __init__(
@@ -47,9 +37,8 @@ class InheritedAccuracy:
         self.device = torch.device(device)
         # batches of nearly one size: each counts the same in the statistics
         even = math.ceil(count / math.ceil(count / batch_size))
-        self.calibration: list[Batch] = list(make_loader(calibration, data, even, shuffle=False, device=device))
-        validation: Iterable[Batch] = make_loader(data.validation, data, batch_size, shuffle=False, device=device)
-        self.validation = list(validation) if _fits(data) else validation
+        self.calibration = list(make_loader(calibration, data, even, shuffle=False, device=device))
+        self.validation = make_loader(data.validation, data, batch_size, shuffle=False, device=device)
 
     def __call__(self, network: Network) -> float:
         """Accuracy in [0, 1]. Changes the network's batch-norm statistics and the padding of its even-sized layers
@@ -58,16 +47,7 @@ class InheritedAccuracy:
         network = network.to(self.device)
         # streamed batches come on the CPU
         reestimate_batch_norm(network, (to_device(images, self.device) for images, _ in self.calibration))
-        on_device = (
-            (to_device(images, self.device), to_device(labels, self.device)) for images, labels in self.validation
-        )
-        return accuracy(network, on_device)
-
-
-def _fits(data: ImageData) -> bool:
-    """Whether all validation batches may be kept."""
-    size = len(data.validation) * data.channels * data.image_size**2 * torch.float32.itemsize
-    return isinstance(data.validation, ImageSet) and size <= _HELD
+        return accuracy(network, ([to_device(tensor, self.device) for tensor in batch] for batch in self.validation))
 
 
 @torch.no_grad()
@@ -92,7 +72,7 @@ def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, batches: Iterable[Batch]) -> float:
+def accuracy(network: nn.Module, batches: Iterable[Sequence[Tensor]]) -> float:
     """Share of right answers over all images of ``batches``; the network must be in evaluation mode."""
     right = total = 0
     for images, labels in batches:

@@ -1,15 +1,14 @@
-"""What several trainings say together: mean, spread and confidence."""
+"""What several trainings say together: mean, spread and confidence, of one network or of the difference of two."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from scipy.stats import t as student_t
 
-from search_space.base.checks import check_share
 from search_space.base.errors import InvalidRequest
 
 
@@ -21,31 +20,59 @@ class Summary:
         n: how many.
         mean: their mean.
         std: sample standard deviation (n - 1); None for one training.
-        interval: (low, high), which covers the true mean with probability ``confidence`` if the figures are normally
-            distributed (Student's t); None for one training.
-        confidence: of the interval.
+        interval: (low, high), which covers the true mean with probability 0.95 if the figures are normally distributed
+            (Student's t); None for one training.
     """
 
     n: int
     mean: float
     std: float | None
     interval: tuple[float, float] | None
-    confidence: float = 0.95
 
 
-def summarise(
-    values: Sequence[float], confidence: float = 0.95, *, least: float = -math.inf, most: float = math.inf
-) -> Summary:
+def summarise(values: Sequence[float], *, least: float = -math.inf, most: float = math.inf) -> Summary:
     """Mean, standard deviation and confidence interval of ``values``; InvalidRequest if there is none.
 
     The interval ends at ``least`` and ``most``, beyond which no value can be: 0 and 1 for accuracies.
     """
     if not values:
         raise InvalidRequest("values: empty; summarise at least one figure")
-    check_share("confidence", confidence)
     n, mean = len(values), fmean(values)
     if n == 1:
-        return Summary(n, mean, None, None, confidence)
+        return Summary(n, mean, None, None)
     std = stdev(values)
-    half = float(student_t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
-    return Summary(n, mean, std, (max(least, mean - half), min(most, mean + half)), confidence)
+    half = float(student_t.ppf(0.975, n - 1)) * std / math.sqrt(n)
+    return Summary(n, mean, std, (max(least, mean - half), min(most, mean + half)))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of two networks' accuracies over the seeds that both were trained with.
+
+    Attributes:
+        summary: mean (positive where the first network is better), standard deviation and interval over the seeds.
+        p: of the two-sided paired t-test that the mean is 0, or of the sign test if all differences are equal; None for
+            one seed.
+    """
+
+    summary: Summary
+    p: float | None
+
+
+def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+    """The difference of two networks' accuracies by seed; of a group of networks, give their mean for each seed.
+
+    Raises:
+        ValueError: the two have no seed in common.
+    """
+    seeds = sorted(set(first) & set(second))
+    if not seeds:
+        raise ValueError("seeds: the two networks have none in common")
+    summary = summarise([first[seed] - second[seed] for seed in seeds])
+    if summary.std is None:
+        return Difference(summary, None)
+    if summary.std < 1e-9:
+        # accuracies are steps of one image, so few seeds can well differ equally by chance: the sign test's p
+        return Difference(summary, 1.0 if abs(summary.mean) < 1e-9 else 2.0 ** (1 - summary.n))
+    statistic = abs(summary.mean) / (summary.std / math.sqrt(summary.n))
+    return Difference(summary, float(2 * student_t.sf(statistic, summary.n - 1)))

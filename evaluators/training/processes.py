@@ -30,9 +30,8 @@ Report = Callable[[dict[str, float]], None]
 def run_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], processes: int) -> list[T]:
     """``function(*call)`` for each of ``calls``, at most ``processes`` at once, each in a process of its own.
 
-    ``function`` and what it takes and returns must be picklable; tensors travel through shared memory. The processes
-    use as many threads as this one, so that results are the same to the bit as one after the other. All calls are run;
-    then the first error, if any, is raised.
+    ``function`` and what it takes and returns must be picklable. The processes use as many threads as this one, so that
+    results are the same to the bit as one after the other. All calls are run; then the first error, if any, is raised.
     """
     if processes <= 1 or len(calls) <= 1:
         return _run_in_turn(function, calls)
@@ -66,12 +65,7 @@ def _run_in_turn(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -
 
 
 class SharedPool:
-    """Processes of one thread each that keep a value, such as images, for all the calls they are given.
-
-    Args:
-        processes: how many.
-        shared: the value; it must be picklable.
-    """
+    """Processes of one thread each that keep a picklable value, such as images, for all the calls they are given."""
 
     def __init__(self, processes: int, shared: Any) -> None:
         context = torch.multiprocessing.get_context("spawn")
@@ -106,7 +100,7 @@ def _call(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def begin_quietly(threads: int) -> None:
-    """Let this process, one of several, draw no bars, keep still, use so many threads and end with its parent."""
+    """Let this process, one of several, draw no bars, print nothing, use so many threads and end with its parent."""
     hide_bars()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _quiet()
@@ -114,27 +108,27 @@ def begin_quietly(threads: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """A parent that is killed cannot end its processes: each looks for itself."""
+    """End this process when ``parent`` has ended, which cannot do so itself where it is killed."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
 
 def _quiet() -> None:
-    """Keep what libraries say in every process, as NNI on import, out of the terminal."""
+    """Keep what libraries print in every process, as NNI on import, out of the terminal."""
     warnings.filterwarnings("ignore", module=r"(nni|pytorch_lightning|lightning_fabric|torch)(\..*)?")
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
 
 
 def is_launched() -> bool:
-    """Whether something that starts processes for distributed training, as torchrun or SLURM, started this one."""
+    """Whether torchrun or SLURM, say, started this process and others to train together."""
     from lightning_fabric.plugins.environments import SLURMEnvironment
 
     return "LOCAL_RANK" in os.environ or (SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", "1")) > 1)
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes files and speaks, of those that `is_launched` tells of."""
+    """Whether this process is the one that writes files and prints, of those that train together."""
     return _rank() == 0
 
 
@@ -164,8 +158,8 @@ def decided(decide: Callable[[], T]) -> T:
     """What ``decide()`` returns or raises in the first of the processes that train together, in all of them.
 
     For what is seen on disk, which may look different to each of them (caches of network file systems, a process that
-    is late). All of them must call this equally often. The result must be picklable. An InvalidRequest is the same
-    everywhere.
+    is late). All of them must call this equally often. The result must be picklable. The others raise a RuntimeError
+    for any error but an InvalidRequest.
     """
     world = world_size()
     if world == 1:
@@ -178,8 +172,10 @@ def decided(decide: Callable[[], T]) -> T:
             result = decide()
         except Exception as own:
             error = own
-        told = error if error is None or isinstance(error, InvalidRequest) else _first_failed(error)
-        store.set(key, pickle.dumps((result, told)).hex())
+        shared = error
+        if error is not None and not isinstance(error, InvalidRequest):  # which may not be picklable
+            shared = RuntimeError(f"the first process failed: {type(error).__name__}: {error}")
+        store.set(key, pickle.dumps((result, shared)).hex())
     else:
         result, error = pickle.loads(bytes.fromhex(store.get(key).decode()))
     if store.add(f"{key}/read", 1) == world:
@@ -194,16 +190,11 @@ def decided(decide: Callable[[], T]) -> T:
 _decisions = count()
 
 
-def _first_failed(error: Exception) -> RuntimeError:
-    return RuntimeError(f"the first process failed: {type(error).__name__}: {error}")
-
-
 @cache
 def _store(world: int) -> torch.distributed.Store:
-    """What the processes meet by, before there is a process group and on the address that this will have.
+    """What the processes meet by before there is a process group, on the address that the group will have.
 
-    torch lets the process group share it (in the first process, or in torchrun's), so no second port is needed. It is
-    kept: the group may be made later, and what is shared lives as long as its last user.
+    torch lets the group share it, so no second port is needed. It is kept, as the group may be made later.
     """
     from lightning_fabric.plugins.environments import SLURMEnvironment
 
@@ -218,9 +209,9 @@ def _store(world: int) -> torch.distributed.Store:
 def run_together(function: Callable[..., T], arguments: tuple[Any, ...], processes: int, report: Report | None) -> T:
     """What ``function(*arguments, report)`` returns in the first of ``processes`` that run it together on this machine.
 
-    They find each other as processes that torchrun started do. The result must be picklable without tensors; what the
-    first process reports is handed to ``report`` here. InvalidRequest and TrainingDiverged come through; if a process
-    fails in another way, the others are ended and torch's ProcessRaisedException tells its traceback.
+    They meet as processes that torchrun started do. The result must be picklable without tensors; what the first
+    process reports is handed to ``report`` here. InvalidRequest and TrainingDiverged come through; if a process fails
+    in another way, the others are ended and torch's ProcessRaisedException has its traceback.
     """
     context = torch.multiprocessing.get_context("spawn")
     calls, queue = context.Queue(), context.Queue()
@@ -279,7 +270,7 @@ def _join(rank: int, processes: int, port: int, threads: int, calls: Any, queue:
         torch.distributed.destroy_process_group()
     queue.close()
     queue.join_thread()
-    # what is told is on its way; Python's own end would race with torch's threads, which now and then ends in SIGABRT
+    # the queue is flushed; Python's own end would race with torch's threads, which now and then ends in SIGABRT
     os._exit(0)
 
 

@@ -76,28 +76,18 @@ class Recipe(AugmentationOptions):
     def __post_init__(self) -> None:
         check_options(self, "recipe")
         self.check_augmentation("recipe")
-        require(
-            self.warmup_epochs == 0 or self.warmup_epochs < self.epochs,
-            "recipe.warmup_epochs",
-            self.warmup_epochs,
-            f"leaves nothing of {self.epochs} epochs",
-            "take fewer",
-        )
+        warmup, where = self.warmup_epochs, "recipe.warmup_epochs"
+        why = f"leaves nothing of {self.epochs} epochs"
+        require(warmup == 0 or warmup < self.epochs, where, warmup, why, "take fewer")
         given, where = list(self.milestones), "recipe.milestones"
         require(all(a < b for a, b in pairwise(given)), where, given, "must rise")
-        shares = [value < 1 for value in given]
-        require(
-            all(shares) or not any(shares), where, given, "mixes shares (below 1) and epochs (from 1)", "give one kind"
-        )
+        one_kind = len({value < 1 for value in given}) <= 1
+        require(one_kind, where, given, "mixes shares (below 1) and epochs (from 1)", "give one kind")
         if self.schedule == "step":
             require(bool(given), where, given, "names no step", "give some, as [0.5, 0.75], or another schedule")
-            require(
-                all(value < self.epochs for value in given),
-                where,
-                given,
-                f"never come in {self.epochs} epochs",
-                "give earlier ones, or shares as [0.5, 0.75]",
-            )
+            why = f"never come in {self.epochs} epochs"
+            early = all(value < self.epochs for value in given)
+            require(early, where, given, why, "give earlier ones, or shares as [0.5, 0.75]")
 
     @property
     def milestone_epochs(self) -> list[float]:

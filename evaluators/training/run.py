@@ -66,25 +66,10 @@ class TrainingRun(TrainingOptions):
 
     def __post_init__(self) -> None:
         check_options(self)
-        alone = self.train_on == "train"
-        require(
-            alone or self.measure_on != "validation",
-            "train_on",
-            self.train_on,
-            "cannot be measured on validation images",
-            "train on 'train'",
-        )
-        require(
-            alone or not self.keep_best,
-            "keep_best",
-            self.keep_best,
-            f"chooses the best epoch by validation images, which train_on {self.train_on} trains on",
-            "train on 'train'",
-        )
-        require(
-            self.folder is not None or not self.keep_best,
-            "keep_best",
-            self.keep_best,
-            "needs a folder for the weights",
-            "give one",
-        )
+        alone, remedy = self.train_on == "train", "train on 'train'"
+        fits = alone or self.measure_on != "validation"
+        require(fits, "train_on", self.train_on, "cannot be measured on validation images", remedy)
+        if self.keep_best:
+            why = f"chooses the best epoch by validation images, which train_on {self.train_on} trains on"
+            require(alone, "keep_best", True, why, remedy)
+            require(self.folder is not None, "keep_best", True, "needs a folder for the weights", "give one")

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from evaluators.training.callbacks import CHECKPOINT_FILE, DivergenceGuard, EpochProgress, ResumePoint
-from evaluators.training.devices import check_precision, pick_accelerator
+from evaluators.training.devices import pick_accelerator
 from evaluators.training.run import Accelerator
 
 _PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -37,13 +37,11 @@ def make_trainer(
 
     ``on_epoch`` gets the figures of each epoch, those of validation too if it ``validates``. ``trainer_class`` is NNI's
     traced one for one-shot strategies. With several ``devices`` or nodes it is one of as many processes that train
-    together (see `evaluators.training.processes`). InvalidRequest if the accelerator is not there or cannot do the
-    precision.
+    together (see `evaluators.training.processes`). InvalidRequest if the accelerator is not there.
     """
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.ERROR)
     picked = pick_accelerator(accelerator)
-    check_precision(precision, picked)
     callbacks: list[pl.Callback] = [DivergenceGuard(title), EpochProgress(title, on_epoch), *extra_callbacks]
     if folder is not None:
         callbacks.append(ResumePoint(folder))
@@ -92,5 +90,4 @@ def fit(
 
 def resume_point(folder: Path | None) -> Path | None:
     """The resume point in ``folder``, if there is a folder and a run left one there."""
-    path = None if folder is None else folder / CHECKPOINT_FILE
-    return path if path is not None and path.is_file() else None
+    return folder / CHECKPOINT_FILE if folder is not None and (folder / CHECKPOINT_FILE).is_file() else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from evaluators.measuring.differences import paired_difference
+from evaluators.measuring.statistics import paired_difference
 from experiments.comparison.controls import RANDOM
 from experiments.comparison.verdict import by_seed, group, one, verdict
 from experiments.figures import MACS_AXIS, draw_bounds, figure, network_colour

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from evaluators.measuring.differences import Difference, paired_difference
+from evaluators.measuring.statistics import Difference, paired_difference
 from experiments.training.retrain import Result
 
 #: below this a difference is taken to be no accident

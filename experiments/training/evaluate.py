@@ -131,7 +131,7 @@ def evaluate(
     task = DataTask(data_config, split_seed)
     check_classes(trained.classes, task.classes, data_config.name)
     architecture = load_architecture(trained.architecture)
-    check_input(architecture, data_config.name, data_config.image_size, (task.channels,), len(task.classes))
+    check_input(architecture, data_config.name, data_config.image_size, task.channels, len(task.classes))
     network = build(architecture)
     load_weights(network, trained.weights)
     data = task.data

@@ -82,7 +82,7 @@ def check_request(
     options = config.retrain
     check_processes(options.devices, options.num_nodes, config.accelerator, options.parallel_seeds)
     check_results(folder, architecture, options, data_config(config), overwrite=overwrite)
-    check_input(architecture, config.data.name, config.data.image_size, (task.channels,), len(task.classes))
+    check_input(architecture, config.data.name, config.data.image_size, task.channels, len(task.classes))
 
 
 def data_config(config: SearchConfig) -> dict[str, Any]:
