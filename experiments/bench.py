@@ -8,7 +8,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import cycle, repeat
@@ -37,6 +37,7 @@ from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
 from evaluators.training.supernet import supernet_evaluator
 from evaluators.training.trainer import fit, make_trainer
+from search_space.architecture import Architecture
 from search_space.candidates import SearchSpace
 from search_space.hand_designed import baseline
 from search_space.network import build
@@ -98,7 +99,7 @@ def bench(what: str, repeats: int, accelerator: Accelerator, *, as_json: bool) -
 
 
 def cost_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
-    """Costs of many architectures: from our table, and by NNI's profiler on the same ones."""
+    """Costs of many architectures: by NNI's profiler, and from our table."""
     space = SepConvSpace(SearchSpace.create(operators=PROFILED)).eval()
     table = space.cost_table
     many = _random_indices(space.search_space, 200_000)
@@ -108,60 +109,61 @@ def cost_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
     )
     different = sum(profiler.profile(sample) != table.cost(sample)["macs"] for sample in samples)
     yield Row(f"cost: MACs that differ from NNI's, of {len(samples)}", different, "")
-    rates = np.empty((repeats, 2))
-    for round_rates in rates:
-        round_rates[0] = len(many) / _seconds(lambda: table.evaluate(many))
-        round_rates[1] = len(samples) / _seconds(lambda: [profiler.profile(sample) for sample in samples])
-    ours, theirs = np.median(rates, axis=0)
-    yield Row("cost: architectures per second", ours, "/s")
-    yield Row("cost: architectures per second, NNI's profiler (MACs)", theirs, "/s")
-    yield Row("cost: speed ours / NNI's", float(np.median(rates[:, 0] / rates[:, 1])), "x")
+    measures = {
+        "NNI's profiler": lambda: len(samples) / _seconds(lambda: [profiler.profile(sample) for sample in samples]),
+        "ours": lambda: len(many) / _seconds(lambda: table.evaluate(many)),
+    }
+    rates = [[measure() for measure in measures.values()] for _ in range(repeats)]
+    yield from _compared("cost: architectures per second", list(measures), np.array(rates), "/s")
 
 
 def step_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
     """Training steps of random networks on their own, and steps of searches in a supernet of the default space."""
     space = SearchSpace.create()
     samples = [space.cost_table.sample(row) for row in _random_indices(space, PATHS)]
-    searches = {
-        "the same networks as paths of a supernet": lambda: _search_step(
-            _same_paths(samples), accelerator, clips=False
-        ),
-        "gdas, weights and architecture": lambda: _search_step(GDAS(), accelerator, clips=True),
+    networks = [space.architecture(sample) for sample in samples]
+    # supernet training that takes the samples in turn instead of drawing paths
+    turns = cycle(samples)
+    paths = SimpleNamespace(random=lambda rng: next(turns))
+    measures = {
+        f"{PATHS} random networks, each on its own": lambda: _mean_step(networks, accelerator),
+        "the same as paths of a supernet": lambda: _search_step(RandomOneShot(paths=paths), accelerator),
+        "gdas, weights and architecture": lambda: _search_step(GDAS(), accelerator),
     }
-    rounds = []
-    for _ in range(repeats):
-        alone = np.mean([_network_step(build(space.architecture(sample)), accelerator) for sample in samples])
-        rounds.append([alone, *(search() for search in searches.values())])
-    seconds = np.array(rounds)
-    yield Row(f"step: {PATHS} random networks, each on its own", 1e3 * np.median(seconds[:, 0]), "ms")
-    for column, name in enumerate(searches, start=1):
-        yield Row(f"step: {name}", 1e3 * np.median(seconds[:, column]), "ms")
-        yield Row(f"step: {name}, ratio", float(np.median(seconds[:, column] / seconds[:, 0])), "x")
+    seconds = [[measure() for measure in measures.values()] for _ in range(repeats)]
+    yield from _compared("step", list(measures), 1e3 * np.array(seconds), "ms")
 
 
 def retrain_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
     """Training of MobileNetV3-Small at 32 x 32, beside a loop in bare PyTorch that does the same work.
 
-    The two take steps in turn, so that what else the machine does slows down both. Peak memory is measured in a process
+    The two take steps in turn, so that other load on the machine slows down both. Peak memory is measured in a process
     of its own for each, above what the process holds before the first step.
     """
     device = pick_accelerator(accelerator)
     recipe = replace(RECIPE, epochs=repeats + 1)
     data = noise(STEPS * BATCH)
-    seconds = _epochs(data, recipe, accelerator, bare_steps(data, recipe, device))
-    ours, bare = np.median(seconds, axis=0)
-    yield Row("retrain: images per second", STEPS * BATCH / ours, "/s")
-    yield Row("retrain: images per second, bare PyTorch", STEPS * BATCH / bare, "/s")
-    yield Row("retrain: speed ours / bare PyTorch", float(np.median(seconds[:, 1] / seconds[:, 0])), "x")
+    seconds = _epoch_seconds(data, recipe, accelerator, bare_steps(data, recipe, device))
+    names, images = ["bare PyTorch", "ours"], STEPS * BATCH
+    yield from _compared("retrain: images per second", names, images / seconds[:, ::-1], "/s")
     loader = _loader(data, recipe, device)
     feeding = [_seconds(lambda: list(map(len, loader)), device) for _ in range(repeats)]
-    yield Row("retrain: input pipeline, share of the time", 100 * float(np.median(feeding)) / ours, "%")
-    peaks = {side: in_own_process(training_peak, side, accelerator) for side in ("ours", "bare")}
-    yield Row("retrain: peak memory", peaks["ours"] / 2**20, "MiB")
-    yield Row("retrain: peak memory ours / bare PyTorch", peaks["ours"] / peaks["bare"], "x")
+    share = float(np.median(feeding) / np.median(seconds[:, 0]))
+    yield Row("retrain: input pipeline, share of the time", 100 * share, "%")
+    peaks = [in_own_process(training_peak, side, accelerator) for side in ("bare", "ours")]
+    yield from _compared("retrain: peak memory", names, np.array([peaks]) / 2**20, "MiB")
     if device == "cuda":  # few CPUs multiply bfloat16 in hardware
-        bf16, _ = np.median(_epochs(data, replace(recipe, precision="bf16"), accelerator), axis=0)
-        yield Row("retrain: images per second, bf16", STEPS * BATCH / bf16, "/s")
+        seconds = _epoch_seconds(data, replace(recipe, precision="bf16"), accelerator)
+        yield Row("retrain: images per second, bf16", images / float(np.median(seconds[:, 0])), "/s")
+
+
+def _compared(title: str, names: Sequence[str], values: NDArray[np.float64], unit: str) -> Iterator[Row]:
+    """The medians of ``values`` (rounds, names), and the median ratios to the first column: round by round, as other
+    load on the machine hits all measurements of a round."""
+    for column, name in enumerate(names):
+        yield Row(f"{title}, {name}", float(np.median(values[:, column])), unit)
+        if column:
+            yield Row(f"{title}, {name}, ratio", float(np.median(values[:, column] / values[:, 0])), "x")
 
 
 #: The benchmarks, in the order of "all".
@@ -240,56 +242,46 @@ def training_peak(side: str, accelerator: Accelerator) -> int:
     data = noise(4 * BATCH)
     before = peak_memory(device)
     if side == "ours":
-        _fit(build(baseline("mobilenetv3-small")), data, RECIPE, accelerator, StepClock(device))
+        _epoch_seconds(data, RECIPE, accelerator)
     else:
         list(bare_steps(data, RECIPE, device))
     return peak_memory(device) - before
 
 
-def _epochs(
+def _epoch_seconds(
     data: ImageData, recipe: Recipe, accelerator: Accelerator, other: Iterator[None] = NOTHING
 ) -> NDArray[np.float64]:
-    """Seconds of each epoch but the first, which allocates memory and compiles: (epochs - 1, 2), ours and the other."""
-    clock = StepClock(pick_accelerator(accelerator), other)
-    _fit(build(baseline("mobilenetv3-small")), data, recipe, accelerator, clock)
-    return np.array(clock.seconds).reshape(recipe.epochs, -1, 2)[1:].sum(axis=1)
+    """Of each epoch but the first, which allocates the memory: (epochs - 1, 2), ours and those of ``other``."""
+    steps = _step_seconds(build(baseline("mobilenetv3-small")), data, recipe, accelerator, other)
+    return steps.reshape(recipe.epochs, -1, 2)[1:].sum(axis=1)
 
 
-def _network_step(network: nn.Module, accelerator: Accelerator) -> float:
-    """Mean seconds of a training step of ``network``: of four steps, the first of which does not count."""
-    recipe = replace(RECIPE, batch_size=SEARCH_BATCH)
-    clock = StepClock(pick_accelerator(accelerator))
-    _fit(network, noise(4 * SEARCH_BATCH), recipe, accelerator, clock)
-    return float(np.mean(clock.seconds[1:], axis=0)[0])
+def _mean_step(networks: Sequence[Architecture], accelerator: Accelerator) -> float:
+    """Mean seconds of a training step: of four with each network, the first of which does not count."""
+    recipe, data = replace(RECIPE, batch_size=SEARCH_BATCH), noise(4 * SEARCH_BATCH)
+    steps = [_step_seconds(build(network), data, recipe, accelerator)[1:, 0] for network in networks]
+    return float(np.mean(steps))
 
 
-def _search_step(strategy: Any, accelerator: Accelerator, *, clips: bool) -> float:
+def _search_step(strategy: Any, accelerator: Accelerator) -> float:
     """Mean seconds of `PATHS` search steps, after as many that allocate the memory."""
     clock = StepClock(pick_accelerator(accelerator))
-    recipe = replace(RECIPE, batch_size=SEARCH_BATCH)
-    evaluator = supernet_evaluator(
-        noise(2 * PATHS * SEARCH_BATCH),
-        recipe,
-        accelerator=accelerator,
-        title="bench",
-        clips_gradients=clips,
-        extra_callbacks=[clock],
-    )
+    recipe, data = replace(RECIPE, batch_size=SEARCH_BATCH), noise(2 * PATHS * SEARCH_BATCH)
+    evaluator = supernet_evaluator(data, recipe, accelerator=accelerator, title="bench", extra_callbacks=[clock])
     strategy(RawFormatModelSpace(SepConvSpace(), evaluator), SequentialExecutionEngine())
     return float(np.mean(clock.seconds[PATHS:], axis=0)[0])
 
 
-def _same_paths(samples: list[dict[str, Any]]) -> RandomOneShot:
-    """Supernet training that takes ``samples`` in turn instead of drawing paths."""
-    turns = cycle(samples)
-    return RandomOneShot(paths=SimpleNamespace(random=lambda rng: next(turns)))
-
-
-def _fit(network: nn.Module, data: ImageData, recipe: Recipe, accelerator: Accelerator, clock: StepClock) -> None:
+def _step_seconds(
+    network: nn.Module, data: ImageData, recipe: Recipe, accelerator: Accelerator, other: Iterator[None] = NOTHING
+) -> NDArray[np.float64]:
+    """Of each step of a training and of ``other`` in turn: (steps, 2)."""
+    clock = StepClock(pick_accelerator(accelerator), other)
     trainer = make_trainer(
         recipe.epochs, title="bench", accelerator=accelerator, precision=recipe.precision, extra_callbacks=[clock]
     )
     fit(trainer, ClassificationModule(recipe, network, fused=True), _loader(data, recipe, clock.device))
+    return np.array(clock.seconds)
 
 
 def _loader(data: ImageData, recipe: Recipe, device: str) -> DataLoader[Any]:

@@ -5,55 +5,50 @@ from __future__ import annotations
 from typing import Any
 
 from experiments.tables import table
-from search_space.architecture import Architecture, Block
+from search_space.architecture import Architecture
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
-from search_space.layer_cost import Cost
 from search_space.network_cost import block_cost, cost, head_cost, nni_flops, stem_cost
 from strategies.budget.budget import Budget, format_count
 from strategies.budget.feasible import FeasibleSet
 
-#: the table's columns: key of a row, heading
-_COLUMNS = {
-    "block": "block",
-    "map": "map, px",
-    "operator": "operator",
-    "in": "in",
-    "expanded": "expanded",
-    "out": "out",
-    "stride": "stride",
-    "SE": "SE",
-    "activation": "activation",
-    "residual": "residual",
-    "macs": "MACs",
-    "params": "params",
-}
+#: What a row says of a layer beside its costs.
+_COLUMNS = ("block", "map", "operator", "in", "expanded", "out", "stride", "SE", "activation", "residual")
 
 
 def rows(architecture: Architecture) -> list[dict[str, Any]]:
-    """Stem, blocks and head: where each sits, what it is, and what it costs."""
+    """Stem, blocks and head: where each sits, what it is, what it costs, and its share of the network's costs."""
     a = architecture
-    stem = _row("stem", a.image_size, "conv 3x3", (a.in_channels, a.stem.channels), stem_cost(a))
-    layers = [stem | {"stride": a.stem.stride, "activation": a.stem.activation}]
-    for index, (block, size) in enumerate(a.sized_blocks()):
-        row = _row(index, size, block.operator, (block.in_channels, block.out_channels), block_cost(block, size))
-        layers.append(row | _details(block))
-    last = _row("head", a.final_size, "pool, linear", (a.blocks[-1].out_channels, a.classes), head_cost(a))
-    layers.append(last | {"activation": a.head.activation})
+    stem = {"block": "stem", "map": a.image_size, "operator": "conv 3x3", "in": a.in_channels, "out": a.stem.channels}
+    layers = [(stem | {"stride": a.stem.stride, "activation": a.stem.activation}, stem_cost(a))]
+    for index, (b, size) in enumerate(a.sized_blocks()):
+        layer = {"block": index, "map": size, "operator": b.operator, "in": b.in_channels, "out": b.out_channels}
+        if not b.is_skip:
+            layer |= {"expanded": b.expanded_channels or "", "stride": b.stride, "SE": b.se_channels or ""}
+            layer |= {"activation": b.activation, "residual": "yes" if b.residual else ""}
+        layers.append((layer, block_cost(b, size)))
+    head = {"block": "head", "map": a.final_size, "operator": "pool, linear"}
+    head |= {"in": a.blocks[-1].out_channels, "out": a.classes, "activation": a.head.activation}
+    layers.append((head, head_cost(a)))
     total = cost(a)
-    for row in layers:
-        row["macs_share"] = row["macs"] / total.macs
-        row["params_share"] = row["params"] / total.params
-    return layers
+    return [
+        dict.fromkeys(_COLUMNS, "")
+        | layer
+        | {"macs": own.macs, "params": own.params}
+        | {"macs_share": own.macs / total.macs, "params_share": own.params / total.params}
+        for layer, own in layers
+    ]
 
 
 def describe(architecture: Architecture, name: str) -> str:
     """The table and the totals as text."""
     a = architecture
     layers = [
-        row | {metric: f"{format_count(row[metric])} {row[f'{metric}_share']:6.1%}" for metric in ("macs", "params")}
+        [row[column] for column in _COLUMNS]
+        + [f"{format_count(row[metric])} {row[f'{metric}_share']:6.1%}" for metric in ("macs", "params")]
         for row in rows(a)
     ]
+    headings = [*("map, px" if column == "map" else column for column in _COLUMNS), "MACs", "params"]
     total, nni = cost(a), nni_flops(a)
     totals = [
         ("MACs", total.macs, "multiply-accumulates of convolutions and linear layers"),
@@ -64,7 +59,7 @@ def describe(architecture: Architecture, name: str) -> str:
     return "\n".join(
         [
             f"{name}: {_shape(a)}",
-            table([[row[key] for key in _COLUMNS] for row in layers], list(_COLUMNS.values()), right=range(12)),
+            table(layers, headings, right=range(len(headings))),
             "",
             table(((what, f"{value:,}", format_count(value), text) for what, value, text in totals), right=(1, 2)),
             "",
@@ -95,16 +90,13 @@ def describe_space(space: SearchSpace, costs: CostTable, budget: Budget) -> str:
         f" {sum(map(len, space.candidates))} candidates",
         "",
     ]
-    previous: tuple[str, ...] = ()
     stages = space.stage_numbers or ("?",) * len(space.labels)
     blocks = []
-    for label, stage, (block, size), names in zip(
-        space.labels, stages, a.sized_blocks(), space.candidates, strict=True
-    ):
+    for index, (block, size) in enumerate(a.sized_blocks()):
+        names = space.candidates[index]
         shape = f"{size} px, {block.in_channels} -> {block.out_channels}, stride {block.stride}"
-        shown = "the same" if names == previous else ", ".join(names)
-        blocks.append((label, f"(stage {stage}; {shape})", f"{len(names)}: {shown}"))
-        previous = names
+        shown = "the same" if index and names == space.candidates[index - 1] else ", ".join(names)
+        blocks.append((space.labels[index], f"(stage {stages[index]}; {shape})", f"{len(names)}: {shown}"))
     lines += [table(blocks), ""]
     for metric, (low, high) in costs.reachable().items():
         lines.append(f"reachable {metric}: {format_count(low)} to {format_count(high)} ({low:,} to {high:,})")
@@ -115,28 +107,3 @@ def describe_space(space: SearchSpace, costs: CostTable, budget: Budget) -> str:
 
 def _shape(a: Architecture) -> str:
     return f"{a.macro}, input {a.in_channels}x{a.image_size}x{a.image_size}, {a.classes} classes"
-
-
-def _row(block: int | str, size: int, operator: str, channels: tuple[int, int], own: Cost) -> dict[str, Any]:
-    row = dict.fromkeys(_COLUMNS, "")
-    return row | {
-        "block": block,
-        "map": size,
-        "operator": operator,
-        "in": channels[0],
-        "out": channels[1],
-        "macs": own.macs,
-        "params": own.params,
-    }
-
-
-def _details(block: Block) -> dict[str, Any]:
-    if block.is_skip:
-        return {}
-    return {
-        "expanded": block.expanded_channels or "",
-        "stride": block.stride,
-        "SE": block.se_channels or "",
-        "activation": block.activation,
-        "residual": "yes" if block.residual else "",
-    }

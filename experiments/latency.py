@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluators.latency.backends import Backend
 from evaluators.latency.parts import network_part, space_parts
 from evaluators.latency.table import Agreement, FittedTable, fit_table, latency_table
-from evaluators.latency.timing import WARMUP, Rounds, measure_latency, time_in_rounds
+from evaluators.latency.timing import WARMUP, measure_latency, time_in_rounds
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, write_json
@@ -26,7 +27,6 @@ from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import FORMAT, VERSION
 
-UNIT = "ms"
 _TIMINGS = "timings.json"
 PARTIAL_TABLE = FolderKind(
     name="timings",
@@ -38,48 +38,32 @@ PARTIAL_TABLE = FolderKind(
 
 
 def network_latency(
-    architecture: Architecture, name: str, backend: Backend, *, batch: int = 1, repeats: int = 100, warmup: int = WARMUP
+    architecture: Architecture, name: str, backend: Backend, *, batch: int = 1, repeats: int = 100
 ) -> dict[str, Any]:
     """Measure a network; a JSON value with the times in milliseconds."""
-    found = measure_latency(architecture, backend, batch=batch, repeats=repeats, warmup=warmup)
+    milliseconds = measure_latency(architecture, backend, batch=batch, repeats=repeats)
+    lower, median, upper = np.quantile(milliseconds, (0.25, 0.5, 0.75)).tolist()
     return {
         "network": name,
-        **_conditions(backend, batch),
-        "warmup": warmup,
-        "repeats": repeats,
-        "counted": found.counted,
-        # then the interrupted ones count too
-        "disturbed": found.counted > repeats,
-        "median_ms": found.median,
-        "lower_ms": found.lower,
-        "upper_ms": found.upper,
+        **_conditions(backend, batch, repeats),
+        "counted": len(milliseconds),
+        # then the interrupted calls count too
+        "disturbed": len(milliseconds) > repeats,
+        "median_ms": median,
+        "lower_ms": lower,
+        "upper_ms": upper,
     }
 
 
-def tell_latency(value: dict[str, Any]) -> str:
+def latency_text(value: Mapping[str, Any]) -> str:
     """What `network_latency` returns, for people."""
-    threads = f"{value['threads']} thread{'s' if value['threads'] > 1 else ''}"
-    return (
-        f"{value['network']}: {value['median_ms']:.4g} ms (quartiles {value['lower_ms']:.4g} to"
-        f" {value['upper_ms']:.4g}) per batch of {value['batch']}\n"
-        f"  {value['backend']}, {threads}, {value['version']}, {value['processor']};"
-        f" {value['counted']} calls after {value['warmup']} for warm-up"
-        + (
-            "\n  most calls were interrupted by other processes: repeat it on an idle machine"
-            if value["disturbed"]
-            else ""
-        )
-    )
-
-
-def check_out(out: Path, *, overwrite: bool) -> None:
-    """InvalidRequest if a table cannot be written to ``out``, or something is there already."""
-    if out.is_dir():
-        raise InvalidRequest(f"out: {out} is a folder; give a file, as latency.json")
-    if out.exists() and not overwrite:
-        raise InvalidRequest(f"out: {out} is there already; give another file or --overwrite")
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
-        raise InvalidRequest(f"out: {out.parent} is not a folder that can be written to; give another file")
+    lines = [
+        "{network}: {median_ms:.4g} ms (quartiles {lower_ms:.4g} to {upper_ms:.4g}) per batch of {batch}",
+        "  {backend}, {threads} thread{s}, {version}, {processor}; {counted} calls after {warmup} for warm-up",
+    ]
+    if value["disturbed"]:
+        lines.append("  most calls were interrupted by other processes: repeat it on an idle machine")
+    return "\n".join(lines).format(**value, s="s" if value["threads"] > 1 else "")
 
 
 def write_table(
@@ -96,13 +80,13 @@ def write_table(
 ) -> FittedTable:
     """Time the parts of the config's space and ``networks`` random architectures of it; write the costs to ``out``.
 
-    Timings are kept in the folder ``<out>.partial`` until the table is whole: the same request goes on with them.
+    Timings are kept in the folder ``<out>.partial`` until the table is complete: the same request goes on with them.
     """
     for field, value in {"batch": batch, "repeats": repeats, "rounds": rounds, "networks": networks}.items():
         check_int(field, value, 1)
     if metric in ("", "macs", "params"):
         raise InvalidRequest(f"metric: {metric!r} is not a name for another cost; take one such as latency_ms")
-    check_out(out, overwrite=overwrite)
+    _check_out(out, overwrite=overwrite)
     space = SearchTask(config).space
     samples = random_samples(space, networks, config.seed)
     parts = space_parts(space)
@@ -110,7 +94,7 @@ def write_table(
     wanted = {part.key: part for part in (*parts.parts.values(), *wholes)}
     print(f"{len(parts.parts)} parts and {len(wholes)} networks, {rounds} rounds of {repeats} calls each")
     partial = out.with_name(f"{out.name}.partial")
-    conditions = {**_conditions(backend, batch), "repeats": repeats, "warmup": WARMUP}
+    conditions = _conditions(backend, batch, repeats)
     ClaimedFolder(partial, PARTIAL_TABLE).claim(conditions)
     known = _kept_timings(partial)
     if have := sum(min(len(known.get(key, ())), rounds) for key in wanted):
@@ -122,14 +106,23 @@ def write_table(
         repeats=repeats,
         rounds=rounds,
         known=known,
-        on_round=lambda done: write_json(partial / _TIMINGS, {**known, **done}),
+        on_round=lambda timings: write_json(partial / _TIMINGS, {**known, **timings}),
         kept=partial,
     )
-    milliseconds = {key: float(np.median(values)) for key, values in timings.items()}
+    milliseconds = {key: float(np.median(medians)) for key, medians in timings.items()}
     measured = np.array([milliseconds[part.key] for part in wholes])
     fitted = fit_table(latency_table(parts, milliseconds), samples, measured)
-    about = {**conditions, "rounds": rounds, "spread": _spread(timings)}
-    write_json(out, _file(fitted, metric, about, space, samples, measured))
+    # median over the parts of how far their rounds lie apart: (largest - smallest) / median
+    spread = float(np.median([np.ptp(medians) / np.median(medians) for medians in timings.values()]))
+    skeleton = space.skeleton
+    measurement = {**conditions, "rounds": rounds, "spread": spread} | {
+        name: getattr(skeleton, name) for name in ("macro", "image_size", "in_channels", "classes")
+    }
+    costs = {"metric": metric, "unit": "ms", **asdict(fitted.table)}
+    validation = _validation(fitted, samples, measured)
+    write_json(
+        out, {"format": FORMAT, "version": VERSION, **costs, "measurement": measurement, "validation": validation}
+    )
     shutil.rmtree(partial)
     return fitted
 
@@ -137,22 +130,10 @@ def write_table(
 def random_samples(space: SearchSpace, count: int, seed: int) -> list[dict[str, str]]:
     """``count`` different architectures of ``space``, drawn uniformly; all of them where there are fewer."""
     rng = np.random.default_rng(stream_seed(seed, "latency"))
-    found: dict[tuple[str, ...], None] = {}
-    while len(found) < min(count, space.size):
-        found[tuple(names[rng.integers(len(names))] for names in space.candidates)] = None
-    return [dict(zip(space.labels, names, strict=True)) for names in found]
-
-
-def tell_table(fitted: FittedTable) -> str:
-    """How well the table predicts, for people."""
-    lines = [f"prediction error on {fitted.agreement.networks} random networks of the space:"]
-    for name, agreement in fitted.tried.items():
-        chosen = "  <- taken" if name == fitted.correction and len(fitted.tried) > 1 else ""
-        lines.append(f"  {_CORRECTIONS[name]:38} {_tell(agreement)}{chosen}")
-    if fitted.correction != "none":
-        amount = f"{fitted.amount:.4g}" if fitted.correction == "scale" else f"{fitted.amount:+.4g} ms"
-        lines.append(f"correction: {amount}; its errors are of networks that were left out when it was fitted")
-    return "\n".join(lines)
+    drawn: dict[tuple[str, ...], None] = {}
+    while len(drawn) < min(count, space.size):
+        drawn[tuple(names[rng.integers(len(names))] for names in space.candidates)] = None
+    return [dict(zip(space.labels, names, strict=True)) for names in drawn]
 
 
 _CORRECTIONS = {
@@ -163,68 +144,57 @@ _CORRECTIONS = {
 }
 
 
-def _tell(agreement: Agreement) -> str:
-    ranks = (
-        ""
-        if math.isnan(agreement.kendall)
-        else f", Kendall's tau {agreement.kendall:.2f}, Spearman's rho {agreement.spearman:.2f}"
-    )
-    return f"MAPE {agreement.mape:.1%}, bias {agreement.bias:+.1%}{ranks}"
+def fit_text(fitted: FittedTable) -> str:
+    """How well the table predicts, for people."""
+    lines = [f"prediction error on {fitted.agreement.networks} random networks of the space:"]
+    for name, agreement in fitted.tried.items():
+        chosen = "  <- taken" if name == fitted.correction and len(fitted.tried) > 1 else ""
+        lines.append(f"  {_CORRECTIONS[name]:38} {_agreement_text(agreement)}{chosen}")
+    if fitted.correction != "none":
+        amount = f"{fitted.amount:.4g}" if fitted.correction == "scale" else f"{fitted.amount:+.4g} ms"
+        lines.append(f"correction: {amount}; its errors are of networks that were left out when it was fitted")
+    return "\n".join(lines)
 
 
-def _file(
-    fitted: FittedTable,
-    metric: str,
-    conditions: dict[str, Any],
-    space: SearchSpace,
-    samples: list[dict[str, str]],
-    measured: np.ndarray,
-) -> dict[str, Any]:
-    skeleton = space.skeleton
+def _agreement_text(agreement: Agreement) -> str:
+    text = f"MAPE {agreement.mape:.1%}, bias {agreement.bias:+.1%}"
+    if agreement.kendall is not None:
+        text += f", Kendall's tau {agreement.kendall:.2f}, Spearman's rho {agreement.spearman:.2f}"
+    return text
+
+
+def _check_out(out: Path, *, overwrite: bool) -> None:
+    """InvalidRequest if a table cannot be written to ``out``, or something is there already."""
+    if out.is_dir():
+        raise InvalidRequest(f"out: {out} is a folder; give a file, as latency.json")
+    if out.exists() and not overwrite:
+        raise InvalidRequest(f"out: {out} is there already; give another file or --overwrite")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
+        raise InvalidRequest(f"out: {out.parent} is not a folder that can be written to; give another file")
+
+
+def _validation(fitted: FittedTable, samples: list[dict[str, str]], measured: NDArray[np.float64]) -> dict[str, Any]:
+    rows = zip(samples, measured.tolist(), fitted.predicted.tolist(), strict=True)
     return {
-        "format": FORMAT,
-        "version": VERSION,
-        "metric": metric,
-        "unit": UNIT,
-        "fixed": fitted.table.fixed,
-        "costs": {label: dict(values) for label, values in fitted.table.costs.items()},
-        "measurement": {
-            **conditions,
-            "macro": skeleton.macro,
-            "image_size": skeleton.image_size,
-            "in_channels": skeleton.in_channels,
-            "classes": skeleton.classes,
-        },
-        "validation": {
-            "correction": fitted.correction,
-            "amount": fitted.amount,
-            **_agreement(fitted.agreement),
-            "tried": {name: _agreement(agreement) for name, agreement in fitted.tried.items()},
-            "measured_networks": [
-                {"sample": sample, "measured_ms": float(truth), "predicted_ms": float(told)}
-                for sample, truth, told in zip(samples, measured, fitted.predicted, strict=True)
-            ],
-        },
+        "correction": fitted.correction,
+        "amount": fitted.amount,
+        **asdict(fitted.agreement),
+        "tried": {name: asdict(agreement) for name, agreement in fitted.tried.items()},
+        "measured_networks": [
+            {"sample": sample, "measured_ms": truth, "predicted_ms": predicted} for sample, truth, predicted in rows
+        ],
     }
 
 
-def _agreement(agreement: Agreement) -> dict[str, Any]:
-    # JSON has no NaN
-    return {name: None if math.isnan(value) else value for name, value in asdict(agreement).items()}
-
-
-def _spread(timings: Rounds) -> float:
-    """Median over the parts of how far their rounds lie apart: (largest - smallest) / median."""
-    return float(np.median([np.ptp(values) / np.median(values) for values in timings.values()]))
-
-
-def _conditions(backend: Backend, batch: int) -> dict[str, Any]:
+def _conditions(backend: Backend, batch: int, repeats: int) -> dict[str, Any]:
     return {
         "backend": backend.name,
         "threads": backend.threads,
         "batch": batch,
         "version": backend.version,
         "processor": processor(),
+        "repeats": repeats,
+        "warmup": WARMUP,
     }
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from evaluators.latency.backends import make_backend
 from experiments import latency as latency_module
-from experiments.latency import random_samples, tell_latency, tell_table, write_table
+from experiments.latency import fit_text, latency_text, network_latency, random_samples, write_table
 from experiments.options.files import make_config
 from experiments.runs.task import SearchTask
 from search_space.base.errors import InvalidRequest
@@ -47,15 +47,22 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_time_of_a_baseline(said: Any) -> None:
     options = ("mobilenetv3-small", "--width", 0.25, "--input", 16, "--batch", 2, "--repeats", 7, "--threads", 1)
-    told = json.loads(said("latency", *options, "--json"))
-    assert told["network"] == "mobilenetv3-small"
-    assert (told["backend"], told["threads"], told["batch"], told["repeats"]) == ("pytorch-cpu", 1, 2, 7)
-    assert 0 < told["lower_ms"] <= told["median_ms"] <= told["upper_ms"]
-    assert told["version"] == f"torch {torch.__version__}"
+    value = json.loads(said("latency", *options, "--json"))
+    assert value["network"] == "mobilenetv3-small"
+    assert (value["backend"], value["threads"], value["batch"], value["repeats"]) == ("pytorch-cpu", 1, 2, 7)
+    assert 0 < value["lower_ms"] <= value["median_ms"] <= value["upper_ms"]
+    assert value["version"] == f"torch {torch.__version__}"
     text = said("latency", *options)
     assert "per batch of 2" in text
     assert "pytorch-cpu, 1 thread, torch" in text
     assert "calls after 10 for warm-up" in text
+
+
+def test_median_and_quartiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency_module, "measure_latency", lambda *args, **options: [5, 1, 2, 4, 3])
+    value = network_latency(baseline("mobilenetv2"), "a", make_backend("pytorch-cpu"), repeats=5)
+    assert (value["median_ms"], value["lower_ms"], value["upper_ms"], value["counted"]) == (3, 2, 4, 5)
+    assert not value["disturbed"]
 
 
 def test_a_disturbed_measurement_says_so() -> None:
@@ -68,11 +75,11 @@ def test_a_disturbed_measurement_says_so() -> None:
         "processor": "p",
     }
     value |= {"warmup": 10, "counted": 100, "median_ms": 1.0, "lower_ms": 0.9, "upper_ms": 1.25}
-    assert tell_latency({**value, "disturbed": False}).splitlines() == [
+    assert latency_text({**value, "disturbed": False}).splitlines() == [
         "a: 1 ms (quartiles 0.9 to 1.25) per batch of 1",
         "  cuda, 2 threads, v, p; 100 calls after 10 for warm-up",
     ]
-    assert "repeat it on an idle machine" in tell_latency({**value, "disturbed": True})
+    assert "repeat it on an idle machine" in latency_text({**value, "disturbed": True})
 
 
 def test_the_time_of_an_architecture_file(said: Any, tmp_path: Path) -> None:
@@ -85,9 +92,9 @@ def test_the_time_of_an_architecture_file(said: Any, tmp_path: Path) -> None:
     [
         ((), "network: give one, or --table CONFIG for a whole search space"),
         (("mobilenetv3-small", "--table", "digits"), "network: give one, or --table CONFIG for a whole search space"),
-        (("mobilenetv3-small", "--out", "x.json"), "--out: x.json is of --table; leave it out"),
-        (("mobilenetv3-small", "--rounds", "3"), "--rounds: 3 is of --table; leave it out"),
-        (("--table", "digits", "--width", "2"), "--width: 2.0 is not of --table; leave it out"),
+        (("mobilenetv3-small", "--out", "x.json"), "--out: x.json goes with --table only; leave it out"),
+        (("mobilenetv3-small", "--rounds", "3"), "--rounds: 3 goes with --table only; leave it out"),
+        (("--table", "digits", "--width", "2"), "--width: 2.0 does not go with --table; leave it out"),
         (("--table", "digits"), "--out: missing; name the file for the table, as latency.json"),
         (("mobilenetv3-small", "--threads", "0"), "threads: 0 must be a whole number of at least 1"),
         (("mobilenetv3-small", "--batch", "0"), "batch: 0 must be a whole number of at least 1"),
@@ -133,14 +140,15 @@ def test_the_file_is_one_of_costs_with_what_made_it(table: Path) -> None:
 
 
 def test_the_stated_error_is_that_of_the_networks_that_are_listed(table: Path) -> None:
-    told = json.loads(table.read_text())["validation"]
-    pairs = [(row["predicted_ms"], row["measured_ms"]) for row in told["measured_networks"]]
-    assert told["networks"] == len(pairs) == 6
-    assert told["mape"] == pytest.approx(sum(abs(p - m) / m for p, m in pairs) / 6)
-    assert told["bias"] == pytest.approx(sum((p - m) / m for p, m in pairs) / 6)
-    assert set(told["tried"]) == {"none", "fixed", "block", "scale"}
-    assert told["tried"][told["correction"]]["mape"] == told["mape"] <= told["tried"]["none"]["mape"]
-    for row in told["measured_networks"]:
+    validation = json.loads(table.read_text())["validation"]
+    pairs = [(row["predicted_ms"], row["measured_ms"]) for row in validation["measured_networks"]]
+    assert validation["networks"] == len(pairs) == 6
+    assert validation["mape"] == pytest.approx(sum(abs(p - m) / m for p, m in pairs) / 6)
+    assert validation["bias"] == pytest.approx(sum((p - m) / m for p, m in pairs) / 6)
+    tried = validation["tried"]
+    assert set(tried) == {"none", "fixed", "block", "scale"}
+    assert tried[validation["correction"]]["mape"] == validation["mape"] <= tried["none"]["mape"]
+    for row in validation["measured_networks"]:
         SearchTask(CONFIG).space.architecture(row["sample"])
 
 
@@ -239,7 +247,7 @@ def test_the_correction_is_told(table: Path) -> None:
     fitted = FittedTable(
         LatencyTable(1.0, {}), "fixed", 0.25, good, {"none": bad, "fixed": good}, torch.ones(8).numpy()
     )
-    lines = tell_table(fitted).splitlines()
+    lines = fit_text(fitted).splitlines()
     assert lines[1].endswith("MAPE 30.0%, bias -30.0%, Kendall's tau 0.90, Spearman's rho 0.95")
     assert lines[2].endswith("MAPE 2.0%, bias +0.1%, Kendall's tau 0.90, Spearman's rho 0.95  <- taken")
     assert lines[3].startswith("correction: +0.25 ms; its errors are of networks that were left out")

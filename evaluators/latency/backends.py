@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,41 +25,40 @@ try:
 except ImportError:  # not a Unix
     resource = None  # type: ignore[assignment]
 
-BackendName = Literal["pytorch-cpu", "onnx-cpu", "cuda"]
-
-#: Takes a number of calls and returns the milliseconds of about as many (see `timed`).
+#: Takes a number of calls and returns the milliseconds of each of about that many (see `timed`).
 Timer = Callable[[int], list[float]]
 
 #: Largest difference to PyTorch's outputs, in units of the largest of them, that counts as rounding.
 _TOLERANCE = 1e-3
-#: Calls made at most, in units of the wanted ones.
+#: Calls made at most, as a multiple of the calls asked for.
 _TRIES = 4
 
 
 class Backend(ABC):
-    """Turns a module into something that can be timed. Use it within `active`."""
+    """Turns a module into something that can be timed, inside a ``with backend.active()`` block.
 
-    name: ClassVar[BackendName]
+    Attributes:
+        threads: CPU threads.
+        version: of the software, and the device if that is not the CPU.
+    """
+
+    name: ClassVar[str]
+    version: str
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
-
-    @property
-    @abstractmethod
-    def version(self) -> str:
-        """Of the software and, where that is not the CPU, the device."""
 
     @abstractmethod
     def prepare(self, module: nn.Module, images: Tensor, kept: Path | None = None) -> Timer:
         """A timer of forward passes of ``module`` on ``images`` (batch, channels, height, width).
 
-        The module is set to evaluation mode. What takes long to make and can be made use of by another process is read
-        from the file ``kept`` if it is there, and left there if not.
+        The module is set to evaluation mode. An exported model is read from the file ``kept`` if it is there, and
+        written there if not.
         """
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Sets the number of threads of PyTorch's CPU operations, and sets it back."""
+        """Set the number of threads of PyTorch's CPU operations, and set it back at the end."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
@@ -73,15 +72,38 @@ class PyTorchCPU(Backend):
     """Eager PyTorch, channels last."""
 
     name = "pytorch-cpu"
+    device: ClassVar[str] = "cpu"
 
-    @property
-    def version(self) -> str:
-        return f"torch {torch.__version__}"
+    def __init__(self, threads: int = 1) -> None:
+        super().__init__(threads)
+        self.version = f"torch {torch.__version__}"
 
     def prepare(self, module: nn.Module, images: Tensor, kept: Path | None = None) -> Timer:
-        network = _channels_last(module.eval())
-        given = images.contiguous(memory_format=torch.channels_last)
-        return lambda calls: timed(lambda: network(given), calls)
+        network = module.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        images = images.to(self.device, memory_format=torch.channels_last)
+
+        def call() -> None:
+            network(images)
+            if self.device == "cuda":
+                torch.cuda.synchronize()
+
+        return lambda calls: timed(call, calls)
+
+
+class Cuda(PyTorchCPU):
+    """Eager PyTorch on the current GPU, channels last; a call lasts until the GPU has finished.
+
+    At small batches the time is that of launching kernels from the CPU, as it is in use.
+    """
+
+    name = "cuda"
+    device = "cuda"
+
+    def __init__(self, threads: int = 1) -> None:
+        super().__init__(threads)
+        if not torch.cuda.is_available():
+            raise InvalidRequest("backend: cuda, but torch sees no GPU here; take pytorch-cpu or onnx-cpu")
+        self.version += f", {torch.cuda.get_device_name()}"
 
 
 class OnnxCPU(Backend):
@@ -95,17 +117,14 @@ class OnnxCPU(Backend):
             raise InvalidRequest(
                 f"backend: onnx-cpu needs {', '.join(missing)}; pip install 'sepnas[onnx]', or take pytorch-cpu"
             )
-
-    @property
-    def version(self) -> str:
         import onnxruntime
 
-        return f"onnxruntime {onnxruntime.__version__}"
+        self.version = f"onnxruntime {onnxruntime.__version__}"
 
     def prepare(self, module: nn.Module, images: Tensor, kept: Path | None = None) -> Timer:
         from onnxruntime import GraphOptimizationLevel, InferenceSession, OrtValue, SessionOptions
 
-        model = kept.read_bytes() if kept is not None and kept.exists() else to_onnx(module, images)
+        model = kept.read_bytes() if kept is not None and kept.exists() else to_onnx(module.eval(), images)
         options = SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
@@ -116,50 +135,12 @@ class OnnxCPU(Backend):
         binding.bind_ortvalue_input(session.get_inputs()[0].name, OrtValue.ortvalue_from_numpy(images.numpy()))
         output = OrtValue.ortvalue_from_numpy(np.empty(session.get_outputs()[0].shape, np.float32))
         binding.bind_ortvalue_output(session.get_outputs()[0].name, output)
-        if kept is None or not kept.exists():
-            session.run_with_iobinding(binding)
-            check_outputs(module(images), torch.from_numpy(output.numpy()))
-            if kept is not None:
-                with replacing(kept) as temporary:
-                    temporary.write_bytes(model)
+        session.run_with_iobinding(binding)
+        check_outputs(module(images), torch.from_numpy(output.numpy()))
+        if kept is not None and not kept.exists():
+            with replacing(kept) as temporary:
+                temporary.write_bytes(model)
         return lambda calls: timed(lambda: session.run_with_iobinding(binding), calls)
-
-
-class Cuda(Backend):
-    """Eager PyTorch on the current GPU, channels last, timed by CUDA events.
-
-    At small batches the time is that of launching kernels from the CPU, as it is in use.
-    """
-
-    name = "cuda"
-
-    def __init__(self, threads: int = 1) -> None:
-        super().__init__(threads)
-        if not torch.cuda.is_available():
-            raise InvalidRequest("backend: cuda, but torch sees no GPU here; take pytorch-cpu or onnx-cpu")
-
-    @property
-    def version(self) -> str:
-        return f"torch {torch.__version__}, {torch.cuda.get_device_name()}"
-
-    def prepare(self, module: nn.Module, images: Tensor, kept: Path | None = None) -> Timer:
-        network = _channels_last(module.eval().cuda())
-        given = images.cuda().contiguous(memory_format=torch.channels_last)
-
-        def timer(calls: int) -> list[float]:
-            pairs = []
-            torch.cuda.synchronize()
-            for _ in range(calls):
-                start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-                start.record()
-                network(given)
-                end.record()
-                # else later calls would queue up, and their launching be hidden behind the work of earlier ones
-                end.synchronize()
-                pairs.append((start, end))
-            return [start.elapsed_time(end) for start, end in pairs]
-
-        return timer
 
 
 _BACKENDS: dict[str, type[Backend]] = {cls.name: cls for cls in (PyTorchCPU, OnnxCPU, Cuda)}
@@ -174,20 +155,20 @@ def make_backend(name: str, threads: int = 1) -> Backend:
 def timed(call: Callable[[], Any], calls: int) -> list[float]:
     """Milliseconds of ``calls`` calls that nothing interrupted.
 
-    Where other processes want the CPU too, a call that it is taken from says little of the network, and the longer ones
-    would be hit the most. Such calls do not count, and others are made for them, up to `_TRIES` times as many in all.
-    Where too few are spared (less than a quarter), all count.
+    If the operating system gives the CPU to another process during a call, its time says little about the network, and
+    long calls are hit most. Such calls do not count and are made again, up to `_TRIES` times as many calls in all.
+    If less than a quarter of what was asked for is undisturbed, all calls count.
     """
-    spared: list[float] = []
+    undisturbed: list[float] = []
     every: list[float] = []
-    while len(spared) < calls and len(every) < _TRIES * calls:
+    while len(undisturbed) < calls and len(every) < _TRIES * calls:
         interruptions = _interruptions()
         start = time.perf_counter_ns()
         call()
         every.append((time.perf_counter_ns() - start) / 1e6)
         if _interruptions() == interruptions:
-            spared.append(every[-1])
-    return spared if 4 * len(spared) >= calls else every
+            undisturbed.append(every[-1])
+    return undisturbed if 4 * len(undisturbed) >= calls else every
 
 
 def _interruptions() -> int:
@@ -207,23 +188,19 @@ def to_onnx(module: nn.Module, images: Tensor) -> bytes:
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             # tensors of inference mode cannot be traced
             with torch.inference_mode(False), torch.no_grad():
-                program = torch.onnx.export(module.eval(), (images.clone(),), dynamo=True, verbose=False)
+                program = torch.onnx.export(module, (images.clone(),), dynamo=True, verbose=False)
     finally:
         logger.setLevel(level)
     assert program is not None
     return program.model_proto.SerializeToString()
 
 
-def check_outputs(expected: Tensor, found: Tensor) -> None:
-    """RuntimeError if an exported network computes something else than the network does."""
-    difference = float((expected - found).abs().max())
+def check_outputs(expected: Tensor, exported: Tensor) -> None:
+    """RuntimeError if the outputs of an exported network are not those of the network."""
+    difference = float((expected - exported).abs().max())
     scale = float(expected.abs().max())
     if not difference <= _TOLERANCE * scale:
         raise RuntimeError(
             f"ONNX Runtime's outputs differ from PyTorch's by up to {difference:.3g} (largest output {scale:.3g});"
             " please report this with the architecture"
         )
-
-
-def _channels_last(module: nn.Module) -> nn.Module:
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs

@@ -11,7 +11,7 @@ from torch import nn
 
 from search_space.architecture import Architecture, Block
 from search_space.candidates import SearchSpace
-from search_space.network import ClassifierHead, build, directed_layers, initialise, make_block, make_stem
+from search_space.network import ClassifierHead, Network, directed_layers, initialise, make_block, make_stem
 from search_space.padding import direction_at
 
 #: Keys of the parts that all networks of a space have in common.
@@ -25,12 +25,20 @@ class Part:
     Attributes:
         key: tells it from all other parts, and is the same in another process.
         shape: of its input: channels, height, width.
-        make: makes its module.
+        layers: makes its module, with any weights.
     """
 
     key: str
     shape: tuple[int, int, int]
-    make: Callable[[], nn.Module]
+    layers: Callable[[], nn.Module]
+
+    def make(self) -> nn.Module:
+        """Its module with weights that are the same each time; torch's random state stays as it is."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            module = self.layers()
+            initialise(module)
+        return module
 
 
 @dataclass(frozen=True)
@@ -47,55 +55,39 @@ class SpaceParts:
 
 
 def space_parts(space: SearchSpace) -> SpaceParts:
-    """What `latency_table` needs to be told the times of.
+    """The parts that `latency_table` needs the times of.
 
-    Beside blocks, stem and head there is one part that computes next to nothing: the time it takes to call anything,
-    which the others contain as well.
+    Beside blocks, stem and head there is one part that computes next to nothing. Its time is that of a call, which all
+    other parts contain too.
     """
     skeleton = space.skeleton
-    width, size = skeleton.blocks[-1].out_channels, skeleton.final_size
-    image = (skeleton.in_channels, skeleton.image_size, skeleton.image_size)
-    parts = {
-        EMPTY: Part(EMPTY, (1, 1, 1), nn.ReLU),
-        STEM: Part(STEM, image, partial(_initialised, partial(make_stem, skeleton))),
-        HEAD: Part(HEAD, (width, size, size), partial(_initialised, partial(ClassifierHead, skeleton))),
-    }
+    final = (skeleton.blocks[-1].out_channels, skeleton.final_size, skeleton.final_size)
+    parts = [
+        Part(EMPTY, (1, 1, 1), nn.ReLU),
+        Part(STEM, _input_shape(skeleton), partial(make_stem, skeleton)),
+        Part(HEAD, final, partial(ClassifierHead, skeleton)),
+    ]
     keys: dict[str, dict[str, str | None]] = {}
-    for index, (_, side) in enumerate(skeleton.sized_blocks()):
-        own: dict[str, str | None] = {}
-        for name, block in zip(space.candidates[index], space.choices[index], strict=True):
-            if block.is_skip:
-                own[name] = None
-                continue
-            key = f"{side}x{side} {block!r}"
-            parts[key] = Part(key, (block.in_channels, side, side), partial(_block, block, side))
-            own[name] = key
-        keys[space.labels[index]] = own
-    return SpaceParts(parts, keys)
+    for index, (_, size) in enumerate(skeleton.sized_blocks()):
+        own = keys[space.labels[index]] = dict.fromkeys(space.candidates[index])
+        for name, block in zip(own, space.choices[index], strict=True):
+            if not block.is_skip:
+                parts.append(_block_part(block, size))
+                own[name] = parts[-1].key
+    return SpaceParts({part.key: part for part in parts}, keys)
 
 
 def network_part(architecture: Architecture) -> Part:
     """A whole network."""
-    shape = (architecture.in_channels, architecture.image_size, architecture.image_size)
-    return Part(f"network {architecture}", shape, partial(whole_network, architecture))
+    return Part(f"network {architecture}", _input_shape(architecture), partial(Network, architecture))
 
 
-def whole_network(architecture: Architecture) -> nn.Module:
-    """A network with weights of its initialisation; leaves torch's random state as it is."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return build(architecture)
+def _input_shape(architecture: Architecture) -> tuple[int, int, int]:
+    return architecture.in_channels, architecture.image_size, architecture.image_size
 
 
-def _block(block: Block, size: int) -> nn.Module:
-    # as in the middle of a network: padding by four groups, which takes longer, is for the last of them alone
+def _block_part(block: Block, size: int) -> Part:
+    # as in the middle of a network: padding by four groups, which takes longer, is for the last of the layers alone
     directions = tuple(direction_at(place + 1) for place in range(directed_layers(block)))
-    return _initialised(partial(make_block, block, size, directions, orthonormal=False))
-
-
-def _initialised(make: Callable[[], nn.Module]) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = make()
-        initialise(module)
-    return module
+    layers = partial(make_block, block, size, directions, orthonormal=False)
+    return Part(f"{size}x{size} {block!r}", (block.in_channels, size, size), layers)

@@ -1,26 +1,26 @@
-"""An additive model of latency: a time for each candidate of each block, and what sums of them say of networks."""
+"""An additive model of latency: a time for each candidate of each block, and how well sums of them predict networks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import spearmanr
 
 from evaluators.latency.parts import EMPTY, HEAD, STEM, SpaceParts
+from evaluators.measuring.ranking import kendall
 from search_space.architecture import SKIP
 from search_space.base.errors import InvalidRequest
 
 Correction = Literal["none", "fixed", "block", "scale"]
 Sample = Mapping[str, str]
 
-_CORRECTIONS: tuple[Correction, ...] = ("fixed", "block", "scale")
 #: Networks below which a correction would be guessed rather than fitted.
 _LEAST = 4
-#: What a correction must take off the mean error to be worth having.
+#: What a correction must take off the mean error to be worth it.
 _GAIN = 1e-3
 
 
@@ -44,15 +44,15 @@ class Agreement:
         networks: how many.
         mape: mean of |predicted - measured| / measured.
         bias: mean of (predicted - measured) / measured.
-        kendall: Kendall's tau-b of the two orders; NaN for a single network or equal times.
+        kendall: Kendall's tau-b of the two orders; None for a single network or equal times.
         spearman: Spearman's rank correlation; likewise.
     """
 
     networks: int
     mape: float
     bias: float
-    kendall: float
-    spearman: float
+    kendall: float | None
+    spearman: float | None
 
     @classmethod
     def of(cls, predicted: NDArray[np.float64], measured: NDArray[np.float64]) -> Agreement:
@@ -60,28 +60,28 @@ class Agreement:
         if len(measured) == 0:
             raise InvalidRequest("networks: none; measure at least one")
         errors = predicted / measured - 1
-        ranked = len(measured) > 1 and np.ptp(predicted) > 0 and np.ptp(measured) > 0
+        tau = kendall(predicted, measured)
         return cls(
             networks=len(measured),
             mape=float(np.abs(errors).mean()),
             bias=float(errors.mean()),
-            kendall=float(kendalltau(predicted, measured).statistic) if ranked else float("nan"),
-            spearman=float(spearmanr(predicted, measured).statistic) if ranked else float("nan"),
+            kendall=tau,
+            spearman=None if tau is None else float(spearmanr(predicted, measured).statistic),
         )
 
 
 @dataclass(frozen=True)
 class FittedTable:
-    """A table, corrected by one number that whole networks have shown.
+    """A table, corrected by one number that was fitted to whole networks.
 
     Attributes:
         table: to be used.
-        correction: "none"; "fixed": ``amount`` milliseconds for every network; "block": for every block that is there;
-            "scale": all times multiplied by it.
+        correction: "none"; "fixed": ``amount`` milliseconds more for every network; "block": for every block that is
+            not skipped; "scale": all times multiplied by ``amount``.
         amount: of the correction.
-        agreement: of the corrected table. Each network is predicted by a correction that the others alone have shown.
-        tried: the same of every correction, "none" included.
-        predicted: the milliseconds that ``agreement`` is about, (networks,).
+        agreement: of the corrected table. Each network is predicted with the correction fitted to all the others.
+        tried: the agreement of every correction, "none" included.
+        predicted: the milliseconds that ``agreement`` compares, (networks,).
     """
 
     table: LatencyTable
@@ -95,7 +95,7 @@ class FittedTable:
 def latency_table(parts: SpaceParts, milliseconds: Mapping[str, float]) -> LatencyTable:
     """The table of a space from the times of its parts alone.
 
-    What it takes to call anything is in each of them, but in a network only once: it is taken off the blocks.
+    The time of a call is part of each of them, but a network is called only once: it is subtracted from the blocks.
     """
     empty = milliseconds[EMPTY]
     costs = {
@@ -106,58 +106,41 @@ def latency_table(parts: SpaceParts, milliseconds: Mapping[str, float]) -> Laten
 
 
 def fit_table(table: LatencyTable, samples: Sequence[Sample], measured: NDArray[np.float64]) -> FittedTable:
-    """Compare ``table`` with whole networks, and correct it if that brings it nearer to networks it was not fitted to.
+    """Compare ``table`` with whole networks, and correct it if that predicts networks better that it was not fitted to.
 
-    Parts alone miss what lies between them: caches that other parts have emptied, layouts that are changed, layers that
-    are fused. Of the corrections, each of one number and all additive, the one with the smallest mean error of
-    leave-one-out predictions is taken; none if it gains less than `_GAIN`, or of fewer than `_LEAST` networks.
+    Parts alone miss what happens between them: caches that other parts have emptied, layouts that change, layers that
+    are fused. Each correction is one number and keeps the table additive; it is what most of the networks need: the
+    median, because a few timings are always disturbed. The correction with the smallest mean error of leave-one-out
+    predictions is taken; none if it gains less than `_GAIN`, or if there are fewer than `_LEAST` networks.
     """
     plain = table.predict(samples)
-    tried: dict[Correction, Agreement] = {"none": Agreement.of(plain, measured)}
+    blocks = np.array([sum(name != SKIP for name in sample.values()) for sample in samples])
+    # what each network's time grows by for each unit of a correction
+    units: dict[Correction, NDArray[Any]] = {
+        "fixed": np.ones(len(plain)),
+        "block": np.maximum(blocks, 1),
+        "scale": plain,
+    }
+    amounts = {name: (measured - plain) / unit for name, unit in units.items()}
     predictions: dict[Correction, NDArray[np.float64]] = {"none": plain}
     if len(samples) >= _LEAST:
-        for name in _CORRECTIONS:
-            predictions[name] = np.array(
-                [
-                    _corrected(table, name, _amount(table, name, _without(samples, i), np.delete(measured, i))).predict(
-                        [samples[i]]
-                    )[0]
-                    for i in range(len(samples))
-                ]
-            )
-            tried[name] = Agreement.of(predictions[name], measured)
+        for name, unit in units.items():
+            from_others = [np.median(np.delete(amounts[name], index)) for index in range(len(samples))]
+            predictions[name] = plain + unit * from_others
+    tried = {name: Agreement.of(predicted, measured) for name, predicted in predictions.items()}
     best = min(tried, key=lambda name: tried[name].mape)
     if tried["none"].mape - tried[best].mape < _GAIN:
         best = "none"
-    amount = 0.0 if best == "none" else _amount(table, best, samples, measured)
-    corrected = table if best == "none" else _corrected(table, best, amount)
-    return FittedTable(corrected, best, amount, tried[best], tried, predictions[best])
-
-
-def _without(samples: Sequence[Sample], index: int) -> list[Sample]:
-    return [sample for place, sample in enumerate(samples) if place != index]
-
-
-def _amount(
-    table: LatencyTable, correction: Correction, samples: Sequence[Sample], measured: NDArray[np.float64]
-) -> float:
-    """What the correction must be for most of the networks: the median, as a few timings are always disturbed."""
-    predicted = table.predict(samples)
-    if correction == "scale":
-        return float(np.median(measured / predicted))
-    if correction == "fixed":
-        return float(np.median(measured - predicted))
-    blocks = np.array([sum(name != SKIP for name in sample.values()) for sample in samples])
-    return float(np.median((measured - predicted) / np.maximum(blocks, 1)))
+    amount = 0.0 if best == "none" else float(np.median(amounts[best])) + (best == "scale")
+    return FittedTable(_corrected(table, best, amount), best, amount, tried[best], tried, predictions[best])
 
 
 def _corrected(table: LatencyTable, correction: Correction, amount: float) -> LatencyTable:
     """``table`` with a correction; no time falls below 0."""
-    if correction == "fixed":
-        return LatencyTable(max(0.0, table.fixed + amount), table.costs)
-    scale, more = (amount, 0.0) if correction == "scale" else (1.0, amount)
+    scale = amount if correction == "scale" else 1.0
+    per_network, per_block = (amount if correction == name else 0.0 for name in ("fixed", "block"))
     costs = {
-        label: {name: 0.0 if name == SKIP else max(0.0, scale * value + more) for name, value in candidates.items()}
+        label: {name: 0.0 if name == SKIP else max(0.0, scale * ms + per_block) for name, ms in candidates.items()}
         for label, candidates in table.costs.items()
     }
-    return LatencyTable(scale * table.fixed, costs)
+    return LatencyTable(max(0.0, scale * table.fixed + per_network), costs)

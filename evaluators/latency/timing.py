@@ -1,22 +1,20 @@
 """How long networks and their parts take.
 
-Many of them are timed in rounds, so that what else the machine does hits all alike.
+When there are many, they are timed in rounds, so that other load on the machine hits all of them alike.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from evaluators.base.progress import progress_bar
 from evaluators.latency.backends import Backend, Timer
-from evaluators.latency.parts import Part, whole_network
+from evaluators.latency.parts import Part, network_part
 from evaluators.measuring.inherited import reestimate_batch_norm
 from search_space.architecture import Architecture
 from search_space.base.checks import check_int
@@ -29,37 +27,20 @@ Rounds = dict[str, list[float]]
 _STATISTICS = 8
 
 
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds of a forward pass of one batch: median and quartiles of the ``counted`` calls."""
-
-    median: float
-    lower: float
-    upper: float
-    counted: int
-
-    @classmethod
-    def of(cls, milliseconds: Sequence[float]) -> Latency:
-        """The figures of some calls."""
-        lower, median, upper = np.quantile(milliseconds, (0.25, 0.5, 0.75)).tolist()
-        return cls(median, lower, upper, len(milliseconds))
-
-
 def measure_latency(
     architecture: Architecture, backend: Backend, *, batch: int = 1, repeats: int = 100, warmup: int = WARMUP
-) -> Latency:
-    """Time a network of ``architecture`` with weights of its initialisation, after ``warmup`` calls that do not count.
+) -> list[float]:
+    """Milliseconds of about ``repeats`` forward passes of a batch through a network with initial weights.
 
-    Nor do, on the CPU, calls that were interrupted (`evaluators.latency.backends.timed`).
-    InvalidRequest for numbers out of range.
+    The first ``warmup`` calls do not count, nor do, as far as possible, calls that other processes interrupted
+    (`evaluators.latency.backends.timed`). InvalidRequest for numbers out of range.
     """
     for name, value, least in (("batch", batch, 1), ("repeats", repeats, 1), ("warmup", warmup, 0)):
         check_int(name, value, least)
-    shape = (architecture.in_channels, architecture.image_size, architecture.image_size)
     with backend.active():
-        timer = prepared(backend, whole_network(architecture), shape, batch)
+        timer = prepared(backend, network_part(architecture), batch)
         timer(warmup)
-        return Latency.of(timer(repeats))
+        return timer(repeats)
 
 
 def time_in_rounds(
@@ -74,45 +55,49 @@ def time_in_rounds(
     on_round: Callable[[Rounds], None] = lambda _: None,
     kept: Path | None = None,
 ) -> Rounds:
-    """Time every part in ``rounds`` rounds of ``repeats`` calls, in another order in each; {key: a median per round}.
+    """Time every part in ``rounds`` rounds of ``repeats`` calls, in another order in each.
 
-    Of ``known`` timings only what is missing is added. ``on_round`` gets everything so far after each round, and in the
-    first, in which parts are made, after each part. ``kept`` is a folder for what takes long to make.
+    Args:
+        parts: what is timed.
+        backend: what runs it.
+        batch: images per call.
+        repeats: calls that count, in each round.
+        rounds: timings of each part.
+        warmup: calls before those, which do not count.
+        known: timings that are there already; only what is missing is added.
+        on_round: gets all timings so far after each round, and in the first, in which parts are made, after each part.
+        kept: folder for exported models.
+
+    Returns:
+        {key: the median of each round, milliseconds}.
     """
-    done: Rounds = {part.key: list((known or {}).get(part.key, ()))[:rounds] for part in parts}
+    timings: Rounds = {part.key: list((known or {}).get(part.key, ()))[:rounds] for part in parts}
     timers: dict[str, Timer] = {}
-    missing = sum(rounds - len(values) for values in done.values())
-    with (
-        backend.active(),
-        progress_bar(missing, "latency", "timing") as bar,
-    ):
+    missing = sum(rounds - len(medians) for medians in timings.values())
+    with backend.active(), progress_bar(missing, "latency", "timing") as bar:
         for number in range(rounds):
-            order = [part for part in parts if len(done[part.key]) <= number]
+            order = [part for part in parts if len(timings[part.key]) <= number]
             for index in np.random.default_rng(number).permutation(len(order)):
                 part = order[index]
-                first = part.key not in timers
-                if first:
-                    file = None if kept is None else kept / f"{hashlib.sha256(part.key.encode()).hexdigest()[:24]}.onnx"
-                    timers[part.key] = prepared(backend, part.make(), part.shape, batch, file)
+                is_new = part.key not in timers
+                if is_new:
+                    timers[part.key] = prepared(backend, part, batch, kept)
                 timer = timers[part.key]
                 timer(warmup)
-                done[part.key].append(float(np.median(timer(repeats))))
+                timings[part.key].append(float(np.median(timer(repeats))))
                 bar.update(1)
-                if first:
-                    on_round(done)
-            on_round(done)
-    return done
+                if is_new:
+                    on_round(timings)
+            on_round(timings)
+    return timings
 
 
-def prepared(
-    backend: Backend, module: nn.Module, shape: tuple[int, int, int], batch: int, kept: Path | None = None
-) -> Timer:
-    """A timer of ``module`` on noise of ``shape`` (channels, height, width); for ``kept`` see `Backend.prepare`."""
+def prepared(backend: Backend, part: Part, batch: int, kept: Path | None = None) -> Timer:
+    """A timer of ``part`` on ``batch`` images of noise; an exported model is kept in the folder ``kept``."""
     generator = torch.Generator().manual_seed(0)
+    statistics, images = (torch.randn(count, *part.shape, generator=generator) for count in (_STATISTICS, batch))
+    module = part.make()
     # without statistics of its own a deep fresh network fades to denormal numbers, which are slow
-    reestimate_batch_norm(module, [_noise(_STATISTICS, shape, generator)])
-    return backend.prepare(module, _noise(batch, shape, generator), kept)
-
-
-def _noise(batch: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-    return torch.randn(batch, *shape, generator=generator)
+    reestimate_batch_norm(module, [statistics])
+    name = f"{hashlib.sha256(part.key.encode()).hexdigest()[:24]}.onnx"
+    return backend.prepare(module, images, None if kept is None else kept / name)

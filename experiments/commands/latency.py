@@ -10,6 +10,10 @@ from experiments.options.files import find_config, read_config, self_contained
 from experiments.options.parsing import Command, Namespace, Parser, quiet
 from search_space.base.errors import InvalidRequest
 
+#: Options that only one of the two uses of the command has.
+_OF_TABLES = ("out", "overwrite", "rounds", "networks", "metric")
+_OF_NETWORKS = ("input", "classes", "channels", "width", "json")
+
 
 def _add_options(parser: Parser) -> None:
     add_network(parser, optional=True)
@@ -34,36 +38,28 @@ def _add_options(parser: Parser) -> None:
 def _run(options: Namespace) -> None:
     if (options.table is None) == (options.network is None):
         raise InvalidRequest("network: give one, or --table CONFIG for a whole search space")
-    of_network = {"input": options.input, "classes": options.classes, "channels": options.channels}
-    of_network |= {"width": options.width, "json": options.json or None}
-    of_table = {name: getattr(options, name) for name in ("out", "rounds", "networks", "metric")}
-    of_table["overwrite"] = options.overwrite or None
-    wrong, why = (of_table, "is of --table") if options.table is None else (of_network, "is not of --table")
-    for name, value in wrong.items():
-        if value is not None:
+    wrong, why = (_OF_TABLES, "goes with --table only")
+    if options.table is not None:
+        wrong, why = (_OF_NETWORKS, "does not go with --table")
+    for name in wrong:
+        value = getattr(options, name)
+        if value is not None and value is not False:
             raise InvalidRequest(f"--{name}: {value} {why}; leave it out")
-    given = {
-        name: value
-        for name in ("repeats", "rounds", "networks", "metric")
-        if (value := getattr(options, name)) is not None
-    }
+    options_given = {name: getattr(options, name) for name in ("repeats", "rounds", "networks", "metric")}
+    given = {"batch": options.batch} | {name: value for name, value in options_given.items() if value is not None}
     quiet()
     from evaluators.latency.backends import make_backend
+    from experiments.latency import fit_text, latency_text, network_latency, write_table
 
     backend = make_backend(options.backend, options.threads)
     if options.table is None:
-        from experiments.latency import network_latency, tell_latency
-
-        value = network_latency(named_network(options), options.network, backend, batch=options.batch, **given)
-        print(json.dumps(value, indent=2) if options.json else tell_latency(value))
+        value = network_latency(named_network(options), options.network, backend, **given)
+        print(json.dumps(value, indent=2) if options.json else latency_text(value))
         return
     if options.out is None:
         raise InvalidRequest("--out: missing; name the file for the table, as latency.json")
-    from experiments.latency import tell_table, write_table
-
     config = self_contained(read_config(find_config(options.table)))
-    fitted = write_table(config, Path(options.out), backend, batch=options.batch, overwrite=options.overwrite, **given)
-    print(tell_table(fitted))
+    print(fit_text(write_table(config, Path(options.out), backend, overwrite=options.overwrite, **given)))
     print(f"table: {options.out}; name it in `costs:` of a config and bound it by `budget.max_costs`")
 
 
