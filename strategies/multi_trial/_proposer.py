@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from strategies.budget.feasible import FeasibleSet
     from strategies.budget.remaining import Remaining
 
+_TRIES = 20
 #: {label: value}, as NNI calls an architecture.
 Sample = dict[str, Any]
 Options = TypeVar("Options", bound=MultiTrialOptions)
@@ -40,6 +42,15 @@ class Proposer(Generic[Options]):
     def propose(self) -> Sample | None:
         """The next architecture to score; None if there is none left, or none before all scores are observed."""
         raise NotImplementedError
+
+    def first_new(self, make: Callable[[], Sample]) -> Sample | None:
+        """The first of 20 samples that ``make`` gives which has not been proposed yet; else the one that is left and
+        nearest to the last of them, None if none is left."""
+        for _ in range(_TRIES):
+            sample = make()
+            if sample in self.remaining:
+                return sample
+        return self.remaining.nearest(sample, self.rng)
 
     def observe(self, trial: int, sample: Sample, metric: float) -> None:
         """Learn that ``sample``, proposal number ``trial`` (from 0), scores ``metric``: more is better, nan failed."""

@@ -12,9 +12,6 @@ from strategies.multi_trial._proposer import Proposer, Sample
 from strategies.options import MultiTrialOptions
 from strategies.registry import register
 
-#: Mutants of one tournament before the nearest architecture that is new is taken.
-_MUTANTS = 20
-
 
 @dataclass(frozen=True)
 class EvolutionOptions(MultiTrialOptions):
@@ -74,14 +71,7 @@ class EvolutionProposer(Proposer[EvolutionOptions]):
     def _next(self) -> Sample | None:
         if not self.population or len(self.population) + self._pending < self.options.population_size:
             return self.remaining.random(self.rng) if self.options.dedup else self.feasible.random(self.rng)
-        child = self._child()
-        if not self.options.dedup or child in self.remaining:
-            return child
-        for _ in range(_MUTANTS - 1):
-            child = self._child()
-            if child in self.remaining:
-                return child
-        return self.remaining.nearest(child, self.rng)
+        return self.first_new(self._child) if self.options.dedup else self._child()
 
     def _child(self) -> Sample:
         parent = self._parent()

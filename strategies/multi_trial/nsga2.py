@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search_space.base.checks import option
 from strategies.multi_trial._proposer import Proposer, Sample
-from strategies.multi_trial.pareto import OBJECTIVES, check_objectives
+from strategies.multi_trial.pareto import OBJECTIVES, check_objectives, survivors
 from strategies.options import MultiTrialOptions
 from strategies.registry import register
-
-if TYPE_CHECKING:
-    from strategies.multi_trial._mating import BudgetedNSGA2
 
 
 @dataclass(frozen=True)
@@ -58,12 +54,11 @@ class NSGA2Options(MultiTrialOptions):
 class NSGA2Proposer(Proposer[NSGA2Options]):
     """NSGA-II (Deb et al. 2002) inside the budget: the metric is maximised and each of some costs minimised.
 
-    Ranks, crowding distances, tournaments and survival are pymoo's. The initial population is uniform inside the
-    budget, and mutation and crossover (those of `FeasibleSet`) never leave it. No architecture is proposed twice: where
-    mating finds nothing new, the nearest architecture that is new is taken, so a small space is searched to the end.
-    What has no finite metric is dominated by everything: it does not enter the population.
+    The initial population is uniform inside the budget, and mutation and crossover (those of `FeasibleSet`) never leave
+    it. No architecture is proposed twice, so a small space is searched to the end. What has no finite metric is
+    dominated by everything: it does not enter the population.
 
-    The next generation is bred once all of the last has been proposed; of trials that run side by side, those that end
+    A new population survives once a whole generation has been proposed; of trials that run side by side, those that end
     later join the survival after the next. The Pareto set is that of all that was scored
     (`strategies.multi_trial.pareto`); the population is only where new ones are bred.
     """
@@ -71,49 +66,45 @@ class NSGA2Proposer(Proposer[NSGA2Options]):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         check_objectives(self.options.objectives, self.feasible.table.metrics, "strategy.options.objectives")
-        self.algorithm: BudgetedNSGA2 | None = None  # from the end of the initial population on
-        self._children: list[Sample] = []  # bred and not proposed yet
-        # candidates and objectives of what was scored and is not in the population yet
-        self._scored: list[tuple[NDArray[np.int64], list[float]]] = []
+        #: individuals and their objectives, in the order of `survivors`; empty while the initial ones are drawn
+        self.population: list[tuple[Sample, list[float]]] = []
+        self._scored: list[tuple[Sample, list[float]]] = []  # since the last survival
         self._initial = 0  # proposals of the initial population that have not failed
+        self._children = 0  # that this generation may still have
 
     def propose(self) -> Sample | None:
-        if not self._children:
-            initial = self._initial < self.options.population_size or not self._scored
-            if self.algorithm is None and initial:
-                sample = self.remaining.random(self.rng)
-                self._initial += sample is not None
-                return sample
-            self._children = self.breed()
-        return self._children.pop(0) if self._children else None
+        if not self.population and (self._initial < self.options.population_size or not self._scored):
+            sample = self.remaining.random(self.rng)
+            self._initial += sample is not None
+            return sample
+        if self._children == 0:
+            self.survive()
+        self._children -= 1
+        return self.first_new(self._child)
 
     def observe(self, trial: int, sample: Sample, metric: float) -> None:
         if not math.isfinite(metric):
             self._initial -= 1
             return
-        table = self.feasible.table
-        costs = table.cost(sample)
-        objectives = [-metric, *(float(costs[name]) for name in self.options.objectives)]
-        self._scored.append((table.indices(sample), objectives))
+        costs = self.feasible.table.cost(sample)
+        self._scored.append((sample, [-metric, *(float(costs[name]) for name in self.options.objectives)]))
 
-    def breed(self) -> list[Sample]:
-        """Survival of what was scored since the last time, then a generation of children; empty if nothing is new."""
-        if self.algorithm is None:
-            from strategies.multi_trial._mating import BudgetedNSGA2
+    def survive(self) -> None:
+        """Begin a generation: the best of the population and of what was scored since breed it."""
+        everyone = [*self.population, *self._scored]
+        rows = survivors(np.array([values for _, values in everyone]), self.options.population_size)
+        self.population = [everyone[row] for row in rows]
+        self._scored, self._children = [], self.options.population_size
 
-            self.algorithm = BudgetedNSGA2(
-                self.remaining,
-                self.rng,
-                population_size=self.options.population_size,
-                crossover_prob=self.options.crossover_prob,
-                mutation_prob=self.options.mutation_prob,
-                seed=self.seed,
-            )
-        if self._scored:
-            chosen, objectives = zip(*self._scored, strict=True)
-            self.algorithm.tell(np.stack(chosen), np.array(objectives))
-            self._scored = []
-        return [self.feasible.table.sample(row) for row in self.algorithm.ask()]
+    def _child(self) -> Sample:
+        parent = self._parent()
+        if self.rng.random_sample() < self.options.crossover_prob:
+            parent = self.feasible.crossover(parent, self._parent(), self.rng)
+        return self.feasible.mutate(parent, self.rng, self.options.mutation_prob)
+
+    def _parent(self) -> Sample:
+        """The winner of a tournament of two: the better front, and in one front the less crowded."""
+        return self.population[self.rng.randint(len(self.population), size=2).min()][0]
 
 
 register(

@@ -47,6 +47,20 @@ def non_dominated(objectives: FloatArray) -> NDArray[np.bool_]:
     return result
 
 
+def survivors(objectives: FloatArray, n: int) -> NDArray[np.int64]:
+    """NSGA-II's order of the ``n`` best of finite rows (n or fewer,): front after front, and the less crowded rows of a
+    front first (Deb et al. 2002, section III)."""
+    from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
+    from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+    crowding = get_crowding_function("cd")
+    fronts = [
+        front[np.argsort(-crowding.do(objectives[front]), kind="stable")]
+        for front in NonDominatedSorting().do(objectives, n_stop_if_ranked=n)
+    ]
+    return np.concatenate(fronts)[:n]
+
+
 @dataclass(frozen=True)
 class Reference:
     """Where hypervolume is measured from and to, so that it is a share: 1 is an accuracy of 100% at the least cost.
