@@ -102,10 +102,9 @@ def test_proposals_are_inside_over_random_budgets() -> None:
 
 def test_scores_that_are_not_numbers_do_not_lead() -> None:
     landscape = Landscape(3, labels=3, values=4)
-    scored, predictor = run(landscape, 40, score=lambda s: landscape(s) if s["b1"] == 2 else math.nan)
+    scored, _ = run(landscape, 40, score=lambda s: landscape(s) if s["b1"] == 2 else math.nan)
     assert len(scored) == 40
     assert sum(sample["b1"] == 2 for sample, _ in scored) >= 12  # of 16; uniform draws would give 10
-    assert predictor.recommend()[0]["b1"] == 2
 
 
 def test_failures_alone_do_not_stop_it() -> None:

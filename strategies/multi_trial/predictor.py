@@ -79,15 +79,6 @@ class PredictorProposer(Proposer[PredictorOptions]):
         """Learn that ``sample``, proposal number ``trial`` (from 0), scores ``metric``; nan if it failed."""
         self._metrics[trial] = metric
 
-    def recommend(self, k: int = 1) -> list[Sample]:
-        """The ``k`` scored architectures that the model holds for the best: noise is averaged over what is alike."""
-        if self._finite() == 0:
-            return []
-        self._fit(tune=True)
-        told = [trial for trial, metric in self._metrics.items() if math.isfinite(metric)]
-        mean, _ = self._process.predict(np.stack([self._proposed[trial] for trial in told]))
-        return [self._table.sample(self._proposed[told[i]]) for i in np.argsort(-mean, kind="stable")[:k]]
-
     def _finite(self) -> int:
         return sum(map(math.isfinite, self._metrics.values()))
 
@@ -105,27 +96,25 @@ class PredictorProposer(Proposer[PredictorOptions]):
         pool.append(self.feasible.sample_many(self.rng, _DRAWS))
         if self._optima:
             pool.append(np.stack(self._optima))
-        found, gain = self._rank(np.concatenate(pool), best)
+        proposal = self._best_new(np.concatenate(pool), best)
         for _ in range(_CLIMBS):
-            if not len(found):
+            nearby = None if proposal is None else self._best_new(self._mutants(proposal[0]), best)
+            if proposal is None or nearby is None or nearby[1] <= proposal[1]:
                 break
-            nearby, better = self._rank(self._mutants(found[0]), best)
-            if not len(nearby) or better[0] <= gain[0]:
-                break
-            found, gain = nearby, better
-        if len(found):
-            return self._table.sample(found[0])
-        return self.remaining.nearest(self._table.sample(parents[0]), self.rng)
+            proposal = nearby
+        if proposal is None:
+            return self.remaining.nearest(self._table.sample(parents[0]), self.rng)
+        return self._table.sample(proposal[0])
 
     def _fit(self, tune: bool) -> tuple[IntArray, NDArray[np.float64]]:
         """Condition the process on all scores and on what is pending; what was scored, and its predicted scores."""
-        told = sorted(self._metrics)
-        metrics = np.array([self._metrics[trial] for trial in told])
+        trials = sorted(self._metrics)
+        metrics = np.array([self._metrics[trial] for trial in trials])
         finite = np.isfinite(metrics)
         metrics[~finite] = metrics[finite].min()
-        scored = np.stack([self._proposed[trial] for trial in told])
-        if len(told) > _MOST:
-            keep = np.zeros(len(told), dtype=bool)
+        scored = np.stack([self._proposed[trial] for trial in trials])
+        if len(trials) > _MOST:
+            keep = np.zeros(len(trials), dtype=bool)
             keep[np.argsort(-metrics, kind="stable")[: _MOST // 2]] = True
             keep[np.flatnonzero(~keep)[-(_MOST - _MOST // 2) :]] = True
             scored, metrics, finite = scored[keep], metrics[keep], finite[keep]
@@ -137,21 +126,20 @@ class PredictorProposer(Proposer[PredictorOptions]):
         mean, _ = self._process.predict(scored[finite])
         return scored[finite], mean
 
-    def _rank(self, proposals: IntArray, best: float) -> tuple[IntArray, NDArray[np.float64]]:
-        """The proposals that are inside and new, the largest expected improvement first: (n, labels) and (n,)."""
+    def _best_new(self, proposals: IntArray, best: float) -> tuple[IntArray, float] | None:
+        """The proposal (labels,) with the largest expected improvement among those that are inside and new, and that
+        improvement; None if there is none."""
+        from strategies.multi_trial._surrogate import expected_improvement
+
         inside = self.feasible.budget.inside(self._table.evaluate(proposals, self.feasible.budget.bounds() or None))
         proposals = np.unique(proposals[inside], axis=0)
         if not len(proposals):
-            return proposals, np.empty(0)
-        from strategies.multi_trial._surrogate import expected_improvement
-
+            return None
         gain = expected_improvement(*self._process.predict(proposals), best)
-        order = np.argsort(-gain, kind="stable")
-        # the first that is new is all that counts; what was asked for is left behind
-        for place, row in enumerate(order):
+        for row in np.argsort(-gain, kind="stable"):
             if self._table.sample(proposals[row]) in self.remaining:
-                return proposals[order[place:]], gain[order[place:]]
-        return proposals[:0], np.empty(0)
+                return proposals[row], float(gain[row])
+        return None
 
     def _mutants(self, parent: IntArray) -> IntArray:
         """All that differ from ``parent`` in one label, and some that differ in two to four; not all are inside."""
@@ -168,22 +156,15 @@ class PredictorProposer(Proposer[PredictorOptions]):
 
     def _exact_optima(self, incumbent: IntArray) -> list[IntArray]:
         """Inside the budget, the best of the process's additive part, and of its mean around ``incumbent``."""
-        own = np.split(self._process.predict(self._mutants(incumbent)[: self._sizes.sum()])[0], self._ends())
+        mean, _ = self._process.predict(self._mutants(incumbent)[: self._sizes.sum()])
+        own = np.split(mean, np.cumsum(self._sizes)[:-1])
         around = [values - values[k] for values, k in zip(own, incumbent, strict=True)]
-        found = []
+        optima = []
         for scores in (self._process.additive_scores(), around):
-            best = self._solve(scores)
-            if best is not None:
-                found.append(best)
-        return found
-
-    def _ends(self) -> IntArray:
-        return np.cumsum(self._sizes)[:-1]
-
-    def _solve(self, scores: list[NDArray[np.float64]]) -> IntArray | None:
-        scale = max(float(np.abs(np.concatenate(scores)).max()), 1e-12)
-        scaled = {label: values / scale for label, values in zip(self._table.labels, scores, strict=True)}
-        return self.feasible.nearly_best(scaled, gap=1e-3, nodes=_SOLVER_NODES)
+            scale = max(float(np.abs(np.concatenate(scores)).max()), 1e-12)
+            scaled = {label: values / scale for label, values in zip(self._table.labels, scores, strict=True)}
+            optima.append(self.feasible.nearly_best(scaled, gap=1e-3, nodes=_SOLVER_NODES))
+        return [optimum for optimum in optima if optimum is not None]
 
 
 register(
