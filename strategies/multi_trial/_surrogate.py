@@ -64,44 +64,32 @@ class GaussianProcess:
                 options={"maxiter": _STEPS},
             )
             self._parameters = result.x
-        self._condition(chosen, same, y)
-
-    def _condition(self, chosen: IntArray, same: FloatArray, y: FloatArray) -> None:
-        singles, sums, joint, noise = self._covariances(same, self._parameters)
-        total = singles + 0.5 * sums**2 + joint
-        total[np.diag_indices_from(total)] += noise + _JITTER
-        factor = cho_factor(total, lower=True)
+        covariance, _, _ = self._covariance(same, self._parameters)
+        factor = cho_factor(covariance, lower=True)
         self._factor = np.tril(factor[0])
         self._weights = cho_solve(factor, y)
         self._one_hot = self.encode(chosen)
 
     def _split(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, float, float]:
         """v_l, u_l, t_l, v and the noise."""
-        values, labels = np.exp(parameters), len(self._sizes)
-        return (
-            values[:labels],
-            values[labels : 2 * labels],
-            values[2 * labels : 3 * labels],
-            float(values[-2]),
-            float(values[-1]),
-        )
+        values = np.exp(parameters)
+        alone, pairs, rates = values[:-2].reshape(3, len(self._sizes))
+        return alone, pairs, rates, float(values[-2]), float(values[-1])
 
-    def _covariances(
-        self, same: FloatArray, parameters: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-        """Parts of the covariance from ``same`` (..., labels): what single labels and the squares in the pairs' part
-        give, the sum whose half square is the rest of the pairs' part, the joint part, and the noise."""
+    def _covariance(self, same: FloatArray, parameters: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The covariance (n, n) from ``same`` (n, n, labels); in it, the sum whose half square is the pairs' part (but
+        for the squares in it), and the joint part."""
         alone, pairs, rates, scale, noise = self._split(parameters)
-        joint = scale * np.exp(same @ rates - rates.sum())
-        return same @ (alone - 0.5 * pairs**2), same @ pairs, joint, noise
+        sums, joint = same @ pairs, scale * np.exp(same @ rates - rates.sum())
+        total = same @ (alone - 0.5 * pairs**2) + 0.5 * sums**2 + joint
+        total[np.diag_indices_from(total)] += noise + _JITTER
+        return total, sums, joint
 
     def _objective(self, parameters: FloatArray, same: FloatArray, y: FloatArray) -> tuple[float, FloatArray]:
         """Minus the log posterior of the parameters, and its gradient."""
         labels = len(self._sizes)
-        alone, pairs, rates, _, _ = self._split(parameters)
-        singles, sums, joint, noise = self._covariances(same, parameters)
-        total = singles + 0.5 * sums**2 + joint
-        total[np.diag_indices_from(total)] += noise + _JITTER
+        alone, pairs, rates, _, noise = self._split(parameters)
+        total, sums, joint = self._covariance(same, parameters)
         off = (parameters - self._prior_mean) / self._prior_std
         try:
             factor = cho_factor(total, lower=True)
@@ -147,10 +135,8 @@ class GaussianProcess:
         """For each label what each of its candidates adds to the mean, as far as labels count alone."""
         sums = self._one_hot.T @ self._weights
         relevance = np.exp(self._parameters[: len(self._sizes)])
-        return [
-            self._scale * relevance[column] * sums[start:end]
-            for column, (start, end) in enumerate(zip(self._offsets[:-1], self._offsets[1:], strict=True))
-        ]
+        own = np.split(sums, self._offsets[1:-1])
+        return [self._scale * factor * values for factor, values in zip(relevance, own, strict=True)]
 
 
 def expected_improvement(mean: FloatArray, std: FloatArray, best: float) -> FloatArray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -58,6 +59,11 @@ class MixedLayer(DifferentiableMixedLayer):
         super().__init__(paths, alpha, softmax, label)
         self.draws = draws if draws is not None else Draws()
 
+    def weights(self) -> Tensor:
+        """The candidates' weights, (candidates,); they sum to 1."""
+        weights: Tensor = self._softmax(self._arch_alpha)
+        return weights
+
     @classmethod
     def mutate(cls, module: nn.Module, name: str, memo: dict[str, Any], mutate_kwargs: dict[str, Any]) -> Self | None:
         """NNI's mutation hook: replaces exactly `LayerChoice`."""
@@ -80,6 +86,20 @@ class SearchModule(BaseOneShotLightningModule):
     def supernet_modules(self) -> list[BaseSuperNetModule]:
         """As in NNI, but walked once: a supernet has thousands of modules and this is asked for in every step."""
         return self._listed
+
+    def take(self, sample: Mapping[str, Any]) -> None:
+        """Set every layer to its candidate in ``sample``."""
+        for module in self.supernet_modules():
+            module.resample(memo=dict(sample))
+
+    @contextmanager
+    def logging_to(self, log: Callable[..., None]) -> Iterator[None]:
+        """Inside, what the evaluator's module logs goes to ``log``: a batch that decides must not count as training."""
+        self.training_module.log = log
+        try:
+            yield
+        finally:
+            self.training_module.log = self.log
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["path_generator"] = self.generator.get_state()

@@ -85,12 +85,8 @@ class BudgetedDartsModule(SearchModule, DartsLightningModule):
     def _architecture_step(self, batch: Any, batch_idx: int) -> None:
         optimizer = self.architecture_optimizers()
         optimizer.zero_grad()
-        # the task module logs "train_loss": an architecture batch must not mix into it
-        self.training_module.log = self._log_nothing
-        try:
+        with self.logging_to(lambda *_, **__: None):
             self._set_task_gradients(batch, 2 * batch_idx)
-        finally:
-            self.training_module.log = self.log
         self.budget_penalty.add_gradients(self.alphas)
         optimizer.step()
         self.budget_penalty.update(self.alphas)
@@ -111,9 +107,6 @@ class BudgetedDartsModule(SearchModule, DartsLightningModule):
         self.log("architecture_entropy", entropy)
         for metric, expected in self.budget_penalty.expected(self.alphas).items():
             self.log(f"expected_{metric}", expected)
-
-    def _log_nothing(self, *args: Any, **kwargs: Any) -> None:
-        pass
 
 
 class DARTS(OneShotSearch):

@@ -109,12 +109,8 @@ class EnasModule(SearchModule):
     def resample(self) -> dict[str, Any]:
         """Set the supernet to a path drawn from the policy, inside the budget."""
         sample = self.policy.draw(self.generator)
-        self._take(sample)
+        self.take(sample)
         return sample
-
-    def _take(self, sample: dict[str, Any]) -> None:
-        for module in self.supernet_modules():
-            module.resample(memo=dict(sample))
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         if self.trainer.current_epoch >= self.options.warmup_epochs:
@@ -170,12 +166,9 @@ class EnasModule(SearchModule):
         def collect(name: str, value: Any, *args: Any, **kwargs: Any) -> None:
             metrics[name] = float(value)
 
-        self._take(path)
-        self.training_module.log = collect
-        try:
+        self.take(path)
+        with self.logging_to(collect):
             self.training_module.validation_step(batch, batch_idx)
-        finally:
-            self.training_module.log = self.log
         return _reward_in(metrics, self.options.reward_metric_name)
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 from nni.nas.nn.pytorch import LayerChoice, MutableModule
-from torch import Tensor, nn
+from torch import nn
 
 from search_space.base.errors import InvalidRequest
-from strategies.one_shot.base import Draws
 from strategies.one_shot.batch_norms import frozen_statistics
 from strategies.one_shot.darts import DARTS
 from strategies.one_shot.single_path import SinglePathLayer
@@ -24,9 +23,7 @@ class BinaryGateLayer(SinglePathLayer):
     neither learns nor changes the running statistics of its batch norms. Layers with one label take the same pair.
     """
 
-    def __init__(self, paths: Any, alpha: Tensor, softmax: nn.Module, label: str, draws: Draws | None = None) -> None:
-        super().__init__(paths, alpha, softmax, label, draws)
-        self._pair: tuple[int, int] | None = None  # the output's candidate first
+    _pair: tuple[int, int] | None = None  # the output's candidate first
 
     def resample(self, memo: dict[Any, Any]) -> dict[Any, Any]:
         """Draw one candidate, or under gradients a pair; or take what another layer with the same label drew."""
@@ -50,9 +47,7 @@ class BinaryGateLayer(SinglePathLayer):
         return {self.label: self.names[self._sampled], key: self._pair}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if self._sampled is None:
-            raise RuntimeError(f"label {self.label!r}: resample() before the first forward pass")
-        output = self[self.names[self._sampled]](*args, **kwargs)
+        output = super().forward(*args, **kwargs)
         if self._pair is None:
             return output
         candidate = self[self.names[self._pair[1]]]

@@ -34,7 +34,7 @@ class SharedMixture(MixedLayer):
         self._family, self._others = _sort(self)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        weights = self._softmax(self._arch_alpha)
+        weights = self.weights()
         if self._family is None:
             return self._reduction([self[name](*args, **kwargs) for name in self.names], weights)
         (x,) = args

@@ -6,9 +6,8 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from strategies.one_shot.base import Draws, MixedLayer, loss_of
+from strategies.one_shot.base import MixedLayer, loss_of
 from strategies.one_shot.batch_norms import frozen_statistics
 from strategies.one_shot.darts import DARTS, BudgetedDartsModule
 from strategies.one_shot.options import SinglePathOptions
@@ -17,9 +16,7 @@ from strategies.one_shot.options import SinglePathOptions
 class SinglePathLayer(MixedLayer):
     """A `LayerChoice` that runs one candidate, drawn by its probability."""
 
-    def __init__(self, paths: Any, alpha: Tensor, softmax: nn.Module, label: str, draws: Draws | None = None) -> None:
-        super().__init__(paths, alpha, softmax, label, draws)
-        self._sampled: int | None = None
+    _sampled: int | None = None
 
     def resample(self, memo: dict[str, Any]) -> dict[str, Any]:
         """Draw a path, or take what ``memo`` holds for the label: what another layer drew, or what the caller wants."""
@@ -80,9 +77,7 @@ class ContrastModule(BudgetedDartsModule):
         drawn = torch.multinomial(probabilities, count, generator=self.generator)
         losses = []
         for index in drawn.tolist():
-            memo = {**path, label: self._names[label][index]}
-            for module in self.supernet_modules():
-                module.resample(memo=memo)
+            self.take({**path, label: self._names[label][index]})
             losses.append(loss_of(self.training_module.training_step(batch, batch_idx)))
         loss = torch.stack(losses).double().cpu()
         share = probabilities[drawn] / probabilities[drawn].sum()

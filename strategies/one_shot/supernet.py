@@ -28,12 +28,8 @@ class _PathModule(SearchModule, RandomSamplingLightningModule):
 
     def resample(self) -> dict[str, Any]:
         sample = self.paths.random(self.rng)
-        self._take(sample)
+        self.take(sample)
         return sample
-
-    def _take(self, sample: dict[str, Any]) -> None:
-        for module in self.supernet_modules():
-            module.resample(memo=dict(sample))
 
     def training_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self.paths, SandwichPaths):
@@ -49,14 +45,14 @@ class _PathModule(SearchModule, RandomSamplingLightningModule):
             lambda _module, _inputs, output: outputs.append(output)
         )
         try:
-            self._take(samples[0])
+            self.take(samples[0])
             result = self.training_module.training_step(batch, *args, **kwargs)
         finally:
             handle.remove()
         loss = loss_of(result)
         target = outputs[-1].detach().softmax(-1)
         for sample in samples[1:]:
-            self._take(sample)
+            self.take(sample)
             loss = loss + F.cross_entropy(self.training_module(batch[0]), target)
         return loss / len(samples)
 
