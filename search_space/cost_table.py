@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_space.base.atomic import replacing
 from search_space.base.checks import check_number, known_names, plain, shown, unknown
 from search_space.base.errors import InvalidRequest
+from search_space.base.reading import parse_json, read_file
 
 Costs = NDArray[Any]
 
@@ -160,53 +159,30 @@ class OwnCosts:
         return table.with_cost(self.metric, self.costs, self.fixed)
 
 
-def save_costs(costs: OwnCosts, path: Path | str) -> None:
-    """Write the JSON form to ``path``, whole or not at all."""
-    data = {"format": FORMAT, "version": VERSION, "metric": costs.metric, "unit": costs.unit, "fixed": costs.fixed}
-    own = {label: dict(values) for label, values in costs.costs.items()}
-    text = json.dumps({**data, "costs": own}, indent=2, allow_nan=False) + "\n"
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def load_costs(path: Path | str) -> OwnCosts:
     """The costs in a JSON file; InvalidRequest, beginning with the file's name, for anything wrong with it."""
-    where = f"cost file {plain(path)}"
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
-    except OSError as error:
-        raise InvalidRequest(f"{where}: cannot be read ({error.strerror})") from None
-    except InvalidRequest as error:
-        raise InvalidRequest(f"{where}: {error}") from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers or nesting beyond Python's limits
-        raise InvalidRequest(f"{where}: is not JSON ({plain(error, 80)})") from None
+    return read_file("cost", "JSON", path, lambda text: _own_costs(parse_json(text)))
+
+
+def _own_costs(data: Any) -> OwnCosts:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise InvalidRequest(f'{where}: no JSON object with "format": "{FORMAT}"; is it a cost file?')
+        raise InvalidRequest(f'no JSON object with "format": "{FORMAT}"; is it a cost file?')
     if type(data.get("version")) is not int or data["version"] != VERSION:  # True == 1 in Python
         raise InvalidRequest(
-            f"{where}: version {shown(data.get('version'))} cannot be read, this release reads version {VERSION}"
+            f"version {shown(data.get('version'))} cannot be read, this release reads version {VERSION}"
         )
     fields = {"fixed": 0.0, "unit": "", "measurement": {}, "validation": {}, **data}
     for key in fields:
         if key not in _KEYS:
-            raise unknown(f"{where}: key", key, _KEYS)
+            raise unknown("key", key, _KEYS)
     for key, expected in _KEYS.items():
         if key not in fields:
-            raise InvalidRequest(f"{where}: {key}: missing")
+            raise InvalidRequest(f"{key}: missing")
         if not isinstance(fields[key], expected) or isinstance(fields[key], bool):
-            raise InvalidRequest(f"{where}: {key}: {shown(fields[key])} is of the wrong type")
+            raise InvalidRequest(f"{key}: {shown(fields[key])} is of the wrong type")
     if not fields["metric"]:
-        raise InvalidRequest(f"{where}: metric: empty; give it a name like latency_ms")
+        raise InvalidRequest("metric: empty; give it a name like latency_ms")
     for label, own in fields["costs"].items():
         if not isinstance(own, dict):
-            raise InvalidRequest(f"{where}: costs.{plain(label, 40)}: {shown(own)} is not a JSON object of candidates")
+            raise InvalidRequest(f"costs.{plain(label, 40)}: {shown(own)} is not a JSON object of candidates")
     return OwnCosts(fields["metric"], fields["unit"], fields["fixed"], fields["costs"])
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest(f"{plain(repeated, 40)}: stands twice in one object")
-    return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
@@ -17,6 +18,11 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
     "none": nn.Identity,
 }
+
+
+def in_series(**layers: nn.Module) -> nn.Sequential:
+    """``layers`` one after the other, under their names."""
+    return nn.Sequential(OrderedDict(layers))
 
 
 class ConvNormAct(nn.Module):

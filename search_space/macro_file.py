@@ -37,8 +37,9 @@ from typing import Any
 
 import yaml
 
-from search_space.base.checks import known_names, plain, refusal, shown, unknown
+from search_space.base.checks import known_names, refusal, shown, unknown
 from search_space.base.errors import InvalidRequest
+from search_space.base.reading import read_file
 from search_space.macro_definition import MacroDefinition, MacroHead, MacroStem, Stage
 from search_space.macros import MACROS, built_in_macro
 from search_space.options import is_macro_file
@@ -53,19 +54,8 @@ def find_macro(given: str | Mapping[str, Any]) -> MacroDefinition:
 
 def load_macro(path: Path | str) -> MacroDefinition:
     """The macro in a YAML file; InvalidRequest, beginning with the file's name, for anything wrong with it."""
-    path = Path(path)
-    where = f"macro file {plain(path)}"
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except FileNotFoundError:
-        raise InvalidRequest(f"{where}: does not exist; give a YAML file or a name: {known_names(MACROS)}") from None
-    except IsADirectoryError:
-        raise InvalidRequest(f"{where}: is a folder, not a file") from None
-    except OSError as error:
-        raise InvalidRequest(f"{where}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not YAML, not UTF-8, an impossible date, nesting
-        raise InvalidRequest(f"{where}: is not YAML ({plain(' '.join(str(error).split()), 80)})") from None
-    return macro_from_dict(values, where)
+    remedy = f"; give a YAML file or a name: {known_names(MACROS)}"
+    return read_file("macro", "YAML", path, lambda text: _macro(_parse_yaml(text)), remedy)
 
 
 def macro_from_dict(values: Any, where: str = "macro") -> MacroDefinition:
@@ -75,13 +65,9 @@ def macro_from_dict(values: Any, where: str = "macro") -> MacroDefinition:
     does not build at width 1 is refused too, and so is a built-in macro's name on something else.
     """
     try:
-        definition = _definition(values)
-        definition.architecture()
+        return _macro(values)
     except InvalidRequest as error:
         raise InvalidRequest(f"{where}: {error}") from None
-    if definition.name in MACROS and definition != built_in_macro(definition.name):
-        raise InvalidRequest(f"{where}: name: {definition.name!r} is a built-in macro that differs; take another name")
-    return definition
 
 
 def macro_to_dict(definition: MacroDefinition) -> dict[str, Any]:
@@ -99,17 +85,21 @@ def _fields(part: MacroStem | Stage | MacroHead) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
 
 
-def _definition(values: Any) -> MacroDefinition:
+def _macro(values: Any) -> MacroDefinition:
     _check_keys(MacroDefinition, "", values)
     stages = values["stages"]
     if not isinstance(stages, list):
         raise refusal("stages", stages, "must be a list of stages")
-    return MacroDefinition(
+    definition = MacroDefinition(
         name=values["name"],
         stem=_part(MacroStem, "stem", values["stem"]),
         stages=tuple(_part(Stage, f"stages[{index}]", stage) for index, stage in enumerate(stages)),
         head=_part(MacroHead, "head", values.get("head", {})),
     )
+    definition.architecture()
+    if definition.name in MACROS and definition != built_in_macro(definition.name):
+        raise InvalidRequest(f"name: {definition.name!r} is a built-in macro that differs; take another name")
+    return definition
 
 
 def _part(cls: type, where: str, values: Any) -> Any:
@@ -134,6 +124,13 @@ def _check_keys(cls: type, where: str, values: Any) -> None:
             raise unknown(f"{where}: key" if where else "key", key, known)
     if missing := [key for key, required in known.items() if required and key not in values and key != "head"]:
         raise InvalidRequest(f"{place}{missing[0]}: missing; it has no default")
+
+
+def _parse_yaml(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(error) from None
 
 
 class _StrictLoader(yaml.SafeLoader):

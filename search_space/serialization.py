@@ -10,8 +10,9 @@ from typing import Any, get_origin, get_type_hints
 
 from search_space.architecture import Architecture, Block, Head, Stem
 from search_space.base.atomic import replacing
-from search_space.base.checks import plain, shown, unknown
+from search_space.base.checks import shown, unknown
 from search_space.base.errors import InvalidRequest
+from search_space.base.reading import parse_json, read_file
 
 FORMAT = "sepnas-architecture"
 VERSION = 1
@@ -74,18 +75,4 @@ def save_architecture(architecture: Architecture, path: Path | str) -> None:
 
 def load_architecture(path: Path | str) -> Architecture:
     """The architecture in a JSON file; InvalidRequest, beginning with the file's name, for anything wrong with it."""
-    path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InvalidRequest(f"architecture file: {plain(path)} does not exist") from None
-    except IsADirectoryError:
-        raise InvalidRequest(f"architecture file: {plain(path)} is a folder, not a file") from None
-    except OSError as error:
-        raise InvalidRequest(f"architecture file: {plain(path)} cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers or nesting beyond Python's limits
-        raise InvalidRequest(f"architecture file: {plain(path)} is not JSON ({plain(error, 80)})") from None
-    try:
-        return from_json(data)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"architecture file {plain(path)}: {error}") from None
+    return read_file("architecture", "JSON", path, lambda text: from_json(parse_json(text)))

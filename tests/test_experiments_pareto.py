@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.spaces import save_costs
 from matplotlib.image import imread
 
 from evaluators.data.options import DataOptions
@@ -21,7 +22,7 @@ from experiments.search.search import search
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
-from search_space.cost_table import CostTable, OwnCosts, save_costs
+from search_space.cost_table import CostTable
 from search_space.network_cost import cost
 from search_space.notation import parse
 from search_space.options import SpaceOptions
@@ -224,7 +225,7 @@ def test_any_run_that_scored_by_accuracy_has_a_pareto_set(tmp_path: Path) -> Non
 def test_costs_of_ones_own_count_too(tmp_path: Path) -> None:
     table = a_space().cost_table
     costs = {label: {name: float(name.startswith("dw")) for name in names} for label, names in table.candidates.items()}
-    save_costs(OwnCosts("latency_ms", "ms", 0.25, costs), tmp_path / "latency.json")
+    save_costs(tmp_path / "latency.json", "latency_ms", "ms", 0.25, costs)
     run = written(tmp_path, some(30))
     front = run_front(run, a_config(costs=[str(tmp_path / "latency.json")]), ["latency_ms"])
     for member in front.members:

@@ -112,9 +112,9 @@ def test_wrong_architecture_files_are_named_with_what_is_wrong(refused: Refused,
     assert "blocks[0].operator: 'conv' is unknown" in refused(name, path, *more)
     path = architecture_file(lambda data: data.update(classes="ten"))
     assert "classes" in refused(name, path, *more)
-    assert "a.json is not JSON" in refused(name, write("{", "a.json"), *more)
+    assert "a.json: is not JSON" in refused(name, write("{", "a.json"), *more)
     assert '"format"' in refused(name, write("[]", "a.json"), *more)
-    assert re.search("none.json'? does not exist", refused(name, "none.json", *more))
+    assert re.search("none.json'?:? does not exist", refused(name, "none.json", *more))
 
 
 def test_retraining_a_file_needs_a_folder(refused: Refused) -> None:

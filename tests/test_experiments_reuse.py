@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.spaces import save_costs
 
 from experiments.cli import main
 from experiments.options.config import SearchConfig
@@ -16,7 +17,6 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
 from experiments.search.search import search
 from search_space import InvalidRequest, cost
-from search_space.cost_table import OwnCosts, save_costs
 from strategies import Budget
 
 VALUES: dict[str, Any] = {
@@ -119,7 +119,7 @@ def latencies(tmp_path: Path) -> Path:
         for label, names in zip(space.labels, space.candidates, strict=True)
     }
     path = tmp_path / "latency.json"
-    save_costs(OwnCosts("latency_ms", "ms", 2.0, per_candidate), path)
+    save_costs(path, "latency_ms", "ms", 2.0, per_candidate)
     return path
 
 

@@ -180,15 +180,15 @@ def test_files_that_are_not_json_are_named(content: bytes, message: str, tmp_pat
     path.write_bytes(content)
     with pytest.raises(InvalidRequest) as caught:
         load_architecture(path)
-    assert str(caught.value).startswith(f"architecture file: {path} {message}")
+    assert str(caught.value).startswith(f"architecture file {path}: {message}")
 
 
 def test_missing_files_folders_and_paths_through_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     expected = {
-        tmp_path / "none.json": f"architecture file: {tmp_path / 'none.json'} does not exist",
-        tmp_path: f"architecture file: {tmp_path} is a folder, not a file",
-        tmp_path / "file" / "a.json": f"architecture file: {tmp_path / 'file' / 'a.json'} cannot be read",
+        tmp_path / "none.json": f"architecture file {tmp_path / 'none.json'}: does not exist",
+        tmp_path: f"architecture file {tmp_path}: is a folder, not a file",
+        tmp_path / "file" / "a.json": f"architecture file {tmp_path / 'file' / 'a.json'}: cannot be read",
     }
     for path, message in expected.items():
         with pytest.raises(InvalidRequest) as caught:

@@ -153,7 +153,7 @@ def test_network_is_loaded_from_a_folder_ready_to_use(tmp_path: Path) -> None:
 
 
 def test_folders_without_a_network_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match=r"^architecture file: .*architecture\.json does not exist$"):
+    with pytest.raises(InvalidRequest, match=r"^architecture file .*architecture\.json: does not exist$"):
         load_network(tmp_path)
     save_architecture(ARCHITECTURE, tmp_path / "architecture.json")
     with pytest.raises(InvalidRequest, match=r"^weights: .*weights\.safetensors does not exist$"):

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.spaces import save_costs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.options.files import make_config
 from search_space.base.errors import InvalidRequest
-from search_space.cost_table import CostTable, OwnCosts, load_costs, save_costs
+from search_space.cost_table import CostTable, OwnCosts, load_costs
 from strategies import Budget, format_count, parse_count
 
 
@@ -191,9 +192,8 @@ def test_a_cost_that_the_table_has_is_not_replaced() -> None:
 
 
 def test_a_cost_file_comes_back_as_it_was(tmp_path: Path) -> None:
-    costs = OwnCosts("latency_ms", "ms", 0.125, LATENCY)
-    save_costs(costs, tmp_path / "costs.json")
-    assert load_costs(tmp_path / "costs.json") == costs
+    save_costs(tmp_path / "costs.json", "latency_ms", "ms", 0.125, LATENCY)
+    assert load_costs(tmp_path / "costs.json") == OwnCosts("latency_ms", "ms", 0.125, LATENCY)
     table = load_costs(tmp_path / "costs.json").added_to(TABLE)
     assert table.cost({"a": "x", "b": "z"})["latency_ms"] == 1.375
 
@@ -225,7 +225,7 @@ def test_a_bad_cost_file_is_refused_with_its_name(tmp_path: Path, text: str, sai
 
 
 def test_a_missing_cost_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match=r"^cost file .*none\.json: cannot be read \(No such file"):
+    with pytest.raises(InvalidRequest, match=r"^cost file .*none\.json: does not exist$"):
         load_costs(tmp_path / "none.json")
 
 

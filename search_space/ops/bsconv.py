@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from search_space.layer_cost import Cost, conv_cost
-from search_space.layers import ConvNormAct
+from search_space.layers import ConvNormAct, in_series
 from search_space.padding import Direction
 from search_space.registry import Operator, Slot, operators
 
 
-class _BlueprintU(nn.Module):
-    def __init__(self, slot: Slot, kernel: int) -> None:
-        super().__init__()
-        out = slot.out_channels
-        self.pointwise = nn.Conv2d(slot.in_channels, out, 1, bias=False)
-        self.depthwise = ConvNormAct(out, out, kernel, stride=slot.stride, groups=out, activation=slot.activation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.depthwise(self.pointwise(x))
-
-
-class _BlueprintS(nn.Module):
-    def __init__(self, slot: Slot, kernel: int, subspace: int) -> None:
-        super().__init__()
-        out = slot.out_channels
-        self.basis = nn.Conv2d(slot.in_channels, subspace, 1, bias=False)
-        self.pointwise = nn.Conv2d(subspace, out, 1, bias=False)
-        self.depthwise = ConvNormAct(out, out, kernel, stride=slot.stride, groups=out, activation=slot.activation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.depthwise(self.pointwise(self.basis(x)))
+class _BlueprintS(nn.Sequential):
+    basis: nn.Conv2d
 
     def orthonormal_bases(self) -> list[nn.Conv2d]:
         """Convolutions whose weight is a subspace basis W_B: `search_space.network` regularises them."""
         return [self.basis]
+
+
+def _depthwise(slot: Slot, kernel: int) -> nn.Module:
+    out = slot.out_channels
+    return ConvNormAct(out, out, kernel, stride=slot.stride, groups=out, activation=slot.activation)
 
 
 @operators.register("bsconv_u_k{kernel}", kernel=(3, 5, 7))
@@ -60,7 +47,10 @@ class BlueprintU(Operator):
         return pointwise + conv_cost(out, out, (self.kernel, self.kernel), slot.out_size, groups=out)
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _BlueprintU(slot, self.kernel)
+        return in_series(
+            pointwise=nn.Conv2d(slot.in_channels, slot.out_channels, 1, bias=False),
+            depthwise=_depthwise(slot, self.kernel),
+        )
 
 
 @operators.register("bsconv_s_k{kernel}", kernel=(3, 5, 7))
@@ -86,4 +76,11 @@ class BlueprintS(Operator):
         return basis + pointwise + conv_cost(out, out, (self.kernel, self.kernel), slot.out_size, groups=out)
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _BlueprintS(slot, self.kernel, self._subspace(slot))
+        subspace = self._subspace(slot)
+        return _BlueprintS(
+            OrderedDict(
+                basis=nn.Conv2d(slot.in_channels, subspace, 1, bias=False),
+                pointwise=nn.Conv2d(subspace, slot.out_channels, 1, bias=False),
+                depthwise=_depthwise(slot, self.kernel),
+            )
+        )

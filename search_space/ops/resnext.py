@@ -5,24 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from search_space.layer_cost import Cost, conv_cost
-from search_space.layers import ConvNormAct
+from search_space.layers import ConvNormAct, in_series
 from search_space.padding import Direction
 from search_space.registry import Operator, Slot, operators
-
-
-class _ResNeXt(nn.Module):
-    def __init__(self, slot: Slot, kernel: int, inner: int, paths: int) -> None:
-        super().__init__()
-        act = slot.activation
-        self.reduce = ConvNormAct(slot.in_channels, inner, 1, activation=act)
-        self.paths = ConvNormAct(inner, inner, kernel, stride=slot.stride, groups=paths, activation=act)
-        self.restore = ConvNormAct(inner, slot.out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.restore(self.paths(self.reduce(x)))
 
 
 @operators.register("resnext_k{kernel}", kernel=(3, 5))
@@ -55,5 +43,10 @@ class ResNeXt(Operator):
         return reduce + spatial + conv_cost(inner, slot.out_channels, (1, 1), slot.out_size)
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        paths = self._paths(slot)
-        return _ResNeXt(slot, self.kernel, paths * self.path_width, paths)
+        paths, act = self._paths(slot), slot.activation
+        inner = paths * self.path_width
+        return in_series(
+            reduce=ConvNormAct(slot.in_channels, inner, 1, activation=act),
+            paths=ConvNormAct(inner, inner, self.kernel, stride=slot.stride, groups=paths, activation=act),
+            restore=ConvNormAct(inner, slot.out_channels, 1),
+        )

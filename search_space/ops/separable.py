@@ -5,24 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from search_space.layer_cost import Cost, conv_cost
-from search_space.layers import ACTIVATIONS, ConvNormAct
+from search_space.layers import ACTIVATIONS, ConvNormAct, in_series
 from search_space.padding import Direction
 from search_space.registry import Operator, Slot, operators
-
-
-class _Separable(nn.Module):
-    def __init__(self, slot: Slot, kernel: int, between: str) -> None:
-        super().__init__()
-        c = slot.in_channels
-        self.depthwise = nn.Conv2d(c, c, kernel, stride=slot.stride, padding=kernel // 2, groups=c, bias=False)
-        self.between = ACTIVATIONS[between]()
-        self.pointwise = ConvNormAct(c, slot.out_channels, 1, activation=slot.activation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise(self.between(self.depthwise(x)))
 
 
 @operators.register("sep_k{kernel}", kernel=(3, 5, 7))
@@ -44,7 +32,12 @@ class Separable(Operator):
         return depthwise + conv_cost(c, slot.out_channels, (1, 1), slot.out_size)
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _Separable(slot, self.kernel, self.between)
+        c, k = slot.in_channels, self.kernel
+        return in_series(
+            depthwise=nn.Conv2d(c, c, k, stride=slot.stride, padding=k // 2, groups=c, bias=False),
+            between=ACTIVATIONS[self.between](),
+            pointwise=ConvNormAct(c, slot.out_channels, 1, activation=slot.activation),
+        )
 
 
 @operators.register("sep_relu_k{kernel}", kernel=(3, 5, 7))

@@ -8,22 +8,18 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from search_space.layer_cost import Cost, conv_cost
-from search_space.layers import ConvNormAct, EvenConvNormAct
+from search_space.layers import ConvNormAct, EvenConvNormAct, in_series
 from search_space.padding import Direction
 from search_space.registry import Operator, Slot, operators
 
 
-class _Separated(nn.Module):
+def _separated(slot: Slot, kernel: int) -> nn.Module:
     """1 x k, then k x 1 depthwise, each with BN and activation; stride (1, s), then (s, 1) (XSepConv fig. 1b)."""
-
-    def __init__(self, slot: Slot, kernel: int) -> None:
-        super().__init__()
-        c, s, act = slot.in_channels, slot.stride, slot.activation
-        self.row = ConvNormAct(c, c, (1, kernel), stride=(1, s), groups=c, activation=act)
-        self.column = ConvNormAct(c, c, (kernel, 1), stride=(s, 1), groups=c, activation=act)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.column(self.row(x))
+    c, s, act = slot.in_channels, slot.stride, slot.activation
+    return in_series(
+        row=ConvNormAct(c, c, (1, kernel), stride=(1, s), groups=c, activation=act),
+        column=ConvNormAct(c, c, (kernel, 1), stride=(s, 1), groups=c, activation=act),
+    )
 
 
 def _separated_cost(slot: Slot, kernel: int) -> Cost:
@@ -32,7 +28,7 @@ def _separated_cost(slot: Slot, kernel: int) -> Cost:
     return row + conv_cost(c, c, (kernel, 1), (h, w), groups=c)
 
 
-def _corner(slot: Slot, direction: Direction, stride: int) -> EvenConvNormAct:
+def _corner(slot: Slot, direction: Direction, stride: int = 1) -> EvenConvNormAct:
     c = slot.in_channels
     return EvenConvNormAct(c, c, 2, direction, stride=stride, groups=c, activation=slot.activation)
 
@@ -42,30 +38,10 @@ def _corner_cost(slot: Slot, size: tuple[int, int]) -> Cost:
     return conv_cost(c, c, (2, 2), size, groups=c)
 
 
-class _XSep(nn.Module):
-    def __init__(self, slot: Slot, kernel: int, direction: Direction) -> None:
-        super().__init__()
-        self.corner = _corner(slot, direction, stride=1)
-        self.separated = _Separated(slot, kernel)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.separated(self.corner(x))
-
-
-class _XSepBehind(nn.Module):
-    def __init__(self, slot: Slot, kernel: int, direction: Direction) -> None:
-        super().__init__()
-        self.separated = _Separated(slot, kernel)
-        self.corner = _corner(slot, direction, stride=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.corner(self.separated(x))
-
-
 class _XSepParallel(nn.Module):
     def __init__(self, slot: Slot, kernel: int, direction: Direction) -> None:
         super().__init__()
-        self.separated = _Separated(slot, kernel)
+        self.separated = _separated(slot, kernel)
         self.corner = _corner(slot, direction, stride=slot.stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,7 +66,7 @@ class XSep(Operator):
         return _corner_cost(slot, (slot.height, slot.width)) + _separated_cost(slot, self.kernel)
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _XSep(slot, self.kernel, directions[0])
+        return in_series(corner=_corner(slot, directions[0]), separated=_separated(slot, self.kernel))
 
 
 @operators.register("xsep_sp_k{kernel}", kernel=(3, 5, 7))
@@ -104,7 +80,7 @@ class XSepOriginalPadding(XSep):
     channelwise = False  # the padding groups move with the number of channels
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _XSep(slot, self.kernel, Direction.FOUR_GROUP)
+        return super().module(slot, (Direction.FOUR_GROUP,))
 
 
 @operators.register("xsep_no2x2_k{kernel}", kernel=(3, 5, 7))
@@ -123,7 +99,7 @@ class XSepWithoutCorner(Operator):
         return _separated_cost(slot, self.kernel)
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _Separated(slot, self.kernel)
+        return _separated(slot, self.kernel)
 
 
 @operators.register("xsep_b_k{kernel}", kernel=(3, 5, 7))
@@ -143,7 +119,7 @@ class XSepBehind(Operator):
         return _separated_cost(slot, self.kernel) + _corner_cost(slot, slot.out_size)
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _XSepBehind(slot, self.kernel, directions[0])
+        return in_series(separated=_separated(slot, self.kernel), corner=_corner(slot, directions[0]))
 
 
 @operators.register("xsep_p_k{kernel}", kernel=(3, 5, 7))

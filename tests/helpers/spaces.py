@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import nni
@@ -34,6 +36,12 @@ def random_table(rng: np.random.Generator, labels: int, candidates: int, largest
         costs={metric: {name: rng.integers(0, largest, candidates) for name in names} for metric in ("macs", "params")},
         fixed={"macs": int(rng.integers(0, largest)), "params": int(rng.integers(0, largest))},
     )
+
+
+def save_costs(path: Path, metric: str, unit: str, fixed: float, costs: Mapping[str, Mapping[str, float]]) -> None:
+    """A cost file, as `search_space.cost_table.load_costs` reads it."""
+    header = {"format": "sepnas-costs", "version": 1, "metric": metric, "unit": unit, "fixed": fixed}
+    path.write_text(json.dumps({**header, "costs": costs}), encoding="utf-8")
 
 
 def all_samples(table: CostTable) -> Iterator[dict[str, str]]:
