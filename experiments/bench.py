@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from evaluators.data.images import ImageData, ImageSet, channel_statistics
+from evaluators.data.images import ImageData, ImageSet
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule
@@ -48,15 +48,13 @@ from strategies.one_shot.supernet import RandomOneShot
 #: NNI's profiler cannot follow the padding of even kernels nor channel splits, so it is given a space without them.
 PROFILED = ("dw_k3", "dw_k5", "dw_k7", "xsep_no2x2_k5", "xsep_no2x2_k7", "sep_k3", "bsconv_u_k3", "bsconv_s_k3", "skip")
 #: Networks and paths in a round of search steps, and images per step.
-PATHS, SEARCH_BATCH = 24, 64
+PATHS, SEARCH_BATCH = 12, 64
 #: Steps per epoch of a training, and images per step. An epoch's own work (progress bar, metrics) is part of what is
 #: measured; a CIFAR epoch has 390 steps, where it weighs less.
 STEPS, BATCH = 16, 128
 #: The learning rate is low because the images are noise: training that diverges multiplies infinities, which some
 #: processors do more slowly.
 RECIPE = Recipe(epochs=1, batch_size=BATCH, learning_rate=0.01, warmup_epochs=0, crop_padding=4, flip=True)
-#: Steps that take no time.
-NOTHING = repeat(None)
 
 
 class Row(NamedTuple):
@@ -184,9 +182,9 @@ class StepClock(pl.Callback):
         seconds: of our step and of the other one, for each step.
     """
 
-    def __init__(self, device: str, other: Iterator[None] = NOTHING) -> None:
+    def __init__(self, device: str, other: Iterator[None] | None = None) -> None:
         self.device = device
-        self.other = other
+        self.other = other or repeat(None)
         self.seconds: list[tuple[float, float]] = []
         self._start = 0.0
 
@@ -209,8 +207,7 @@ def noise(count: int) -> ImageData:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
     image_set = ImageSet(images, torch.arange(count) % 10)
-    mean, std = channel_statistics(images)
-    return ImageData("noise", tuple("0123456789"), image_set, image_set, image_set, mean, std)
+    return ImageData("noise", tuple("0123456789"), image_set, image_set, image_set, (0.5,) * 3, (0.3,) * 3)
 
 
 def bare_steps(data: ImageData, recipe: Recipe, device: str) -> Iterator[None]:
@@ -218,12 +215,9 @@ def bare_steps(data: ImageData, recipe: Recipe, device: str) -> Iterator[None]:
     network: nn.Module = build(baseline("mobilenetv3-small")).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     network.train()
-    options: dict[str, Any] = {
-        "lr": recipe.learning_rate,
-        "momentum": recipe.momentum,
-        "weight_decay": recipe.weight_decay,
-    }
-    optimizer = torch.optim.SGD(network.parameters(), **options, nesterov=True, fused=True)
+    optimizer = torch.optim.SGD(
+        network.parameters(), recipe.learning_rate, 0.9, weight_decay=1e-4, nesterov=True, fused=True
+    )
     loader = _loader(data, recipe, device)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * len(loader))
     for _ in range(recipe.epochs):
@@ -249,7 +243,7 @@ def training_peak(side: str, accelerator: Accelerator) -> int:
 
 
 def _epoch_seconds(
-    data: ImageData, recipe: Recipe, accelerator: Accelerator, other: Iterator[None] = NOTHING
+    data: ImageData, recipe: Recipe, accelerator: Accelerator, other: Iterator[None] | None = None
 ) -> NDArray[np.float64]:
     """Of each epoch but the first, which allocates the memory: (epochs - 1, 2), ours and those of ``other``."""
     steps = _step_seconds(build(baseline("mobilenetv3-small")), data, recipe, accelerator, other)
@@ -273,7 +267,7 @@ def _search_step(strategy: Any, accelerator: Accelerator) -> float:
 
 
 def _step_seconds(
-    network: nn.Module, data: ImageData, recipe: Recipe, accelerator: Accelerator, other: Iterator[None] = NOTHING
+    network: nn.Module, data: ImageData, recipe: Recipe, accelerator: Accelerator, other: Iterator[None] | None = None
 ) -> NDArray[np.float64]:
     """Of each step of a training and of ``other`` in turn: (steps, 2)."""
     clock = StepClock(pick_accelerator(accelerator), other)

@@ -19,15 +19,15 @@ from strategies.registry import STRATEGIES
 #: label of an axis or a colour bar
 MACS_AXIS = "MACs per image, millions"
 
-# Hues by an irrational turn: however many there are, none come twice. Of the usual ones this keeps the strategies and
-# baselines that stand together most often farthest apart.
+# From one hue to the next it is an irrational turn, so no hue comes twice. Of the usual irrational numbers this one
+# keeps the strategies and baselines that are compared most often farthest apart.
 _TURN = 3**0.5 - 1
 _SHADES = ((0.85, 0.75), (0.6, 0.9), (1.0, 0.5))
 
 
 @contextmanager
 def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure of so many inches in the style of all; saved as ``path`` (PNG) when the block ends without an error."""
+    """A figure in the common style, sizes in inches; saved as ``path`` (PNG) when the block ends without an error."""
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         drawing = Figure(figsize=(width, height), dpi=150, layout="constrained")
         yield drawing
@@ -36,7 +36,7 @@ def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def draw_bounds(axes: Axes, bounds: tuple[float | None, float | None], unit: float, suffix: str = "") -> None:
-    """Vertical lines for the lower and the upper bound of a budget on an axis that counts in ``unit``."""
+    """Vertical lines for the lower and the upper bound of a budget, on an axis in multiples of ``unit``."""
     for bound, text in zip(bounds, ("budget: at least", "budget: at most"), strict=True):
         if bound is not None:
             label = f"{text} {bound / unit:g}{suffix}"
@@ -46,9 +46,8 @@ def draw_bounds(axes: Axes, bounds: tuple[float | None, float | None], unit: flo
 def network_colour(family: str) -> tuple[float, float, float]:
     """Red, green and blue (0 to 1) of the networks of ``family``.
 
-    A family is a strategy, whose winners they are, a hand-designed network, ``random`` (grey), or any other name. The
-    colour depends on the name alone, not on what else is in the figure; no two strategies or hand-designed networks
-    share one.
+    A family is a strategy (its winners), a hand-designed network, ``random`` (grey), or any other name. The colour
+    depends on the name alone, not on what else is in the figure; no two strategies or hand-designed networks share one.
     """
     if family == "random":
         return 0.45, 0.45, 0.45

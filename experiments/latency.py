@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.latency.backends import Backend
-from evaluators.latency.parts import network_part, space_parts
-from evaluators.latency.table import Agreement, FittedTable, fit_table, latency_table
-from evaluators.latency.timing import WARMUP, measure_latency, time_in_rounds
+from evaluators.latency.table import Agreement, FittedTable, fit_table, latency_table, space_parts
+from evaluators.latency.timing import WARMUP, measure_latency, network_part, time_in_rounds
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, write_json
@@ -91,8 +90,8 @@ def write_table(
     samples = random_samples(space, networks, config.seed)
     parts = space_parts(space)
     wholes = [network_part(space.architecture(sample)) for sample in samples]
-    wanted = {part.key: part for part in (*parts.parts.values(), *wholes)}
-    print(f"{len(parts.parts)} parts and {len(wholes)} networks, {rounds} rounds of {repeats} calls each")
+    wanted = parts | {part.key: part for part in wholes}
+    print(f"{len(parts)} parts and {len(wholes)} networks, {rounds} rounds of {repeats} calls each")
     partial = out.with_name(f"{out.name}.partial")
     conditions = _conditions(backend, batch, repeats)
     ClaimedFolder(partial, PARTIAL_TABLE).claim(conditions)
@@ -111,7 +110,7 @@ def write_table(
     )
     milliseconds = {key: float(np.median(medians)) for key, medians in timings.items()}
     measured = np.array([milliseconds[part.key] for part in wholes])
-    fitted = fit_table(latency_table(parts, milliseconds), samples, measured)
+    fitted = fit_table(latency_table(space, milliseconds), samples, measured)
     # median over the parts of how far their rounds lie apart: (largest - smallest) / median
     spread = float(np.median([np.ptp(medians) / np.median(medians) for medians in timings.values()]))
     skeleton = space.skeleton
@@ -152,7 +151,7 @@ def fit_text(fitted: FittedTable) -> str:
         lines.append(f"  {_CORRECTIONS[name]:38} {_agreement_text(agreement)}{chosen}")
     if fitted.correction != "none":
         amount = f"{fitted.amount:.4g}" if fitted.correction == "scale" else f"{fitted.amount:+.4g} ms"
-        lines.append(f"correction: {amount}; its errors are of networks that were left out when it was fitted")
+        lines.append(f"correction: {amount}; its error is that of networks left out when it was fitted")
     return "\n".join(lines)
 
 
@@ -166,7 +165,7 @@ def _agreement_text(agreement: Agreement) -> str:
 def _check_out(out: Path, *, overwrite: bool) -> None:
     """InvalidRequest if a table cannot be written to ``out``, or something is there already."""
     if out.is_dir():
-        raise InvalidRequest(f"out: {out} is a folder; give a file, as latency.json")
+        raise InvalidRequest(f"out: {out} is a folder; give a file such as latency.json")
     if out.exists() and not overwrite:
         raise InvalidRequest(f"out: {out} is there already; give another file or --overwrite")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):

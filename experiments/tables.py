@@ -1,4 +1,4 @@
-"""Tables of text: as wide as the terminal, where there is one; plain and whole in files and pipes."""
+"""Tables of text: as wide as the terminal if there is one; in files and pipes every row is one line."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _UNLIMITED = 10_000
 
 
 def table(rows: Iterable[Sequence[object]], header: Sequence[str] = (), right: Iterable[int] = ()) -> str:
-    """Rows in columns two blanks apart; the columns ``right`` are aligned right. Long cells wrap on a terminal."""
+    """Rows in columns two spaces apart, those numbered in ``right`` aligned right. Long cells wrap on a terminal."""
     from rich.console import Console
     from rich.table import Table
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED
     cells = [[str(cell) for cell in row] for row in rows]
-    made = Table(box=None, show_header=bool(header), pad_edge=False, padding=(0, 2, 0, 0), header_style="none")
+    grid = Table(box=None, show_header=bool(header), pad_edge=False, padding=(0, 2, 0, 0), header_style="none")
     right = set(right)
     for position in range(max((len(row) for row in cells), default=0)):
         name = header[position] if header else ""
-        made.add_column(name, justify="right" if position in right else "left", overflow="fold")
+        grid.add_column(name, justify="right" if position in right else "left", overflow="fold")
     for row in cells:
-        made.add_row(*row)
+        grid.add_row(*row)
     text = StringIO()
-    Console(file=text, width=width, color_system=None, markup=False, highlight=False, emoji=False).print(made)
+    Console(file=text, width=width, color_system=None, markup=False, highlight=False, emoji=False).print(grid)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

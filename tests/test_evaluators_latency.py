@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from evaluators.latency import backends as latency_backends
 from evaluators.latency.backends import Backend, Timer, check_outputs, make_backend, timed
-from evaluators.latency.parts import Part
-from evaluators.latency.timing import measure_latency, prepared, time_in_rounds
+from evaluators.latency.timing import Part, measure_latency, prepared, time_in_rounds
 from search_space.architecture import Architecture, Block, Head, Stem
 from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline

@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.latency.parts import EMPTY, HEAD, STEM, network_part, space_parts
-from evaluators.latency.table import Agreement, LatencyTable, fit_table, latency_table
+from evaluators.latency.table import (
+    EMPTY,
+    HEAD,
+    STEM,
+    Agreement,
+    LatencyTable,
+    candidate_parts,
+    fit_table,
+    latency_table,
+    space_parts,
+)
+from evaluators.latency.timing import network_part
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 
@@ -23,12 +33,10 @@ SPACE = SearchSpace.create(
 
 def test_the_parts_of_a_network_have_its_parameters_and_its_shapes() -> None:
     """Stem, blocks and head of any architecture, made alone, are what the network is made of."""
-    parts = space_parts(SPACE)
-    rng = np.random.default_rng(0)
-    for _ in range(5):
-        sample = {label: str(rng.choice(names)) for label, names in zip(SPACE.labels, SPACE.candidates, strict=True)}
-        keys = [parts.keys[label][name] for label, name in sample.items()]
-        chain = [parts.parts[key] for key in (STEM, *keys, HEAD) if key is not None]
+    parts, candidates = space_parts(SPACE), candidate_parts(SPACE)
+    for sample in random_samples(5):
+        blocks = [candidates[label][name] for label, name in sample.items()]
+        chain = [part for part in (parts[STEM], *blocks, parts[HEAD]) if part is not None]
         x = torch.randn(2, *chain[0].shape)
         params = 0
         for part in chain:
@@ -42,33 +50,35 @@ def test_the_parts_of_a_network_have_its_parameters_and_its_shapes() -> None:
 
 
 def test_equal_blocks_on_maps_of_equal_size_are_one_part() -> None:
-    parts = space_parts(SPACE)
-    named = [key for own in parts.keys.values() for key in own.values() if key is not None]
-    assert len(parts.parts) == len(set(named)) + 3 < len(named)
+    keys = {
+        label: {name: part and part.key for name, part in own.items()} for label, own in candidate_parts(SPACE).items()
+    }
+    named = [key for own in keys.values() for key in own.values() if key is not None]
+    assert len(space_parts(SPACE)) == len(set(named)) + 3 < len(named)
     for index, (_, size) in enumerate(SPACE.skeleton.sized_blocks()):
         for other, (_, its_size) in enumerate(SPACE.skeleton.sized_blocks()):
             for name, block in zip(SPACE.candidates[index], SPACE.choices[index], strict=True):
                 for its_name, its_block in zip(SPACE.candidates[other], SPACE.choices[other], strict=True):
                     if block.is_skip or its_block.is_skip:
                         continue
-                    same = parts.keys[SPACE.labels[index]][name] == parts.keys[SPACE.labels[other]][its_name]
+                    same = keys[SPACE.labels[index]][name] == keys[SPACE.labels[other]][its_name]
                     assert same == (block == its_block and size == its_size)
 
 
 def test_keys_and_weights_are_the_same_every_time() -> None:
     one, two = space_parts(SPACE), space_parts(SPACE)
-    assert list(one.parts) == list(two.parts)
+    assert list(one) == list(two)
     torch.manual_seed(0)
-    first = [p.clone() for part in one.parts.values() for p in part.make().parameters()]
+    first = [p.clone() for part in one.values() for p in part.make().parameters()]
     torch.manual_seed(1)
-    second = [p for part in two.parts.values() for p in part.make().parameters()]
+    second = [p for part in two.values() for p in part.make().parameters()]
     assert all(map(torch.equal, first, second))
 
 
 def test_making_parts_leaves_the_random_state() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    for part in space_parts(SPACE).parts.values():
+    for part in space_parts(SPACE).values():
         part.make()
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -76,12 +86,13 @@ def test_making_parts_leaves_the_random_state() -> None:
 # --- the table ---
 
 
-def exact(parts: Any, empty: float = 0.25) -> dict[str, float]:
-    """Times of parts: their parameters, and what it takes to call anything."""
-    return {
-        key: empty + (0 if key == EMPTY else sum(p.numel() for p in part.make().parameters()) / 1000)
-        for key, part in parts.parts.items()
+def exact_table() -> LatencyTable:
+    """From times of parts that are their parameters and, in each, the time of a call."""
+    milliseconds = {
+        key: 0.25 + (0 if key == EMPTY else sum(p.numel() for p in part.make().parameters()) / 1000)
+        for key, part in space_parts(SPACE).items()
     }
+    return latency_table(SPACE, milliseconds)
 
 
 def random_samples(count: int) -> list[dict[str, str]]:
@@ -99,10 +110,9 @@ def whole(sample: dict[str, str]) -> float:
 
 def test_times_that_add_up_are_predicted_exactly() -> None:
     """The overhead of a call is in every part, and in a network once."""
-    parts = space_parts(SPACE)
     samples = random_samples(6)
     measured = np.array([0.25 + whole(sample) for sample in samples])
-    fitted = fit_table(latency_table(parts, exact(parts)), samples, measured)
+    fitted = fit_table(exact_table(), samples, measured)
     assert fitted.correction == "none"
     assert fitted.table.predict(samples) == pytest.approx(measured)
     assert fitted.agreement.mape == pytest.approx(0, abs=1e-9)
@@ -110,8 +120,7 @@ def test_times_that_add_up_are_predicted_exactly() -> None:
 
 
 def test_the_table_is_one_that_a_budget_takes() -> None:
-    parts = space_parts(SPACE)
-    table = latency_table(parts, exact(parts))
+    table = exact_table()
     own = SPACE.cost_table.with_cost("latency_ms", table.costs, table.fixed)
     samples = random_samples(4)
     assert [own.cost(sample)["latency_ms"] for sample in samples] == pytest.approx(table.predict(samples).tolist())
@@ -121,8 +130,7 @@ def test_the_table_is_one_that_a_budget_takes() -> None:
 
 
 def test_no_time_is_negative() -> None:
-    parts = space_parts(SPACE)
-    table = latency_table(parts, {key: 0.5 if key == EMPTY else 0.1 for key in parts.parts})
+    table = latency_table(SPACE, {key: 0.5 if key == EMPTY else 0.1 for key in space_parts(SPACE)})
     assert table.fixed == 0
     assert {value for own in table.costs.values() for value in own.values()} == {0.0}
 
@@ -141,11 +149,9 @@ def blocks(sample: dict[str, str]) -> int:
     ],
 )
 def test_a_systematic_error_is_corrected_and_named(correction: str, change: Any, amount: float) -> None:
-    parts = space_parts(SPACE)
     samples = random_samples(8)
-    table = latency_table(parts, exact(parts))
     measured = np.array([change(0.25 + whole(sample), sample) for sample in samples])
-    fitted = fit_table(table, samples, measured)
+    fitted = fit_table(exact_table(), samples, measured)
     assert fitted.correction == correction
     assert fitted.amount == pytest.approx(amount)
     assert fitted.agreement.mape < 1e-9

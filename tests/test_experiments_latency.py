@@ -95,7 +95,7 @@ def test_the_time_of_an_architecture_file(said: Any, tmp_path: Path) -> None:
         (("mobilenetv3-small", "--out", "x.json"), "--out: x.json goes with --table only; leave it out"),
         (("mobilenetv3-small", "--rounds", "3"), "--rounds: 3 goes with --table only; leave it out"),
         (("--table", "digits", "--width", "2"), "--width: 2.0 does not go with --table; leave it out"),
-        (("--table", "digits"), "--out: missing; name the file for the table, as latency.json"),
+        (("--table", "digits"), "--out: missing; name the file for the table, such as latency.json"),
         (("mobilenetv3-small", "--threads", "0"), "threads: 0 must be a whole number of at least 1"),
         (("mobilenetv3-small", "--batch", "0"), "batch: 0 must be a whole number of at least 1"),
         (("mobilenetv3-small", "--repeats", "0"), "repeats: 0 must be a whole number of at least 1"),
@@ -112,7 +112,7 @@ def test_the_time_of_an_architecture_file(said: Any, tmp_path: Path) -> None:
             ("--table", "digits", "--out", "no/x.json"),
             "out: no is not a folder that can be written to; give another file",
         ),
-        (("--table", "digits", "--out", "."), "out: . is a folder; give a file, as latency.json"),
+        (("--table", "digits", "--out", "."), "out: . is a folder; give a file such as latency.json"),
     ],
 )
 def test_wrong_requests(
@@ -250,4 +250,4 @@ def test_the_correction_is_told(table: Path) -> None:
     lines = fit_text(fitted).splitlines()
     assert lines[1].endswith("MAPE 30.0%, bias -30.0%, Kendall's tau 0.90, Spearman's rho 0.95")
     assert lines[2].endswith("MAPE 2.0%, bias +0.1%, Kendall's tau 0.90, Spearman's rho 0.95  <- taken")
-    assert lines[3].startswith("correction: +0.25 ms; its errors are of networks that were left out")
+    assert lines[3].startswith("correction: +0.25 ms; its error is that of networks left out")

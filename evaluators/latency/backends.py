@@ -72,11 +72,8 @@ class PyTorchCPU(Backend):
     """Eager PyTorch, channels last."""
 
     name = "pytorch-cpu"
-    device: ClassVar[str] = "cpu"
-
-    def __init__(self, threads: int = 1) -> None:
-        super().__init__(threads)
-        self.version = f"torch {torch.__version__}"
+    version = f"torch {torch.__version__}"
+    device = "cpu"
 
     def prepare(self, module: nn.Module, images: Tensor, kept: Path | None = None) -> Timer:
         network = module.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
@@ -103,7 +100,7 @@ class Cuda(PyTorchCPU):
         super().__init__(threads)
         if not torch.cuda.is_available():
             raise InvalidRequest("backend: cuda, but torch sees no GPU here; take pytorch-cpu or onnx-cpu")
-        self.version += f", {torch.cuda.get_device_name()}"
+        self.version = f"{PyTorchCPU.version}, {torch.cuda.get_device_name()}"
 
 
 class OnnxCPU(Backend):
@@ -178,19 +175,13 @@ def _interruptions() -> int:
 
 def to_onnx(module: nn.Module, images: Tensor) -> bytes:
     """``module`` in evaluation mode as an ONNX model for inputs of the shape of ``images``."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns that torchvision, which nothing here needs, is not there
-    try:
-        with warnings.catch_warnings():
-            # torch's exporter uses names that torch itself has renamed
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            # tensors of inference mode cannot be traced
-            with torch.inference_mode(False), torch.no_grad():
-                program = torch.onnx.export(module, (images.clone(),), dynamo=True, verbose=False)
-    finally:
-        logger.setLevel(level)
+    logging.getLogger("torch.onnx").setLevel(
+        logging.ERROR
+    )  # it warns that torchvision, which we do not need, is missing
+    # tensors of inference mode cannot be traced
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch's exporter uses names that torch itself has renamed
+        program = torch.onnx.export(module, (images.clone(),), dynamo=True, verbose=False)
     assert program is not None
     return program.model_proto.SerializeToString()
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from torch import nn
 
-from evaluators.latency.parts import EMPTY, HEAD, STEM, SpaceParts
+from evaluators.latency.timing import Part, input_shape
 from evaluators.measuring.ranking import kendall
-from search_space.architecture import SKIP
+from search_space.architecture import SKIP, Block
 from search_space.base.errors import InvalidRequest
+from search_space.candidates import SearchSpace
+from search_space.network import ClassifierHead, directed_layers, make_block, make_stem
+from search_space.padding import direction_at
 
 Correction = Literal["none", "fixed", "block", "scale"]
 Sample = Mapping[str, str]
 
+#: Keys of the parts that all networks of a space have in common.
+EMPTY, STEM, HEAD = "empty", "stem", "head"
 #: Networks below which a correction would be guessed rather than fitted.
 _LEAST = 4
 #: What a correction must take off the mean error to be worth it.
@@ -92,15 +99,52 @@ class FittedTable:
     predicted: NDArray[np.float64]
 
 
-def latency_table(parts: SpaceParts, milliseconds: Mapping[str, float]) -> LatencyTable:
-    """The table of a space from the times of its parts alone.
+def candidate_parts(space: SearchSpace) -> dict[str, dict[str, Part | None]]:
+    """``{label: {candidate: part}}``; None for skip, which takes no time."""
+    return {
+        space.labels[index]: {
+            name: None if block.is_skip else _block_part(block, size)
+            for name, block in zip(space.candidates[index], space.choices[index], strict=True)
+        }
+        for index, (_, size) in enumerate(space.skeleton.sized_blocks())
+    }
+
+
+def space_parts(space: SearchSpace) -> dict[str, Part]:
+    """The parts that `latency_table` needs the times of, by key; equal blocks on maps of equal size are one part.
+
+    Beside blocks, stem and head there is one part that computes next to nothing. Its time is that of a call, which all
+    other parts contain too.
+    """
+    skeleton = space.skeleton
+    final = (skeleton.blocks[-1].out_channels, skeleton.final_size, skeleton.final_size)
+    parts = [
+        Part(EMPTY, (1, 1, 1), nn.ReLU),
+        Part(STEM, input_shape(skeleton), partial(make_stem, skeleton)),
+        Part(HEAD, final, partial(ClassifierHead, skeleton)),
+        *(part for candidates in candidate_parts(space).values() for part in candidates.values() if part is not None),
+    ]
+    return {part.key: part for part in parts}
+
+
+def _block_part(block: Block, size: int) -> Part:
+    # as in the middle of a network: padding by four groups, which takes longer, is for the last of the layers alone
+    directions = tuple(direction_at(place + 1) for place in range(directed_layers(block)))
+    layers = partial(make_block, block, size, directions, orthonormal=False)
+    return Part(f"{size}x{size} {block!r}", (block.in_channels, size, size), layers)
+
+
+def latency_table(space: SearchSpace, milliseconds: Mapping[str, float]) -> LatencyTable:
+    """The table of a space from the times of its `space_parts` alone.
 
     The time of a call is part of each of them, but a network is called only once: it is subtracted from the blocks.
     """
     empty = milliseconds[EMPTY]
     costs = {
-        label: {name: 0.0 if key is None else max(0.0, milliseconds[key] - empty) for name, key in candidates.items()}
-        for label, candidates in parts.keys.items()
+        label: {
+            name: 0.0 if part is None else max(0.0, milliseconds[part.key] - empty) for name, part in candidates.items()
+        }
+        for label, candidates in candidate_parts(space).items()
     }
     return LatencyTable(max(0.0, milliseconds[STEM] + milliseconds[HEAD] - empty), costs)
 

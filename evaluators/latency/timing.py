@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from evaluators.base.progress import progress_bar
 from evaluators.latency.backends import Backend, Timer
-from evaluators.latency.parts import Part, network_part
 from evaluators.measuring.inherited import reestimate_batch_norm
 from search_space.architecture import Architecture
 from search_space.base.checks import check_int
+from search_space.network import Network, initialise
 
 #: Calls before those that count.
 WARMUP = 10
@@ -25,6 +28,39 @@ WARMUP = 10
 Rounds = dict[str, list[float]]
 #: Images that fresh networks take the statistics of their batch norms from.
 _STATISTICS = 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that is timed alone.
+
+    Attributes:
+        key: tells it from all other parts, and is the same in another process.
+        shape: of its input: channels, height, width.
+        layers: makes its module, with any weights.
+    """
+
+    key: str
+    shape: tuple[int, int, int]
+    layers: Callable[[], nn.Module]
+
+    def make(self) -> nn.Module:
+        """Its module with weights that are the same each time; torch's random state stays as it is."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            module = self.layers()
+            initialise(module)
+        return module
+
+
+def network_part(architecture: Architecture) -> Part:
+    """A whole network."""
+    return Part(f"network {architecture}", input_shape(architecture), partial(Network, architecture))
+
+
+def input_shape(architecture: Architecture) -> tuple[int, int, int]:
+    """Channels, height and width of the images."""
+    return architecture.in_channels, architecture.image_size, architecture.image_size
 
 
 def measure_latency(

@@ -18,7 +18,7 @@ _OF_NETWORKS = ("input", "classes", "channels", "width", "json")
 def _add_options(parser: Parser) -> None:
     add_network(parser, optional=True)
     parser.add_argument("--table", type=str, help="YAML file or bundled name of the config whose space is timed")
-    parser.add_argument("--out", type=str, help="file for the table, as latency.json (required with --table)")
+    parser.add_argument("--out", type=str, help="file for the table, such as latency.json (required with --table)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
     parser.add_argument(
         "--backend",
@@ -57,7 +57,7 @@ def _run(options: Namespace) -> None:
         print(json.dumps(value, indent=2) if options.json else latency_text(value))
         return
     if options.out is None:
-        raise InvalidRequest("--out: missing; name the file for the table, as latency.json")
+        raise InvalidRequest("--out: missing; name the file for the table, such as latency.json")
     config = self_contained(read_config(find_config(options.table)))
     print(fit_text(write_table(config, Path(options.out), backend, overwrite=options.overwrite, **given)))
     print(f"table: {options.out}; name it in `costs:` of a config and bound it by `budget.max_costs`")
