@@ -7,20 +7,16 @@ from dataclasses import fields
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as functional
 
 from evaluators.augment.blending import Pairs, draw_jitter, draw_pairs, jitter
-from evaluators.augment.crops import centre, check_within, cut, draw_boxes, mirror, pad, resize_boxes
+from evaluators.augment.crops import blank, centre, check_within, cut, draw_boxes, resize_boxes
 from evaluators.augment.options import AugmentationOptions
 from evaluators.base.devices import to_device
 
 
 class BatchRows(NamedTuple):
-    """Some images of a batch, whose random changes are drawn for the batch as a whole.
-
-    Attributes:
-        rows: int64, (k,), on the CPU: which images of the batch.
-        batch: images in the batch.
-    """
+    """Images ``rows``, int64 (k,) on the CPU, of a batch of ``batch``, whose random changes are drawn as a whole."""
 
     rows: torch.Tensor
     batch: int
@@ -52,8 +48,7 @@ class Augmentation(AugmentationOptions):
             size: side in pixels of the results; that of ``images`` if None. Without a random crop the centre is taken.
             fill: what cutout blanks with, one value or one per channel, on the scale of ``images``; its authors take
                 the mean of the data.
-            part: which images of a batch these are: they get the changes that they would get in the whole batch. The
-                whole batch if None.
+            part: which images of a batch these are, if not all: they get the changes that they get in the whole batch.
 
         Returns:
             The type of ``images``; float32 after a resized crop or colour jitter.
@@ -61,59 +56,37 @@ class Augmentation(AugmentationOptions):
         Raises:
             InvalidRequest: ``size`` is larger than the images (with their border).
         """
-        wanted = (images.shape[2], images.shape[3]) if size is None else (size, size)
-        drawn = BatchRows(torch.arange(len(images)), len(images)) if part is None else part
+        whole = (images.shape[2], images.shape[3])
+        wanted = whole if size is None else (size, size)
+        rows, batch = BatchRows(torch.arange(len(images)), len(images)) if part is None else part
+
+        def places(height: int, width: int) -> torch.Tensor:
+            """Draw a pixel of each image: int64 (2, k), on the device of the images."""
+            drawn = [torch.randint(length, (batch,), generator=generator)[rows] for length in (height, width)]
+            return to_device(torch.stack(drawn), images.device)
+
         if self.resized_crop_area is not None:
-            image_size = (images.shape[2], images.shape[3])
-            boxes = draw_boxes(drawn.batch, image_size, self.resized_crop_area, self.aspect, generator)
-            images = resize_boxes(images, boxes[drawn.rows], wanted)
+            boxes = draw_boxes(batch, whole, self.resized_crop_area, self.aspect, generator)
+            images = resize_boxes(images, boxes[rows], wanted)
         elif self.crop_padding:
-            images = self._crop(images, wanted, generator, drawn)
+            images = functional.pad(images, (self.crop_padding,) * 4)
+            check_within(wanted, (images.shape[2], images.shape[3]))
+            images = cut(images, places(images.shape[2] - wanted[0] + 1, images.shape[3] - wanted[1] + 1), wanted)
         else:
             images = centre(images, wanted)
         if self.flip:
-            mirrored = torch.randint(2, (drawn.batch,), generator=generator, dtype=torch.bool)
-            images = mirror(images, mirrored[drawn.rows])
+            mirrored = torch.randint(2, (batch,), generator=generator, dtype=torch.bool)[rows]
+            images = torch.where(to_device(mirrored, images.device).view(-1, 1, 1, 1), images.flip(3), images)
         if any(self.jitter):
-            factors, order = draw_jitter(drawn.batch, self.jitter, generator)
-            images = jitter(images, factors[drawn.rows], order[drawn.rows])
+            factors, order = draw_jitter(batch, self.jitter, generator)
+            images = jitter(images, factors[rows], order[rows])
         if self.cutout:
-            images = self._cut_out(images, fill, generator, drawn)
+            images = blank(images, places(*wanted), self.cutout, fill)
         return images
 
     def pairs(self, batch: int, generator: torch.Generator) -> Pairs | None:
         """Draw which of ``batch`` images mixup blends; None without mixup."""
         return draw_pairs(batch, self.mixup, generator) if self.mixup else None
-
-    def _crop(
-        self, images: torch.Tensor, wanted: tuple[int, int], generator: torch.Generator, drawn: BatchRows
-    ) -> torch.Tensor:
-        padded = pad(images, self.crop_padding)
-        check_within(wanted, (padded.shape[2], padded.shape[3]))
-        tops = torch.randint(padded.shape[2] - wanted[0] + 1, (drawn.batch,), generator=generator)[drawn.rows]
-        lefts = torch.randint(padded.shape[3] - wanted[1] + 1, (drawn.batch,), generator=generator)[drawn.rows]
-        places = to_device(torch.stack([tops, lefts]), images.device)
-        return cut(padded, places[0], places[1], wanted)
-
-    def _cut_out(
-        self, images: torch.Tensor, fill: torch.Tensor | float, generator: torch.Generator, drawn: BatchRows
-    ) -> torch.Tensor:
-        lengths = images.shape[2:]
-        centres = [torch.randint(length, (drawn.batch, 1), generator=generator)[drawn.rows] for length in lengths]
-        hidden = []
-        # the few starts travel to the device, not the mask
-        starts = to_device(torch.stack(centres), images.device) - self.cutout // 2
-        for length, start in zip(lengths, starts, strict=True):
-            position = torch.arange(length, device=images.device)
-            hidden.append((position >= start) & (position < start + self.cutout))
-        mask = hidden[0][:, None, :, None] & hidden[1][:, None, None, :]
-        if isinstance(fill, torch.Tensor):
-            blank = to_device(fill.to(torch.float32), images.device).view(-1, 1, 1)
-        else:
-            blank = torch.full((1, 1, 1), fill, dtype=torch.float32, device=images.device)
-        if not images.dtype.is_floating_point:
-            blank = blank.round()
-        return torch.where(mask, blank.to(images.dtype), images)
 
 
 def normalise(
@@ -123,8 +96,7 @@ def normalise(
 
     Args:
         images: values 0..255, any type, (batch, channels, height, width).
-        mean: one number per channel, in units of the 0..1 pixel scale.
-        std: likewise, above 0.
+        mean: one number per channel, in units of the 0..1 pixel scale; likewise ``std``.
     """
     shift = torch.as_tensor(mean, dtype=torch.float32, device=images.device).view(-1, 1, 1) * 255.0
     scale = torch.as_tensor(std, dtype=torch.float32, device=images.device).view(-1, 1, 1) * 255.0

@@ -1,11 +1,10 @@
-"""Windows cut out of a batch of images, a different one from each image: moved, mirrored or resized."""
+"""Windows of a batch of images, a different one of each image: cut out, blanked or resized."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as functional
 
 from evaluators.base.devices import to_device
 from search_space.base.errors import InvalidRequest
@@ -14,13 +13,12 @@ from search_space.base.errors import InvalidRequest
 TRIES = 10
 
 
-def cut(images: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def cut(images: torch.Tensor, corners: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Return one window of each image: (batch, channels, *size), in the type of ``images``.
 
     Args:
         images: (batch, channels, height, width), any type.
-        tops: int64, (batch,), on the same device; first row of the window.
-        lefts: likewise, first column.
+        corners: int64, (2, batch), on the same device; first row and first column of each window.
         size: height and width of the windows, which lie within the images.
     """
     images = images.contiguous()
@@ -30,14 +28,27 @@ def cut(images: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, size: tup
     # index_select copies the wanted ones run by run, four times as fast as gathering pixels.
     runs = images.view(-1).as_strided((images.numel() - size[1] + 1, size[1]), (1, 1))
     planes = torch.arange(batch * channels, device=device).view(batch, channels, 1) * height
-    rows = tops.view(-1, 1, 1) + torch.arange(size[0], device=device)
-    starts = (planes + rows) * width + lefts.view(-1, 1, 1)
+    rows = corners[0].view(-1, 1, 1) + torch.arange(size[0], device=device)
+    starts = (planes + rows) * width + corners[1].view(-1, 1, 1)
     return runs.index_select(0, starts.flatten()).view(batch, channels, *size)
 
 
-def pad(images: torch.Tensor, border: int) -> torch.Tensor:
-    """Return ``images`` with ``border`` pixels of zeros on every side."""
-    return functional.pad(images, (border, border, border, border)) if border else images
+def blank(images: torch.Tensor, centres: torch.Tensor, side: int, fill: torch.Tensor | float) -> torch.Tensor:
+    """Return ``images`` with ``fill`` in a square of each, which may reach beyond the image.
+
+    Args:
+        images: (batch, channels, height, width), any type.
+        centres: int64, (2, batch), on the same device; row and column.
+        side: of the squares, in pixels.
+        fill: one value or one per channel, rounded for images of whole numbers.
+    """
+    hidden = []
+    for length, centre_ in zip(images.shape[2:], centres, strict=True):
+        after = torch.arange(length, device=images.device) - (centre_[:, None] - side // 2)
+        hidden.append((after >= 0) & (after < side))
+    mask = hidden[0][:, None, :, None] & hidden[1][:, None, None, :]
+    values = torch.as_tensor(fill, dtype=torch.float32, device=images.device).view(-1, 1, 1)
+    return torch.where(mask, (values if images.is_floating_point() else values.round()).to(images.dtype), images)
 
 
 def centre(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -50,11 +61,6 @@ def centre(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     check_within(size, (height, width))
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
     return images[:, :, top : top + size[0], left : left + size[1]]
-
-
-def mirror(images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
-    """Return ``images`` with those left and right exchanged for which ``mirrored``, bool (batch,), is true."""
-    return torch.where(to_device(mirrored, images.device).view(-1, 1, 1, 1), images.flip(3), images)
 
 
 def draw_boxes(
