@@ -177,9 +177,6 @@ def test_share_that_floats_round_up() -> None:
         ([0, 0, 0, 1, 1, 1], 0.1, "means 1 held out, fewer than the 2 classes"),
         ([0, 0, 0, 1, 1, 1], 0.9, "means 0 left, fewer than the 2 classes"),
         ([], 0.5, "no image to split"),
-        ([0, 1], 0.0, "share: 0.0 must be a number above 0 and below 1"),
-        ([0, 1], 1, "share: 1 must be"),
-        ([0, 1], True, "share: True must be a number"),
     ],
 )
 def test_split_refuses(labels: list[int], fraction: float, text: str) -> None:
@@ -198,8 +195,6 @@ def test_stratified_subset_refuses() -> None:
         stratified_subset([0, 1, 2] * 4, 2, 0)
     with pytest.raises(InvalidRequest, match="n: 4 leaves no image of class 1"):
         stratified_subset([0] * 100 + [1] * 2, 4, 0)
-    with pytest.raises(InvalidRequest, match="n: 0"):
-        stratified_subset([0, 1], 0, 0)
 
 
 # --- load_data ---

@@ -225,11 +225,6 @@ def test_refuses(changes: dict[str, Any], text: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_sampler_refuses() -> None:
-    with pytest.raises(InvalidRequest, match="epoch: -1"):
-        ShuffledBatches(4, 2).set_epoch(-1)
-
-
 # --- Lightning and NNI ---
 
 

@@ -14,16 +14,11 @@ import torch
 from torch.utils.data import Sampler
 
 from evaluators.data.images import Images
-from search_space.base.checks import check_int, check_seed
+from search_space.base.checks import check_seed
 
 
 class BatchDraw(NamedTuple):
-    """One batch to be made.
-
-    Attributes:
-        indices: int64, (batch,), positions in the image set.
-        seed: for the random changes to this batch.
-    """
+    """One batch to be made: positions in the image set, int64 (batch,), and a seed for the random changes to it."""
 
     indices: torch.Tensor
     seed: int
@@ -40,15 +35,15 @@ class ShuffledBatches(Sampler[BatchDraw]):
     """
 
     def __init__(self, images: int, batch_size: int, seed: int = 0) -> None:
-        self.images = check_int("images", images, 1)
-        self.batch_size = check_int("batch_size", batch_size, 1)
+        self.images = images
+        self.batch_size = batch_size
         self.seed = check_seed("seed", seed)
         self.epoch = 0
         self.passes = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Begin ``epoch``, from 0; Lightning calls this before each epoch and after resuming."""
-        self.epoch = check_int("epoch", epoch, 0)
+        self.epoch = epoch
         self.passes = 0
 
     def __len__(self) -> int:
@@ -77,14 +72,9 @@ def mixed_seed(*numbers: int) -> int:
 
 
 class SharedBatch(NamedTuple):
-    """The part of a batch that one process trains on.
+    """The part of a batch that one process trains on, as `ImageBatches` makes batches, and the weight of its mean loss.
 
     The mean over processes of the weighted gradients is the gradient of the whole batch, however unequal the parts.
-
-    Attributes:
-        images: float32, (k, channels, height, width).
-        labels: int64 (k,), or probabilities float32 (k, classes).
-        weight: of their mean loss.
     """
 
     images: torch.Tensor

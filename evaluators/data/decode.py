@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -28,13 +29,7 @@ _GREY_MODES = ("1", "L", "LA", "La", *_WIDE_MODES)
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that could not be read.
-
-    Attributes:
-        index: its position among the images.
-        name: what messages call it.
-        reason: what the decoder said.
-    """
+    """An image that could not be read: its position, what messages call it, and what the decoder said."""
 
     index: int
     name: str
@@ -75,7 +70,12 @@ def any_colour(pictures: Iterable[Pictures]) -> bool:
 
     Unreadable images count as grey here; decoding reports them.
     """
-    return any(_has_colour(images, index) for images in pictures for index in range(len(images)))
+    for images in pictures:
+        for index in range(len(images)):
+            with suppress(Exception), images.open(index) as image:
+                if image.mode not in _GREY_MODES:
+                    return True
+    return False
 
 
 def decode(pictures: Pictures, image_size: int, channels: int) -> tuple[torch.Tensor, list[Failure]]:
@@ -128,14 +128,6 @@ def read(pictures: Pictures, index: int, image_size: int, channels: int) -> np.n
 def reason(error: Exception) -> str:
     """Return what a decoder said, in one line."""
     return plain(error) or type(error).__name__
-
-
-def _has_colour(pictures: Pictures, index: int) -> bool:
-    try:
-        with pictures.open(index) as image:
-            return image.mode not in _GREY_MODES
-    except Exception:
-        return False
 
 
 def _grey_or_rgb(image: Image.Image, channels: int) -> Image.Image:

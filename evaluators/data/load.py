@@ -27,19 +27,14 @@ _SAMPLE = 1024
 
 
 def open_source(data: DataOptions | str) -> Source:
-    """List the data set that ``data`` names; decodes nothing.
-
-    Raises:
-        InvalidRequest: the name is not known, or the data set cannot be used.
-    """
+    """List the data set that ``data`` names; decodes nothing. InvalidRequest if it is unknown or cannot be used."""
     return find_source(data.name if isinstance(data, DataOptions) else data)
 
 
 def image_channels(options: DataOptions, source: Source) -> Literal[1, 3]:
     """Return how many channels the images of ``source`` are loaded with: 1 or 3.
 
-    With ``channels: auto`` this reads headers of image files, unless the source says it: all of them where all are
-    grey, else up to the first colour image. The answer does not depend on the seed.
+    With ``channels: auto`` this reads headers of image files up to the first colour image, unless the source says it.
     """
     if options.channels != "auto":
         return options.channels
@@ -71,18 +66,18 @@ def load_data(
     options = replace(options, **fields) if isinstance(options, DataOptions) else DataOptions(options, **fields)
     seed = check_seed("seed", seed)
     source = open_source(options) if source is None else source
-    channels, skip = image_channels(options, source), options.on_corrupt == "skip"
+    channels = image_channels(options, source)
     train, held, test = _choose(source, options, seed)
     count = sum(map(len, (train, test))) + (0 if held is None else len(held))
     gibibytes = count * channels * options.side**2 / 2**30
     stream = options.where == "stream" or (options.where == "auto" and gibibytes > options.memory_limit)
-    if stream and skip:
+    if stream and options.on_corrupt == "skip":
         raise InvalidRequest(
             f"data.on_corrupt: 'skip' needs images held in memory, but the {count} images of "
             f"{shown(source.name)} ({gibibytes:.2g} GiB) are streamed; repair the unreadable ones, "
             "or set where to memory"
         )
-    reader = Reader(source.name, options.side, channels, stream=stream, skip=skip, cache=options.cache)
+    reader = Reader(source.name, options, channels, stream)
     if held is None:
         # decoded, and kept in the cache, as one: then another seed finds them there
         parts = stratified_split(
@@ -94,7 +89,7 @@ def load_data(
         read, skipped = reader.read([train, held])
         train_images, held_images = (_readable(images, np.arange(len(images)), failed) for images, failed in read)
     _check_still_there(source, train_images, held_images)
-    mean, std = reader.statistics(train_images, seed)
+    mean, std = _statistics(train_images, seed)
     return ImageData(
         source.name,
         source.classes,
@@ -111,10 +106,7 @@ def load_data(
 
 
 def describe(data: ImageData) -> str:
-    """Return one line such as "digits: 1797 images, 10 classes, 1x16x16; train 1149, validation 288, test 360".
-
-    The test split is not opened for it.
-    """
+    """Return one line such as "digits: 1797 images, 10 classes, 1x16x16; train 1149, validation 288, test 360"."""
     total = sum(data.sizes.values())
     sizes = ", ".join(f"{name} {size}" for name, size in data.sizes.items())
     stored = f" of {data.stored_size}x{data.stored_size}" if data.stored_size != data.image_size else ""
@@ -128,44 +120,34 @@ def describe(data: ImageData) -> str:
 
 @dataclass(frozen=True)
 class Reader:
-    """How the images of one data set are read: decoded now, or left on disk.
-
-    Attributes:
-        name: what the user asked for.
-        size: side of the images in pixels.
-        channels: 1 or 3.
-        stream: leave them on disk.
-        skip: leave out what cannot be read; not for streams, which find out too late.
-        cache: look for decoded pixels in the cache, and keep them there.
-    """
+    """How the images of the data set ``name`` are read: left on disk if they are to be streamed, else decoded now."""
 
     name: str
-    size: int
+    options: DataOptions
     channels: int
     stream: bool
-    skip: bool
-    cache: bool
 
     def read(self, listings: Sequence[Listing]) -> tuple[list[tuple[Images, list[int]]], tuple[str, ...]]:
         """Return the images of each listing with the positions of those to be left out, and the names of the latter.
 
         Raises:
-            InvalidRequest: one cannot be read and ``skip`` is not set, or they do not fit in memory.
+            InvalidRequest: one cannot be read and is not to be skipped, or they do not fit in memory.
         """
+        size, channels = self.options.side, self.channels
         read: list[tuple[Images, list[int]]] = []
         failures: list[Failure] = []
         for listing in listings:
             labels = torch.from_numpy(listing.labels)
             if self.stream:
-                read.append((StreamedImages(listing.pictures, labels, self.channels, self.size, self.name), []))
+                read.append((StreamedImages(listing.pictures, labels, channels, size, self.name), []))
                 continue
-            if self.cache:
-                pixels, failed = decode_cached(listing, self.size, self.channels)
+            if self.options.cache:
+                pixels, failed = decode_cached(listing, size, channels)
             else:
-                pixels, failed = decode(listing.pictures, self.size, self.channels)
+                pixels, failed = decode(listing.pictures, size, channels)
             read.append((ImageSet(pixels, labels), [failure.index for failure in failed]))
             failures += failed
-        if failures and not self.skip:
+        if failures and self.options.on_corrupt != "skip":
             first = ", ".join(f"{shown(failure.name)} ({failure.reason})" for failure in failures[:3])
             more = ", ..." if len(failures) > 3 else ""
             why = f"has {len(failures)} of {sum(map(len, listings))} images that cannot be read: {first}{more}"
@@ -179,13 +161,13 @@ class Reader:
         require(len(images) > 0, "data.name", self.name, "has no image of test that can be read", "repair the files")
         return images, skipped
 
-    def statistics(self, train: Images, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return `channel_statistics` of the training images, or of 1024 of them, drawn by ``seed``, of a stream."""
-        if isinstance(train, ImageSet):
-            return channel_statistics(train.images)
-        generator = torch.Generator().manual_seed(seed)
-        chosen = torch.randperm(len(train), generator=generator)[:_SAMPLE]
-        return channel_statistics(train.gather(chosen.sort().values))
+
+def _statistics(train: Images, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return `channel_statistics` of the training images, or of 1024 of them, drawn by ``seed``, of a stream."""
+    if isinstance(train, ImageSet):
+        return channel_statistics(train.images)
+    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:_SAMPLE]
+    return channel_statistics(train.gather(chosen.sort().values))
 
 
 def _readable(images: Images, chosen: np.ndarray, failed: list[int]) -> Images:

@@ -10,25 +10,22 @@ import torch
 from sklearn.model_selection import train_test_split
 from sklearn.utils import resample
 
-from search_space.base.checks import check_int, check_seed, check_share
+from search_space.base.checks import shown
 from search_space.base.errors import InvalidRequest
+
+Labels = np.ndarray | torch.Tensor | Sequence[int]
 
 
 def stratified_split(
-    labels: np.ndarray | torch.Tensor | Sequence[int],
-    fraction: float,
-    seed: int,
-    *,
-    field: str = "fraction",
-    classes: Sequence[str] | None = None,
+    labels: Labels, fraction: float, seed: int, *, field: str = "fraction", classes: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hold out a share of the images, with every class in proportion.
 
     Args:
         labels: (n,), whole numbers.
         fraction: share to hold out, between 0 and 1; the count is rounded up.
-        seed: together with `labels` it decides the split.
-        field: what error messages call `fraction`.
+        seed: together with ``labels`` it decides the split.
+        field: what error messages call ``fraction``.
         classes: names for error messages; without them the label itself is named.
 
     Returns:
@@ -38,13 +35,12 @@ def stratified_split(
         InvalidRequest: a class has fewer than 2 images, or a side gets fewer images than there are classes, or no
             image of some class is left in the rest.
     """
-    fraction, seed = check_share(field, fraction), check_seed("seed", seed)
     values = np.asarray(labels, dtype=np.int64)
     present, counts = np.unique(values, return_counts=True)
     if len(present) == 0:
         raise InvalidRequest(f"{field}: {fraction}, but there is no image to split; add some")
     if counts.min() < 2:
-        rare = _class_name(int(present[counts.argmin()]), classes)
+        rare = _class_name(present[counts.argmin()], classes)
         raise InvalidRequest(
             f"{field}: {fraction}, but class {rare} has 1 image to split and needs at least 2; add images to it, "
             "leave the class out, or raise max_train_images where it is set"
@@ -63,24 +59,12 @@ def stratified_split(
 
 
 def stratified_subset(
-    labels: np.ndarray | torch.Tensor | Sequence[int],
-    n: int,
-    seed: int,
-    *,
-    field: str = "n",
-    classes: Sequence[str] | None = None,
+    labels: Labels, n: int, seed: int, *, field: str = "n", classes: Sequence[str] | None = None
 ) -> np.ndarray:
-    """Choose `n` of the images, with every class in proportion; all of them if there are no more than `n`.
+    """Choose ``n`` of the images (int64, ascending), with every class in proportion; all if there are no more than n.
 
-    Args and errors are those of `stratified_split`, with `n` (a count) in place of `fraction`.
-
-    Returns:
-        int64, ascending, without repeats.
-
-    Raises:
-        InvalidRequest: `n` is not a positive whole number, or too small to keep an image of every class.
+    The arguments are those of `stratified_split`. InvalidRequest if ``n`` is too small to keep an image of every class.
     """
-    n, seed = check_int(field, n, 1), check_seed("seed", seed)
     values = np.asarray(labels, dtype=np.int64)
     if n >= len(values):
         return np.arange(len(values))
@@ -96,10 +80,9 @@ def stratified_subset(
 def _check_all_present(
     present: np.ndarray, kept: np.ndarray, classes: Sequence[str] | None, request: str, remedy: str
 ) -> None:
-    missing = np.setdiff1d(present, kept)
-    if len(missing):
-        raise InvalidRequest(f"{request} leaves no image of class {_class_name(int(missing[0]), classes)}; {remedy}")
+    for label in np.setdiff1d(present, kept):
+        raise InvalidRequest(f"{request} leaves no image of class {_class_name(label, classes)}; {remedy}")
 
 
 def _class_name(label: int, classes: Sequence[str] | None) -> str:
-    return str(label) if classes is None else repr(classes[label])
+    return str(label) if classes is None else shown(classes[label])
