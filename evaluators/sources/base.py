@@ -50,6 +50,9 @@ def open_image(file: str | IO[bytes]) -> Image.Image:
 class Pictures(ABC):
     """The undecoded images of one split, by position: a million of them as objects would take hundreds of megabytes."""
 
+    #: what the images are called together
+    title: str
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -57,9 +60,9 @@ class Pictures(ABC):
     def open(self, index: int) -> Image.Image:
         """Return image ``index`` with its header read; pixels may still be undecoded. Thread-safe."""
 
-    @abstractmethod
     def name(self, index: int) -> str:
         """Return what messages call image ``index``."""
+        return f"{self.title}[{index}]"
 
 
 class ChosenPictures(Pictures):
@@ -92,7 +95,7 @@ class ArrayImages(Pictures):
 
     Args:
         pixels: uint8, (n, channels, height, width), 1 or 3 channels.
-        title: image k is called title[k].
+        title: of the images.
     """
 
     def __init__(self, pixels: np.ndarray, title: str) -> None:
@@ -107,9 +110,6 @@ class ArrayImages(Pictures):
 
         pixels = self.pixels[index]
         return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-
-    def name(self, index: int) -> str:
-        return f"{self.title}[{index}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +194,9 @@ def files_origin(paths: Iterable[str | os.PathLike[str]], note: str = "") -> str
     return "\n".join(lines)
 
 
-Opener = Callable[[str, Path | None], "Source | None"]
+#: Returns the data set of a name and of the path where something of that name lies (None if nothing does); None if the
+#: name means something else.
+Opener = Callable[[str, Path | None], Source | None]
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,6 @@ class SourceKind:
     Attributes:
         form: how its name is written, such as ``digits`` or ``<folder>``.
         summary: what it is, in one line for `sepnas list datasets`.
-        open: returns the data set of a name and of the path where something of that name lies (None if nothing does);
-            None if the name means something else.
         order: kinds with a lower number are asked first; 0 for names that are not paths.
     """
 

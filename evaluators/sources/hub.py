@@ -1,7 +1,6 @@
 """Image classification data sets of the Hugging Face hub, through the `datasets` library.
 
-`evaluators.sources.table` says which columns and splits are taken; for the data sets in `HUB` they are known. No code
-from a repository is ever run.
+`evaluators.sources.table` says which columns and splits are taken. No code from a repository is ever run.
 """
 
 from __future__ import annotations
@@ -26,32 +25,26 @@ _NETWORK_PACKAGES = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "ur
 
 @dataclass(frozen=True)
 class HubEntry:
-    """What is known of one data set of the hub; None where its columns show it, or its default is taken.
+    """What a data set of the hub needs beside its name.
 
     Attributes:
-        config: configuration to take unless one is named.
-        image: image column.
-        label: label column.
+        config: configuration to take unless one is named; None for the default.
         extra: splits whose images are trained on beside those of train, where the repository has them.
     """
 
     config: str | None = None
-    image: str | None = None
-    label: str | None = None
     extra: tuple[str, ...] = ()
 
 
-#: Data sets of the hub that the papers use, and their like. Their splits: cifar and fashion_mnist train, test; svhn
-#: train, test, extra (joins train, as in XSepConv section 4.1); tiny-imagenet train, valid (serves as test);
-#: imagenet-1k train, validation (serves as test), test (without labels, not used).
+#: Data sets of the hub that the papers use, and their like. SVHN's extra images join train, as in XSepConv section 4.1.
 HUB: dict[str, HubEntry] = {
-    "uoft-cs/cifar10": HubEntry(image="img", label="label"),
-    "uoft-cs/cifar100": HubEntry(image="img", label="fine_label"),
-    "ufldl-stanford/svhn": HubEntry(config="cropped_digits", image="image", label="label", extra=("extra",)),
-    "zh-plus/tiny-imagenet": HubEntry(image="image", label="label"),
-    "zalando-datasets/fashion_mnist": HubEntry(image="image", label="label"),
-    "ylecun/mnist": HubEntry(image="image", label="label"),
-    "ILSVRC/imagenet-1k": HubEntry(image="image", label="label"),
+    "ufldl-stanford/svhn": HubEntry(config="cropped_digits", extra=("extra",)),
+    "uoft-cs/cifar10": HubEntry(),
+    "uoft-cs/cifar100": HubEntry(),
+    "zh-plus/tiny-imagenet": HubEntry(),
+    "zalando-datasets/fashion_mnist": HubEntry(),
+    "ylecun/mnist": HubEntry(),
+    "ILSVRC/imagenet-1k": HubEntry(),
 }
 
 
@@ -94,8 +87,6 @@ def _hub_source(name: str) -> Source:
         # of the library's own cache: it changes with the revision, the configuration and the files
         {split: partial(str, f"datasets {rows._fingerprint}") for split, rows in splits.items()},
         remedy=f"choose another configuration ({PREFIX}name:config) or data set",
-        image=known.image,
-        label=known.label,
         extra=known.extra,
     )
 

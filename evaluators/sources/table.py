@@ -41,13 +41,13 @@ class TableImages(Pictures):
     Args:
         rows: a `datasets.Dataset` with the image column alone, not decoded.
         column: name of that column.
-        split: image k is called split[k].
+        title: of the images.
     """
 
-    def __init__(self, rows: Any, column: str, split: str) -> None:
+    def __init__(self, rows: Any, column: str, title: str) -> None:
         self.rows = rows
         self.column = column
-        self.split = split
+        self.title = title
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,9 +60,6 @@ class TableImages(Pictures):
             return open_image(io.BytesIO(cell))
         return open_image(cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"]))
 
-    def name(self, index: int) -> str:
-        return f"{self.split}[{index}]"
-
 
 def table_source(
     name: str,
@@ -70,8 +67,6 @@ def table_source(
     origins: Mapping[str, Callable[[], str]],
     *,
     remedy: str,
-    image: str | None = None,
-    label: str | None = None,
     extra: Sequence[str] = (),
 ) -> Source:
     """List the images of ``splits``, each a `datasets.Dataset`, without decoding them.
@@ -81,7 +76,6 @@ def table_source(
         splits: by name.
         origins: `Listing.origin` of each split.
         remedy: what to do if there is no train split.
-        image: the image column, if it is known; likewise ``label``.
         extra: splits that join train, if they are there and have labels.
 
     Raises:
@@ -90,8 +84,8 @@ def table_source(
     if "train" not in splits:
         raise unusable(name, f"has the splits {', '.join(splits)} but no train", remedy)
     features = splits["train"].features
-    image, label = _image_column(name, features, image), _label_column(name, features, label)
-    classes = _classes(name, splits, label)
+    image, label = _image_column(name, features), _label_column(name, features)
+    classes = _classes(name, splits["train"], label)
     listings = {
         split: _listing(name, split, rows, image, label, classes, origins[split])
         for split, rows in splits.items()
@@ -121,11 +115,9 @@ def _joined_origin(origins: Sequence[Callable[[], str]]) -> str:
     return "\0joined\0".join(origin() for origin in origins)
 
 
-def _image_column(name: str, features: Any, known: str | None) -> str:
+def _image_column(name: str, features: Any) -> str:
     import datasets
 
-    if known in features:
-        return str(known)
     images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
     images += [column for column, feature in features.items() if _holds_bytes(feature)]
     why = f"has no Image column, only {_columns(features)}"
@@ -139,11 +131,9 @@ def _holds_bytes(feature: Any) -> bool:
     return getattr(feature, "dtype", None) in ("binary", "large_binary")
 
 
-def _label_column(name: str, features: Any, known: str | None) -> str:
+def _label_column(name: str, features: Any) -> str:
     import datasets
 
-    if known in features:
-        return str(known)
     labels = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     if labels:
         return next((column for column in _LABEL_NAMES if column in labels), labels[0])
@@ -159,33 +149,27 @@ def _columns(features: Any) -> str:
     return ", ".join(f"{column} ({type(feature).__name__})" for column, feature in features.items())
 
 
-def _classes(name: str, splits: Mapping[str, Any], label: str) -> tuple[str, ...]:
+def _classes(name: str, train: Any, label: str) -> tuple[str, ...]:
     """Return the class names: those of the ClassLabel, else the texts that occur, else 0..k-1."""
-    feature = splits["train"].features[label]
+    feature = train.features[label]
     if hasattr(feature, "names"):
         return tuple(feature.names)
-    values = set(_cells(splits["train"], label)) - {None}
+    values = set(_cells(train, label)) - {None}
     if all(isinstance(value, str) for value in values):
         return tuple(sorted(values))
-    highest = max((int(value) for value in values), default=-1)
-    if highest >= len(_cells(splits["train"], label)):
+    highest = max(values)
+    if highest >= len(train):
         why = f"has values up to {highest} in column {shown(label)}, but fewer images"
         raise unusable(name, why, "give classes 0..k-1")
-    return tuple(str(number) for number in range(highest + 1))
+    return tuple(map(str, range(highest + 1)))
 
 
 def _cells(rows: Any, column: str) -> list[Any]:
-    return list(rows.select_columns(column).with_format("arrow")[:].column(column).to_pylist())
+    return list(rows.select_columns(column)[:][column])
 
 
 def _listing(
-    name: str,
-    split: str,
-    rows: Any,
-    image: str,
-    label: str,
-    classes: tuple[str, ...],
-    origin: Callable[[], str],
+    name: str, split: str, rows: Any, image: str, label: str, classes: tuple[str, ...], origin: Callable[[], str]
 ) -> Listing | None:
     """List the rows of one split; None if it is empty or none of its rows has a label."""
     import datasets
