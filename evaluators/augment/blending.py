@@ -16,16 +16,14 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def draw_jitter(batch: int, strength: Sequence[float], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw what `jitter` does to each image.
+    """Draw what `jitter` does to each image, by a ``generator`` on the CPU.
 
     Args:
         batch: how many images.
         strength: of brightness, contrast and saturation; s means a factor uniform in max(0, 1 - s)..1 + s.
-        generator: on the CPU.
 
     Returns:
-        (factors, order): float32 (batch, 3); and int64 (batch, 3), which of the three is changed first, second, third,
-        a uniform permutation.
+        (factors, order): float32 (batch, 3); int64 (batch, 3), which of the three is changed first, second, third.
     """
     reach = torch.tensor(strength, dtype=torch.float32)
     low = (1 - reach).clamp(min=0)
@@ -61,25 +59,14 @@ def jitter(images: torch.Tensor, factors: torch.Tensor, order: torch.Tensor) -> 
 
 
 class Pairs(NamedTuple):
-    """Which images of a batch are blended.
-
-    Attributes:
-        shares: float32, (batch,): how much of each image stays.
-        partners: int64, (batch,): the image that the rest is taken from; a permutation.
-    """
+    """How much of each image of a batch stays, float32 (batch,), and which image the rest is taken from, int64."""
 
     shares: torch.Tensor
     partners: torch.Tensor
 
 
 def draw_pairs(batch: int, alpha: float, generator: torch.Generator) -> Pairs:
-    """Draw a random permutation, and one share per image from the Beta(alpha, alpha) distribution.
-
-    Args:
-        batch: how many images.
-        alpha: above 0.
-        generator: on the CPU.
-    """
+    """Draw a permutation, and one share per image from Beta(alpha, alpha), by a ``generator`` on the CPU."""
     # torch's Beta distribution takes no generator; numpy's continues from a number that ours draws
     seed = int(torch.randint(2**62, (), generator=generator))
     shares = torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, batch)).to(torch.float32)

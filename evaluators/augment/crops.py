@@ -52,11 +52,7 @@ def blank(images: torch.Tensor, centres: torch.Tensor, side: int, fill: torch.Te
 
 
 def centre(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Return the central window of height and width ``size``; ``images`` themselves if they have that size.
-
-    Raises:
-        InvalidRequest: ``size`` is larger than the images.
-    """
+    """Return the central window of height and width ``size``; InvalidRequest if it is larger than the images."""
     height, width = images.shape[2:]
     check_within(size, (height, width))
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
@@ -79,8 +75,7 @@ def draw_boxes(
     Args:
         batch: how many.
         image_size: height and width in pixels.
-        area: least and most.
-        aspect: least and most.
+        area: least and most; likewise ``aspect``.
         generator: on the CPU.
 
     Returns:
@@ -129,13 +124,9 @@ def resize_boxes(images: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int
 
 
 def _filter(start: torch.Tensor, length: torch.Tensor, full: int, size: int) -> torch.Tensor:
-    """Return how much each of ``full`` pixels adds to each of ``size``: float32 (batch, size, full), rows of sum 1.
+    """Return how much each of ``full`` pixels of the image adds to each of ``size`` of the result, along one axis.
 
-    Args:
-        start: (batch,), first pixel of the box along this axis.
-        length: (batch,), its pixels.
-        full: pixels of the image.
-        size: pixels of the result.
+    float32 (batch, size, full), rows of sum 1, for boxes of ``length`` pixels (batch,) from pixel ``start`` (batch,).
     """
     device = start.device
     start, length = start.view(-1, 1, 1).float(), length.view(-1, 1, 1).float()

@@ -125,11 +125,9 @@ class ImageSet(Images):
 
 @dataclass(frozen=True, eq=False)
 class Unopened:
-    """A split whose images nobody has asked for yet.
+    """A split that lists ``size`` images, unreadable ones included, and that nobody has asked for yet.
 
-    Args:
-        size: how many images it lists, unreadable ones included.
-        open: returns its images, and the names of unreadable ones that were left out.
+    ``open`` returns its images, and the names of unreadable ones that were left out.
     """
 
     size: int

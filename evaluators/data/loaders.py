@@ -38,17 +38,10 @@ Batch = tuple[torch.Tensor, torch.Tensor] | SharedBatch
 
 
 class ImageBatches(Dataset[Batch]):
-    """Images that are asked for whole batches.
+    """Images that are asked for whole batches; the arguments are those of `make_loader`.
 
-    Args:
-        images: n images.
-        data: where mean, std, input size and number of classes come from. Its `where` says where images in memory stay:
-            "device" keeps the uint8 images on ``device``; "memory" leaves them where they are and moves each batch;
-            "auto" keeps them on the device if they take at most half of its free memory.
-        augmentation: applied to batches drawn by `ShuffledBatches`.
-        device: where batches are made; where the images are now if None.
-        rank: which of ``world_size`` processes this is; each makes its part of the batches drawn by `ShuffledBatches`.
-        world_size: processes that train together.
+    ``data.where`` says where images in memory stay: "device" keeps the uint8 images on ``device``; "memory" leaves them
+    where they are and moves each batch; "auto" keeps them on the device if they take at most half of its free memory.
 
     Raises:
         InvalidRequest: the device does not exist here or is too small.
@@ -90,10 +83,7 @@ class ImageBatches(Dataset[Batch]):
         """Return (images, labels): float32 (batch, channels, height, width), normalised, and int64 (batch,).
 
         With mixup labels are float32 probabilities (batch, classes). Of several processes each gets a `SharedBatch`:
-        its rows of what one process alone would get.
-
-        Args:
-            batch: a draw, or plain positions; these carry no seed, so their images are never augmented.
+        its rows of what one process alone would get. Plain positions carry no seed: their images are never augmented.
         """
         if not isinstance(batch, BatchDraw):
             images, labels = self._gather(torch.as_tensor(batch, dtype=torch.int64))
@@ -155,12 +145,12 @@ def make_loader(
 
     Args:
         image_set: the images, usually a split of ``data``.
-        data: as `ImageBatches`.
+        data: where mean, std, input size and number of classes come from, and where images are kept.
         batch_size: images per batch; the last may be shorter.
         shuffle: in the random order of `ShuffledBatches` (for training), or in the given order, each image once.
         augmentation: random changes; needs ``shuffle``.
         seed: of the shuffling and the augmentation; without ``shuffle`` nothing is random.
-        device: as `ImageBatches`.
+        device: where batches are made; where the images are now if None.
         loader_class: a DataLoader class; NNI's one-shot strategies need ``nni.nas.evaluator.pytorch.DataLoader``.
         rank: which of ``world_size`` processes this is. Each gets its part of every batch with ``shuffle``
             (`SharedBatch`), and its part of the images without.

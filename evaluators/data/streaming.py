@@ -23,15 +23,7 @@ class UnreadableImage(InvalidRequest):
 
 
 class StreamedImages(Images):
-    """Labelled images of one split on disk.
-
-    Args:
-        pictures: n undecoded images.
-        labels: int64, (n,).
-        channels: 1 or 3.
-        size: side in pixels that images are resized and cut to.
-        name: what messages call the data.
-    """
+    """Labelled images of one split on disk, resized and cut to ``size`` pixels; messages call the data ``name``."""
 
     def __init__(self, pictures: Pictures, labels: torch.Tensor, channels: int, size: int, name: str) -> None:
         self.pictures = pictures
@@ -44,11 +36,7 @@ class StreamedImages(Images):
         return self._shape
 
     def gather(self, indices: torch.Tensor) -> torch.Tensor:
-        """Decode the images at ``indices``, on the CPU.
-
-        Raises:
-            UnreadableImage: one is damaged.
-        """
+        """Decode the images at ``indices``, on the CPU; UnreadableImage if one is damaged."""
         channels, size, _ = self.shape
         pixels = np.empty((len(indices), *self.shape), dtype=np.uint8)
         for place, index in enumerate(indices.tolist()):

@@ -38,9 +38,7 @@ class Best:
     Attributes:
         path: where they are (safetensors).
         epoch: the first epoch, from 0, of the highest validation accuracy.
-        validation_accuracy: that accuracy.
-        accuracy: on the split that the training is measured on.
-        loss: likewise.
+        accuracy: on the split that the training is measured on; likewise ``loss``.
     """
 
     path: Path
@@ -56,9 +54,7 @@ class Trained:
 
     Attributes:
         network: with the weights of the last epoch (their running average if the recipe asks for one), on the CPU.
-        split: what it was measured on.
-        accuracy: on that split.
-        loss: likewise.
+        split: what it was measured on; accuracy and loss are of it.
         seconds: that this process took; a resumed training took longer.
         best: the best epoch by validation accuracy, if that was asked for.
     """
@@ -84,8 +80,8 @@ def retrain(
 
     With several ``run.devices`` a process for each is started on this machine; with several nodes torchrun or SLURM
     must have started the processes, each of which calls this (``run.folder`` must be the same to all). They share out
-    each batch and learn what one process would, apart from batch statistics on CPUs, where each batch norm sees its
-    share alone (on GPUs they are synchronised), and from dropout.
+    each batch and learn what one process would, apart from dropout, and from batch statistics on CPUs, where each batch
+    norm sees its share alone.
 
     Args:
         architecture: what to train.
@@ -127,23 +123,22 @@ def retrain_seeds(
     run: TrainingRun = TrainingRun(),
     *,
     parallel_seeds: int = 1,
-    folders: Sequence[Path | None] | None = None,
     **changes: Any,
 ) -> list[Trained]:
     """`retrain` once for each of ``seeds``, ``parallel_seeds`` at a time, each in a process of its own on one device.
 
     A small network leaves most of a GPU idle, so several trainings take little longer than one; results are those of
-    one after the other. All seeds are trained, then the first error is raised. ``folders`` gives each seed its folder;
-    ``changes`` are fields of ``run`` to replace.
+    one after the other. All seeds are trained, then the first error is raised. ``changes`` are fields of ``run`` to
+    replace; in its folder, if any, each seed gets one of its own.
     """
     check_int("parallel_seeds", parallel_seeds, 1)
     run = replace(run, **changes)
     check_processes(run.devices, run.num_nodes, run.accelerator, parallel_seeds)
-    homes = [None] * len(seeds) if folders is None else folders
-    calls = [
-        (architecture, data, recipe, replace(run, seed=seed, folder=folder))
-        for seed, folder in zip(seeds, homes, strict=True)
-    ]
+    runs = [replace(run, seed=seed, folder=run.folder and run.folder / f"seed{seed}") for seed in seeds]
+    for one in runs:
+        if one.folder is not None:
+            one.folder.mkdir(parents=True, exist_ok=True)
+    calls = [(architecture, data, recipe, one) for one in runs]
     if parallel_seeds == 1:
         return run_each(retrain, calls, 1)
     return [pickle.loads(packed) for packed in run_each(_packed, calls, parallel_seeds)]
