@@ -1,10 +1,9 @@
 """How well one measure ranks architectures as another does: Kendall's tau, and how sure it is.
 
 Kendall's tau is the share of pairs that both measures put in the same order, less the share in opposite order; its form
-b, used here, corrects for ties. It is noisy where accuracies lie close together: two architectures that differ by less
-than two trainings of one of them do come in either order by chance, so within a narrow range of accuracy (the top
-fifth, a tight budget) tau falls however good the measure is. Hence the interval, and hence the noise ceiling: the tau
-that a second training, by another seed, reaches.
+b, used here, corrects for ties. Two architectures whose accuracies differ by less than those of two trainings come in
+either order by chance, so within a narrow range of accuracy (the top fifth, a tight budget) tau falls however good the
+measure is. Hence the interval, and the noise ceiling: the tau that a second training, by another seed, reaches.
 """
 
 from __future__ import annotations
@@ -36,11 +35,9 @@ class Estimate:
 
     Attributes:
         value: None where it is undefined: fewer than `LEAST` architectures, or all of them equal in one measure.
-        interval: (low, high), the 95 % percentile bootstrap: the central share of the values over resampled
-            architectures. None with ``value``, or where most resamples leave it undefined. Simulated, it covers the
-            true tau in 94 to 98 % of cases from 10 architectures on, and of 6 in 90 % where agreement is strong; where
-            all pairs agree it has no width, which says nothing about the next architecture.
-        n: architectures.
+        interval: (low, high), the 95 % percentile bootstrap over architectures. None with ``value``, or where most
+            resamples leave it undefined. Simulated, it covers the true tau in 94 to 98 % of cases from 10 architectures
+            on, and of 6 in 90 % where agreement is strong; where all pairs agree it has no width.
         resamples: those that gave a value.
     """
 
@@ -52,9 +49,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Ranking:
-    """How well a supernet, and costs alone, rank architectures by their stand-alone accuracy.
-
-    Stand-alone accuracy is the mean over the seeds, except where it is told otherwise.
+    """How well a supernet, and costs alone, rank architectures by their stand-alone accuracy, the mean over the seeds.
 
     Attributes:
         n: architectures, all of whose trainings ended well.
@@ -65,7 +60,7 @@ class Ranking:
             agrees better; the interval is of the paired difference.
         ceiling: tau between trainings by two seeds, the mean over all pairs of seeds; None for one seed.
         single: tau of the supernet against the trainings of one seed, the mean over seeds: what compares with the
-            ceiling, as the mean over seeds is less noisy than any of them; None for one seed.
+            ceiling; None for one seed.
         below_ceiling: ceiling less ``single``; the interval is of the paired difference; None for one seed.
         accuracies: (lowest, highest) stand-alone accuracy.
         noise: standard deviation over seeds of one architecture's accuracy, pooled over architectures; None for one

@@ -13,66 +13,44 @@ from torch import nn
 from evaluators.training.recipes import Recipe
 from search_space.base.errors import InvalidRequest
 
-_NORMS = (
-    nn.modules.batchnorm._NormBase,
-    nn.GroupNorm,
-    nn.LayerNorm,
-    nn.RMSNorm,
-)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe, *, fused: bool = False) -> torch.optim.Optimizer:
-    """The recipe's optimizer over all parameters of ``network``, in groups by `parameter_groups`.
+    """The recipe's optimizer over all parameters of ``network``, in groups with and without weight decay.
 
     ``fused`` takes torch's one-kernel form where there is one. It fails where some parameters get their first gradient
     later than others, and must be off where gradients are unscaled before the step.
     """
-    groups = parameter_groups(network, recipe)
+    groups = _parameter_groups(network, recipe)
+    rate, momentum, epsilon = recipe.learning_rate, recipe.momentum, recipe.epsilon
     square_decay = recipe.square_decay
     if square_decay is None:
         square_decay = 0.99 if recipe.optimizer == "rmsprop" else 0.999
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups,
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov and recipe.momentum > 0,
-            fused=fused or None,
-        )
+        nesterov = recipe.nesterov and momentum > 0
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=fused or None)
     if recipe.optimizer == "rmsprop":
-        return torch.optim.RMSprop(
-            groups, lr=recipe.learning_rate, momentum=recipe.momentum, alpha=square_decay, eps=recipe.epsilon
-        )
-    return torch.optim.AdamW(
-        groups,
-        lr=recipe.learning_rate,
-        betas=(recipe.momentum, square_decay),
-        eps=recipe.epsilon,
-        fused=fused or None,
-    )
+        return torch.optim.RMSprop(groups, lr=rate, momentum=momentum, alpha=square_decay, eps=epsilon)
+    return torch.optim.AdamW(groups, lr=rate, betas=(momentum, square_decay), eps=epsilon, fused=fused or None)
 
 
-def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+def _parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Parameters with their weight decay: one group, or a second one without decay for what the recipe exempts.
 
     A parameter that several modules share counts once; it is exempt if it is so in any of them.
     """
-    exempt: set[int] = set()
+    exempt: set[nn.Parameter] = set()
     for module in network.modules():
+        depthwise = isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels
         for name, parameter in module.named_parameters(recurse=False):
-            norm_or_bias = isinstance(module, _NORMS) or name == "bias"
-            depthwise = name == "weight" and is_depthwise(module)
-            if (norm_or_bias and not recipe.decay_norm_and_bias) or (depthwise and not recipe.decay_depthwise):
-                exempt.add(id(parameter))
-    decayed = [parameter for parameter in network.parameters() if id(parameter) not in exempt]
-    rest = [parameter for parameter in network.parameters() if id(parameter) in exempt]
+            spared = depthwise and name == "weight" and not recipe.decay_depthwise
+            if spared or ((isinstance(module, _NORMS) or name == "bias") and not recipe.decay_norm_and_bias):
+                exempt.add(parameter)
+    decayed = [parameter for parameter in network.parameters() if parameter not in exempt]
+    rest = [parameter for parameter in network.parameters() if parameter in exempt]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
-
-
-def is_depthwise(module: nn.Module) -> bool:
-    """Whether ``module`` is a convolution with one input channel to each group."""
-    return isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels
 
 
 def last_linear(network: nn.Module) -> nn.Linear:

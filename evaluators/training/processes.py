@@ -33,43 +33,29 @@ def run_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], proce
     ``function`` and what it takes and returns must be picklable. The processes use as many threads as this one, so that
     results are the same to the bit as one after the other. All calls are run; then the first error, if any, is raised.
     """
-    if processes <= 1 or len(calls) <= 1:
-        return _run_in_turn(function, calls)
-    with ProcessPoolExecutor(
-        min(processes, len(calls)),
-        mp_context=torch.multiprocessing.get_context("spawn"),
-        initializer=begin_quietly,
-        initargs=(torch.get_num_threads(),),
-    ) as pool:
-        futures = [pool.submit(function, *call) for call in calls]
-        for future in futures:
-            future.exception()
+    futures: list[Future[T]] = []
+    if processes > 1 and len(calls) > 1:
+        with _pool(min(processes, len(calls)), torch.get_num_threads()) as pool:
+            futures += [pool.submit(function, *call) for call in calls]
         return [future.result() for future in futures]
-
-
-def _run_in_turn(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
-    results: list[T] = []
-    first: Exception | None = None
     for call in calls:
+        futures.append(Future())
         try:
-            results.append(function(*call))
+            futures[-1].set_result(function(*call))
         except Exception as error:
             # of processes that train together all diverge at once, but what else fails may fail in one alone: it must
             # not go on with the next call while the others are in this one
             if world_size() > 1 and not isinstance(error, TrainingDiverged):
                 raise
-            first = first or error
-    if first is not None:
-        raise first
-    return results
+            futures[-1].set_exception(error)
+    return [future.result() for future in futures]
 
 
 class SharedPool:
     """Processes of one thread each that keep a picklable value, such as images, for all the calls they are given."""
 
     def __init__(self, processes: int, shared: Any) -> None:
-        context = torch.multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_keep, initargs=(shared,))
+        self._pool = _pool(processes, 1, shared)
         self._calls: list[Future[Any]] = []
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
@@ -86,12 +72,17 @@ class SharedPool:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _pool(processes: int, threads: int, shared: Any = None) -> ProcessPoolExecutor:
+    context = torch.multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(threads, shared))
+
+
 _shared: Any = None
 
 
-def _keep(shared: Any) -> None:
+def _begin(threads: int, shared: Any) -> None:
     global _shared
-    begin_quietly(1)
+    begin_quietly(threads)
     _shared = shared
 
 

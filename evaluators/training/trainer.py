@@ -45,17 +45,7 @@ def make_trainer(
     callbacks: list[pl.Callback] = [DivergenceGuard(title), EpochProgress(title, on_epoch), *extra_callbacks]
     if folder is not None:
         callbacks.append(ResumePoint(folder))
-    together: dict[str, Any] = {"devices": 1}
-    if devices * num_nodes > 1:
-        together = {
-            "devices": devices,
-            "num_nodes": num_nodes,
-            "strategy": "ddp",
-            # each process takes its share of the same batches by itself
-            "use_distributed_sampler": False,
-            # torch has it on GPUs only
-            "sync_batchnorm": picked == "cuda",
-        }
+    together = devices * num_nodes > 1
     return trainer_class(
         max_epochs=epochs,
         accelerator=picked,
@@ -69,7 +59,13 @@ def make_trainer(
         limit_val_batches=1.0 if validates else 0,
         gradient_clip_val=gradient_clip,
         callbacks=callbacks,
-        **together,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy="ddp" if together else "auto",
+        # each process takes its share of the same batches by itself
+        use_distributed_sampler=False,
+        # torch has it on GPUs only
+        sync_batchnorm=together and picked == "cuda",
     )
 
 
