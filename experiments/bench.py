@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from itertools import cycle, repeat
+from itertools import chain, repeat
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,6 @@ import pytorch_lightning as pl
 import torch
 import torch.multiprocessing
 from nni.nas.execution import SequentialExecutionEngine
-from nni.nas.profiler.pytorch.flops import FlopsProfiler
 from nni.nas.space import RawFormatModelSpace
 from numpy.typing import NDArray
 from torch import nn
@@ -37,18 +35,16 @@ from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
 from evaluators.training.supernet import supernet_evaluator
 from evaluators.training.trainer import fit, make_trainer
+from experiments.latency import random_samples
 from search_space.architecture import Architecture
 from search_space.candidates import SearchSpace
 from search_space.hand_designed import baseline
 from search_space.network import build
 from search_space.space import SepConvSpace
 from strategies.one_shot.single_path import GDAS
-from strategies.one_shot.supernet import RandomOneShot
 
-#: NNI's profiler cannot follow the padding of even kernels nor channel splits, so it is given a space without them.
-PROFILED = ("dw_k3", "dw_k5", "dw_k7", "xsep_no2x2_k5", "xsep_no2x2_k7", "sep_k3", "bsconv_u_k3", "bsconv_s_k3", "skip")
-#: Networks and paths in a round of search steps, and images per step.
-PATHS, SEARCH_BATCH = 12, 64
+#: Networks and search steps that are timed in a round, and images per step.
+NETWORKS, SEARCH_STEPS, SEARCH_BATCH = 12, 12, 64
 #: Steps per epoch of a training, and images per step. An epoch's own work (progress bar, metrics) is part of what is
 #: measured; a CIFAR epoch has 390 steps, where it weighs less.
 STEPS, BATCH = 16, 128
@@ -71,7 +67,7 @@ def bench(what: str, repeats: int, accelerator: Accelerator, *, as_json: bool) -
     A benchmark that fails loses no rows, neither its own nor those of the others: it is named on standard error, and
     a RuntimeError follows when all have run.
     """
-    logging.getLogger("nni").setLevel(logging.ERROR)  # its profiler warns of every layer that costs nothing
+    logging.getLogger("nni").setLevel(logging.ERROR)  # it warns that there are no validation batches
     device = torch.cuda.get_device_name() if pick_accelerator(accelerator) == "cuda" else "cpu"
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, {device}, torch {torch.__version__}"
     if not as_json:
@@ -96,40 +92,13 @@ def bench(what: str, repeats: int, accelerator: Accelerator, *, as_json: bool) -
 # --- what is measured ---
 
 
-def cost_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
-    """Costs of many architectures: by NNI's profiler, and from our table."""
-    space = SepConvSpace(SearchSpace.create(operators=PROFILED)).eval()
-    table = space.cost_table
-    many = _random_indices(space.search_space, 200_000)
-    samples = [table.sample(row) for row in many[:500]]
-    profiler = FlopsProfiler(
-        space, torch.randn(1, 3, 32, 32), count_bias=False, count_normalization=False, count_activation=False
-    )
-    different = sum(profiler.profile(sample) != table.cost(sample)["macs"] for sample in samples)
-    yield Row(f"cost: MACs that differ from NNI's, of {len(samples)}", different, "")
-    measures = {
-        "NNI's profiler": lambda: len(samples) / _seconds(lambda: [profiler.profile(sample) for sample in samples]),
-        "ours": lambda: len(many) / _seconds(lambda: table.evaluate(many)),
-    }
-    rates = [[measure() for measure in measures.values()] for _ in range(repeats)]
-    yield from _compared("cost: architectures per second", list(measures), np.array(rates), "/s")
-
-
 def step_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
-    """Training steps of random networks on their own, and steps of searches in a supernet of the default space."""
+    """Training steps of random networks of the default space on their own, and steps of the default search in it."""
     space = SearchSpace.create()
-    samples = [space.cost_table.sample(row) for row in _random_indices(space, PATHS)]
-    networks = [space.architecture(sample) for sample in samples]
-    # supernet training that takes the samples in turn instead of drawing paths
-    turns = cycle(samples)
-    paths = SimpleNamespace(random=lambda rng: next(turns))
-    measures = {
-        f"{PATHS} random networks, each on its own": lambda: _mean_step(networks, accelerator),
-        "the same as paths of a supernet": lambda: _search_step(RandomOneShot(paths=paths), accelerator),
-        "gdas, weights and architecture": lambda: _search_step(GDAS(), accelerator),
-    }
-    seconds = [[measure() for measure in measures.values()] for _ in range(repeats)]
-    yield from _compared("step", list(measures), 1e3 * np.array(seconds), "ms")
+    networks = [space.architecture(sample) for sample in random_samples(space, NETWORKS, seed=0)]
+    seconds = [[_mean_step(networks, accelerator), _search_step(accelerator)] for _ in range(repeats)]
+    names = [f"{NETWORKS} random networks, each on its own", "gdas (weights and architecture)"]
+    yield from _compared("step: time", names, 1e3 * np.array(seconds), "ms")
 
 
 def retrain_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
@@ -144,10 +113,11 @@ def retrain_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
     seconds = _epoch_seconds(data, recipe, accelerator, bare_steps(data, recipe, device))
     names, images = ["bare PyTorch", "ours"], STEPS * BATCH
     yield from _compared("retrain: images per second", names, images / seconds[:, ::-1], "/s")
-    loader = _loader(data, recipe, device)
-    feeding = [_seconds(lambda: list(map(len, loader)), device) for _ in range(repeats)]
-    share = float(np.median(feeding) / np.median(seconds[:, 0]))
-    yield Row("retrain: input pipeline, share of the time", 100 * share, "%")
+    start = now(device)
+    for _ in chain.from_iterable(repeat(_loader(data, recipe, device), repeats)):
+        pass
+    feeding = (now(device) - start) / repeats
+    yield Row("retrain: input pipeline, share of the time", 100 * feeding / float(np.median(seconds[:, 0])), "%")
     peaks = [in_own_process(training_peak, side, accelerator) for side in ("bare", "ours")]
     yield from _compared("retrain: peak memory", names, np.array([peaks]) / 2**20, "MiB")
     if device == "cuda":  # few CPUs multiply bfloat16 in hardware
@@ -165,11 +135,7 @@ def _compared(title: str, names: Sequence[str], values: NDArray[np.float64], uni
 
 
 #: The benchmarks, in the order of "all".
-ROWS: dict[str, Callable[[int, Accelerator], Iterator[Row]]] = {
-    "cost": cost_rows,
-    "step": step_rows,
-    "retrain": retrain_rows,
-}
+ROWS: dict[str, Callable[[int, Accelerator], Iterator[Row]]] = {"step": step_rows, "retrain": retrain_rows}
 
 
 # --- trainings whose steps are timed ---
@@ -257,13 +223,13 @@ def _mean_step(networks: Sequence[Architecture], accelerator: Accelerator) -> fl
     return float(np.mean(steps))
 
 
-def _search_step(strategy: Any, accelerator: Accelerator) -> float:
-    """Mean seconds of `PATHS` search steps, after as many that allocate the memory."""
+def _search_step(accelerator: Accelerator) -> float:
+    """Mean seconds of a search step: of `SEARCH_STEPS`, after as many that allocate the memory."""
     clock = StepClock(pick_accelerator(accelerator))
-    recipe, data = replace(RECIPE, batch_size=SEARCH_BATCH), noise(2 * PATHS * SEARCH_BATCH)
+    recipe, data = replace(RECIPE, batch_size=SEARCH_BATCH), noise(2 * SEARCH_STEPS * SEARCH_BATCH)
     evaluator = supernet_evaluator(data, recipe, accelerator=accelerator, title="bench", extra_callbacks=[clock])
-    strategy(RawFormatModelSpace(SepConvSpace(), evaluator), SequentialExecutionEngine())
-    return float(np.mean(clock.seconds[PATHS:], axis=0)[0])
+    GDAS()(RawFormatModelSpace(SepConvSpace(), evaluator), SequentialExecutionEngine())
+    return float(np.mean(clock.seconds[SEARCH_STEPS:], axis=0)[0])
 
 
 def _step_seconds(
@@ -282,12 +248,6 @@ def _loader(data: ImageData, recipe: Recipe, device: str) -> DataLoader[Any]:
     return training_loader(data.train, data, recipe, seed=0, device=device)
 
 
-def _random_indices(space: SearchSpace, count: int) -> NDArray[np.int64]:
-    """Random architectures as their candidates' numbers: (count, labels)."""
-    rng = np.random.default_rng(0)
-    return np.stack([rng.integers(len(names), size=count) for names in space.candidates], axis=1)
-
-
 # --- time and memory ---
 
 
@@ -296,12 +256,6 @@ def now(device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def _seconds(action: Callable[[], Any], device: str = "cpu") -> float:
-    start = now(device)
-    action()
-    return now(device) - start
 
 
 def peak_memory(device: str) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.latency.backends import Backend
-from evaluators.latency.table import Agreement, FittedTable, fit_table, latency_table, space_parts
+from evaluators.latency.table import FittedTable, fit_table, latency_table, space_parts
 from evaluators.latency.timing import WARMUP, measure_latency, network_part, time_in_rounds
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
@@ -148,18 +148,14 @@ def fit_text(fitted: FittedTable) -> str:
     lines = [f"prediction error on {fitted.agreement.networks} random networks of the space:"]
     for name, agreement in fitted.tried.items():
         chosen = "  <- taken" if name == fitted.correction and len(fitted.tried) > 1 else ""
-        lines.append(f"  {_CORRECTIONS[name]:38} {_agreement_text(agreement)}{chosen}")
+        text = f"MAPE {agreement.mape:.1%}, bias {agreement.bias:+.1%}"
+        if agreement.kendall is not None:
+            text += f", Kendall's tau {agreement.kendall:.2f}, Spearman's rho {agreement.spearman:.2f}"
+        lines.append(f"  {_CORRECTIONS[name]:38} {text}{chosen}")
     if fitted.correction != "none":
         amount = f"{fitted.amount:.4g}" if fitted.correction == "scale" else f"{fitted.amount:+.4g} ms"
         lines.append(f"correction: {amount}; its error is that of networks left out when it was fitted")
     return "\n".join(lines)
-
-
-def _agreement_text(agreement: Agreement) -> str:
-    text = f"MAPE {agreement.mape:.1%}, bias {agreement.bias:+.1%}"
-    if agreement.kendall is not None:
-        text += f", Kendall's tau {agreement.kendall:.2f}, Spearman's rho {agreement.spearman:.2f}"
-    return text
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:

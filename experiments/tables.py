@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from io import StringIO
 
 #: wide enough for every row to stay one line
 _UNLIMITED = 10_000
 
 
-def table(rows: Iterable[Sequence[object]], header: Sequence[str] = (), right: Iterable[int] = ()) -> str:
+def table(rows: Iterable[Sequence[object]], header: Sequence[str] = (), right: Collection[int] = ()) -> str:
     """Rows in columns two spaces apart, those numbered in ``right`` aligned right. Long cells wrap on a terminal."""
     from rich.console import Console
     from rich.table import Table
@@ -19,7 +19,6 @@ def table(rows: Iterable[Sequence[object]], header: Sequence[str] = (), right: I
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED
     cells = [[str(cell) for cell in row] for row in rows]
     grid = Table(box=None, show_header=bool(header), pad_edge=False, padding=(0, 2, 0, 0), header_style="none")
-    right = set(right)
     for position in range(max((len(row) for row in cells), default=0)):
         name = header[position] if header else ""
         grid.add_column(name, justify="right" if position in right else "left", overflow="fold")

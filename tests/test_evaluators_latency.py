@@ -93,7 +93,7 @@ def test_where_nearly_all_calls_are_interrupted_all_count(monkeypatch: pytest.Mo
 def test_a_network_is_timed_and_all_else_left_as_it_was(name: str) -> None:
     torch.manual_seed(3)
     state, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    milliseconds = measure_latency(TINY, make_backend(name, threads + 1), batch=2, repeats=9, warmup=1)
+    milliseconds = measure_latency(TINY, make_backend(name, threads + 1), batch=2, repeats=9)
     assert min(milliseconds) > 0
     assert 3 <= len(milliseconds) <= 36
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -191,7 +191,6 @@ def test_cuda_is_timed() -> None:
     [
         ({"batch": 0}, "batch: 0 must be a whole number of at least 1"),
         ({"repeats": 0}, "repeats: 0 must be a whole number of at least 1"),
-        ({"warmup": -1}, "warmup: -1 must be a whole number of at least 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options: dict[str, int], message: str) -> None:
@@ -215,9 +214,9 @@ def three_parts() -> list[Part]:
 
 def test_every_part_is_timed_once_a_round_after_a_warm_up() -> None:
     backend = FakeBackend()
-    timings = time_in_rounds(three_parts(), backend, rounds=4, repeats=7, warmup=2)
+    timings = time_in_rounds(three_parts(), backend, rounds=4, repeats=7)
     assert timings == {"part 1": [1.0] * 4, "part 2": [4.0] * 4, "part 3": [9.0] * 4}
-    assert backend.calls == [2, 7] * 12
+    assert backend.calls == [10, 7] * 12
     assert backend.made == 3
 
 
@@ -243,7 +242,7 @@ def test_rounds_visit_the_parts_in_different_orders() -> None:
             return timer
 
     parts = [Part(f"part {n}", (n, 2, 2), nn.Identity) for n in range(1, 9)]
-    time_in_rounds(parts, Noting(), rounds=3, warmup=0, repeats=1)
+    time_in_rounds(parts, Noting(), rounds=3, repeats=1)
     rounds = [order[16 * r : 16 * (r + 1) : 2] for r in range(3)]
     assert all(sorted(own) == list(range(1, 9)) for own in rounds)
     assert rounds[0] != rounds[1] != rounds[2]

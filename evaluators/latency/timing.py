@@ -63,19 +63,17 @@ def input_shape(architecture: Architecture) -> tuple[int, int, int]:
     return architecture.in_channels, architecture.image_size, architecture.image_size
 
 
-def measure_latency(
-    architecture: Architecture, backend: Backend, *, batch: int = 1, repeats: int = 100, warmup: int = WARMUP
-) -> list[float]:
+def measure_latency(architecture: Architecture, backend: Backend, *, batch: int = 1, repeats: int = 100) -> list[float]:
     """Milliseconds of about ``repeats`` forward passes of a batch through a network with initial weights.
 
-    The first ``warmup`` calls do not count, nor do, as far as possible, calls that other processes interrupted
-    (`evaluators.latency.backends.timed`). InvalidRequest for numbers out of range.
+    The first `WARMUP` calls do not count, nor do, as far as possible, calls that other processes interrupted
+    (`evaluators.latency.backends.timed`). InvalidRequest for numbers below 1.
     """
-    for name, value, least in (("batch", batch, 1), ("repeats", repeats, 1), ("warmup", warmup, 0)):
-        check_int(name, value, least)
+    check_int("batch", batch, 1)
+    check_int("repeats", repeats, 1)
     with backend.active():
         timer = prepared(backend, network_part(architecture), batch)
-        timer(warmup)
+        timer(WARMUP)
         return timer(repeats)
 
 
@@ -86,26 +84,14 @@ def time_in_rounds(
     batch: int = 1,
     repeats: int = 50,
     rounds: int = 5,
-    warmup: int = WARMUP,
     known: Mapping[str, Sequence[float]] | None = None,
     on_round: Callable[[Rounds], None] = lambda _: None,
     kept: Path | None = None,
 ) -> Rounds:
-    """Time every part in ``rounds`` rounds of ``repeats`` calls, in another order in each.
+    """Time every part in ``rounds`` rounds of ``repeats`` calls, in another order in each; {key: a median per round}.
 
-    Args:
-        parts: what is timed.
-        backend: what runs it.
-        batch: images per call.
-        repeats: calls that count, in each round.
-        rounds: timings of each part.
-        warmup: calls before those, which do not count.
-        known: timings that are there already; only what is missing is added.
-        on_round: gets all timings so far after each round, and in the first, in which parts are made, after each part.
-        kept: folder for exported models.
-
-    Returns:
-        {key: the median of each round, milliseconds}.
+    Of ``known`` timings only what is missing is added. ``on_round`` gets all timings so far after each round, and in
+    the first, in which parts are made, after each part. ``kept`` is a folder for exported models.
     """
     timings: Rounds = {part.key: list((known or {}).get(part.key, ()))[:rounds] for part in parts}
     timers: dict[str, Timer] = {}
@@ -119,7 +105,7 @@ def time_in_rounds(
                 if is_new:
                     timers[part.key] = prepared(backend, part, batch, kept)
                 timer = timers[part.key]
-                timer(warmup)
+                timer(WARMUP)
                 timings[part.key].append(float(np.median(timer(repeats))))
                 bar.update(1)
                 if is_new:

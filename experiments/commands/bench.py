@@ -7,8 +7,7 @@ from search_space.base.checks import check_int
 
 #: What can be measured. `experiments.bench.ROWS` has the functions: importing them takes seconds, too long for a help.
 BENCHMARKS = {
-    "cost": "architectures costed per second, beside NNI's profiler",
-    "step": "a training step in a search, beside one of the same networks on their own",
+    "step": "time of a search step, beside a training step of random networks",
     "retrain": "images trained per second, input pipeline and peak memory, beside bare PyTorch",
 }
 
