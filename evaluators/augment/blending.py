@@ -35,9 +35,8 @@ def jitter(images: torch.Tensor, factors: torch.Tensor, order: torch.Tensor) -> 
     """Return ``images`` with brightness, contrast and saturation changed, as float32 within 0..255.
 
     Each change is a blend factor * image + (1 - factor) * other, clipped to 0..255: ``other`` is black for brightness,
-    the mean grey of the image for contrast, each pixel's own grey for saturation (Howard, *Some Improvements on Deep
-    Convolutional Neural Network Based Image Classification*, 2013, section 2; the same three as in torchvision and
-    Pillow's ImageEnhance).
+    the mean grey of the image for contrast, each pixel's own grey for saturation (Howard 2013, section 2; the same
+    three as in torchvision and Pillow's ImageEnhance).
 
     Args:
         images: (batch, 1 or 3, height, width), values 0..255, any type.
@@ -88,7 +87,7 @@ def mixup(
         rows: int64, (k,), the image that each result is made from; image i for result i if None.
 
     Returns:
-        (images, probabilities): of k images; float32 (k, classes), rows adding up to 1, as `cross_entropy` takes them.
+        (images, probabilities): k images and float32 (k, classes), rows adding up to 1.
     """
     shares, partners = to_device(pairs.shares, images.device), to_device(pairs.partners, images.device)
     probabilities = functional.one_hot(labels, classes).to(torch.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_space.base.checks import check_number, check_options, option, refusal, require
+from search_space.base.checks import check_number, check_options, option, require
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,13 @@ class AugmentationOptions:
         self.check_augmentation("augmentation")
 
     def check_augmentation(self, where: str) -> None:
-        """Check what `check_options` cannot: fields that depend on each other, lists of a fixed length.
-
-        Args:
-            where: what errors call these options.
-
-        Raises:
-            InvalidRequest: a value cannot be used.
-        """
+        """InvalidRequest for what `check_options` cannot check; ``where`` is what errors call these options."""
         for name in ("resized_crop_area", "aspect"):
             pair = getattr(self, name)
             ordered = pair is None or (len(pair) == 2 and pair[0] <= pair[1])
             require(ordered, f"{where}.{name}", pair, "must be [least, most]")
-        if self.resized_crop_area is not None and self.crop_padding:
-            raise refusal(
-                f"{where}.crop_padding", self.crop_padding, "beside resized_crop_area would crop twice", "set one to 0"
-            )
+        once, why = self.resized_crop_area is None or not self.crop_padding, "beside resized_crop_area would crop twice"
+        require(once, f"{where}.crop_padding", self.crop_padding, why, "set one to 0")
         several = isinstance(self.color_jitter, (list, tuple))
         why = "must be a number, or a list of three for brightness, contrast and saturation"
         require(not several or len(self.jitter) == 3, f"{where}.color_jitter", self.color_jitter, why)

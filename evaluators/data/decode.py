@@ -46,7 +46,7 @@ def square(image: Image.Image, image_size: int, channels: int) -> np.ndarray:
     Args:
         image: in any mode but the floating-point one; large JPEG files are read at a reduced scale of at least twice
             ``image_size``.
-        image_size: in pixels, at least 1.
+        image_size: in pixels.
         channels: 1 for grey (ITU-R 601 luma), 3 for RGB.
 
     Raises:

@@ -144,7 +144,7 @@ def make_loader(
     CPU (in pinned memory, if there is a CUDA device). The batches are the same either way.
 
     Args:
-        image_set: the images, usually a split of ``data``.
+        image_set: usually a split of ``data``.
         data: where mean, std, input size and number of classes come from, and where images are kept.
         batch_size: images per batch; the last may be shorter.
         shuffle: in the random order of `ShuffledBatches` (for training), or in the given order, each image once.
@@ -152,13 +152,13 @@ def make_loader(
         seed: of the shuffling and the augmentation; without ``shuffle`` nothing is random.
         device: where batches are made; where the images are now if None.
         loader_class: a DataLoader class; NNI's one-shot strategies need ``nni.nas.evaluator.pytorch.DataLoader``.
-        rank: which of ``world_size`` processes this is. Each gets its part of every batch with ``shuffle``
-            (`SharedBatch`), and its part of the images without.
+        rank: which of ``world_size`` processes this is. With ``shuffle`` each gets its part of every batch
+            (`SharedBatch`), else its part of the images.
         world_size: processes that share out the images.
 
     Raises:
-        InvalidRequest: no images, a batch size or seed out of range, an augmentation without ``shuffle``, images with
-            another number of channels or another size than those of ``data``, or an unusable device.
+        InvalidRequest: no images, a batch size or seed out of range, an augmentation without ``shuffle``, images that
+            do not fit ``data``, or an unusable device.
     """
     check_int("batch_size", batch_size, 1)
     where, name = "image_set", shown(data.name)

@@ -44,7 +44,6 @@ class Measurement:
     """Figures of one network on one set of images.
 
     Attributes:
-        images: how many.
         top1: share of images whose label is the most probable class.
         top5: share whose label is among the five most probable ones; None up to five classes.
         per_class: share of right answers among the images of each class; None for a class without images.
@@ -121,17 +120,10 @@ def measure_accuracy(
 def _bins(confidences: NDArray[np.float64], rights: NDArray[np.bool_]) -> tuple[ConfidenceBin, ...]:
     edges = np.linspace(0, 1, BINS + 1)
     where = np.minimum(np.digitize(confidences, edges) - 1, BINS - 1)
-    made = []
+    bins = []
     for index in range(BINS):
         inside = where == index
         count = int(inside.sum())
-        made.append(
-            ConfidenceBin(
-                low=float(edges[index]),
-                high=float(edges[index + 1]),
-                images=count,
-                confidence=float(confidences[inside].mean()) if count else None,
-                accuracy=float(rights[inside].mean()) if count else None,
-            )
-        )
-    return tuple(made)
+        means = (float(confidences[inside].mean()), float(rights[inside].mean())) if count else (None, None)
+        bins.append(ConfidenceBin(float(edges[index]), float(edges[index + 1]), count, *means))
+    return tuple(bins)

@@ -25,16 +25,11 @@ _PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of one data set.
+    """The files of one data set, and the archive that holds them.
 
     Attributes:
-        title: what messages call it.
-        train: file names in order.
-        test: file name.
-        names: file with the class names, one per line.
-        classes: how many there are.
+        names: the file with the class names, one per line.
         label_bytes: bytes before the pixels of a record; the last of them is the label.
-        archive: the archive that holds the files.
     """
 
     title: str
@@ -47,7 +42,6 @@ class Layout:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All file names."""
         return (*self.train, self.test, self.names)
 
 

@@ -1,14 +1,10 @@
 """A local folder of images, one folder per class.
 
-Accepted layouts, with hidden files and folders ignored throughout:
-
-* class folders directly below the folder;
-* ``train/`` and, if they are there, ``val/`` (or ``valid/``, ``validation/``) and ``test/``, each above class folders;
-  these names count in any letter case.
-
-Within a class folder images are found at any depth; links to folders below it are not followed, as they may lead in a
-circle. Files of other kinds are ignored. Classes and files are taken in the order of their names, so that the labels
-and the splits are the same on every machine.
+Either the class folders lie directly in it, or ``train/`` and, if they are there, ``val/`` (or ``valid/``,
+``validation/``) and ``test/``, in any letter case, lie above class folders. Images may lie at any depth of a class
+folder; links to folders are not followed, as they may lead in a circle. Hidden files and folders and files of other
+kinds are ignored. Classes and files are taken in the order of their names, so that the labels and the splits are the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -66,11 +62,9 @@ class ImageFiles(Pictures):
 def open_folder(name: str, path: Path | None) -> Source | None:
     """List the images below a folder (``~`` is the home folder) without opening them.
 
-    A path that leads nowhere is refused here, as it cannot be a name on the hub.
-
     Raises:
-        InvalidRequest: the folder is missing, a file, empty or laid out in another way; a class folder is empty; fewer
-            than two classes; a class of another split is missing from train.
+        InvalidRequest: it leads nowhere and cannot be a name on the hub, is a file or laid out in another way, or a
+            class folder is empty.
     """
     if path is None:
         looks_like_path = name.startswith(("/", ".", "~")) or name.count("/") > 1 or "\\" in name

@@ -64,8 +64,7 @@ def open_hub(name: str, path: Path | None) -> Source | None:
     """List the images of ``owner/name`` without decoding them.
 
     Raises:
-        InvalidRequest: the hub cannot be reached, has no such data set or configuration, or the data set has no image
-            or label column, no train split, or unlabelled training images.
+        InvalidRequest: the hub cannot be reached, has no such data set or configuration, or as `table_source`.
     """
     if path is not None or not _HUB_NAME.fullmatch(name):
         return None

@@ -65,15 +65,8 @@ def _read_file(name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
     except Exception as error:
         raise unusable(name, f"has a {path.name} that cannot be read ({reason(error)})", "fetch it again") from error
     pixels, labels = content.get("X"), content.get("y")
-    if (
-        pixels is None
-        or labels is None
-        or pixels.dtype != np.uint8
-        or pixels.ndim != 4
-        or pixels.shape[:3] != (32, 32, 3)
-        or labels.size != pixels.shape[3]
-        or not np.isin(labels, np.arange(11)).all()
-    ):
+    fits = pixels is not None and labels is not None and pixels.dtype == np.uint8
+    if not fits or pixels.shape != (32, 32, 3, labels.size) or not np.isin(labels, np.arange(11)).all():
         why = f"has a {path.name} that is not SVHN's, with X, uint8 (32, 32, 3, n), and y, 1..10 (n, 1)"
         raise unusable(name, why, "fetch it again")
     digits = labels.ravel().astype(np.int64) % 10

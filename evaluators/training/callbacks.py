@@ -34,14 +34,9 @@ class EpochProgress(pl.Callback):
         self._start = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        steps = int(trainer.num_training_batches)
-        self._bar = progress_bar(
-            steps * int(trainer.max_epochs or 0),
-            self.title,
-            "step",
-            initial=steps * trainer.current_epoch,
-            shown=trainer.is_global_zero,
-        )
+        steps, shown = int(trainer.num_training_batches), trainer.is_global_zero
+        total, done = steps * int(trainer.max_epochs or 0), steps * trainer.current_epoch
+        self._bar = progress_bar(total, self.title, "step", initial=done, shown=shown)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start = time.perf_counter()

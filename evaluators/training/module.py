@@ -31,21 +31,15 @@ class ClassificationModule(LightningModule):
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        network: nn.Module | None = None,
-        *,
-        fused: bool = False,
-        cycles: Sequence[int] = (),
+        self, recipe: Recipe, network: nn.Module | None = None, *, fused: bool = False, cycles: Sequence[int] = ()
     ) -> None:
         super().__init__()
         self.recipe = recipe
         self.cycles = tuple(cycles)
         # Lightning refuses to clip what one kernel unscales and steps with; and where fp16's first steps overflow, as
         # they do, torch's fused sgd leaves its momentum uninitialised
-        self.fused = fused and (
-            recipe.precision == "fp32" or (recipe.precision == "bf16" and recipe.gradient_clip is None)
-        )
+        half_without_clipping = recipe.precision == "bf16" and recipe.gradient_clip is None
+        self.fused = fused and (recipe.precision == "fp32" or half_without_clipping)
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._used_bases: dict[int, nn.Conv2d] | None = None
         self._hooks: list[RemovableHandle] = []

@@ -171,11 +171,8 @@ def _train(
     )
     wrap = partial(ClassificationModule, recipe, fused=True, cycles=run.cycles)
     module = wrap(network)
-    place: dict[str, Any] = {
-        "device": str(trainer.strategy.root_device),
-        "rank": trainer.global_rank,
-        "world_size": trainer.world_size,
-    }
+    device = str(trainer.strategy.root_device)
+    place: dict[str, Any] = {"device": device, "rank": trainer.global_rank, "world_size": trainer.world_size}
     images = data.train if run.train_on == "train" else data.train.join(data.validation)
     fit(
         trainer,

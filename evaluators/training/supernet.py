@@ -35,14 +35,16 @@ def supernet_evaluator(
 ) -> Lightning:
     """Weights learn from ``data.train``, architecture parameters from ``data.validation``; the test split is not used.
 
-    With ``folder`` the search goes on from the last whole epoch of a killed run. ``clips_gradients`` tells that the
+    With ``folder`` the search goes on from the last whole epoch of a killed run. ``clips_gradients`` says that the
     strategy clips by itself, as the differentiable ones must: Lightning refuses it in manual optimisation.
-
-    InvalidRequest for what of a recipe cannot be done with a supernet: averaged weights, compilation, fp16.
+    InvalidRequest as `check_supernet_recipe`.
     """
     check_supernet_recipe(recipe)
     device = pick_accelerator(accelerator)
-    checkpoint = resume_point(folder)
+    learning, choosing = (
+        training_loader(part, data, recipe, seed=own, device=device, loader_class=TracedDataLoader)
+        for own, part in ((seed, data.train), (seed + 1, data.validation))
+    )
     return Lightning(
         ClassificationModule(recipe),
         make_trainer(
@@ -56,18 +58,14 @@ def supernet_evaluator(
             precision=recipe.precision,
             trainer_class=TracedTrainer,
         ),
-        train_dataloaders=training_loader(
-            data.train, data, recipe, seed=seed, device=device, loader_class=TracedDataLoader
-        ),
-        val_dataloaders=training_loader(
-            data.validation, data, recipe, seed=seed + 1, device=device, loader_class=TracedDataLoader
-        ),
-        fit_kwargs={"ckpt_path": checkpoint, "weights_only": True},
+        train_dataloaders=learning,
+        val_dataloaders=choosing,
+        fit_kwargs={"ckpt_path": resume_point(folder), "weights_only": True},
     )
 
 
 def check_supernet_recipe(recipe: Recipe) -> None:
-    """InvalidRequest for options that stand-alone trainings alone have."""
+    """InvalidRequest for what only stand-alone trainings can do: averaged weights, compilation, fp16."""
     refused = {
         "ema_decay": (recipe.ema_decay is not None, "a supernet's weights are not averaged", "set it to null"),
         "compile": (recipe.compile, "every path of a supernet would be compiled anew", "set it to false"),
