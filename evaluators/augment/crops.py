@@ -60,11 +60,7 @@ def centre(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def draw_boxes(
-    batch: int,
-    image_size: tuple[int, int],
-    area: Sequence[float],
-    aspect: Sequence[float],
-    generator: torch.Generator,
+    batch: int, image_size: tuple[int, int], area: Sequence[float], aspect: Sequence[float], generator: torch.Generator
 ) -> torch.Tensor:
     """Draw a box for each image as Inception's training does (Szegedy et al. 2015, section 6).
 

@@ -66,7 +66,7 @@ def square(image: Image.Image, image_size: int, channels: int) -> np.ndarray:
 
 
 def any_colour(pictures: Iterable[Pictures]) -> bool:
-    """Return whether some image has a colour mode (a palette counts as colour); stops at the first, reads headers only.
+    """Return whether some image has a colour mode, as a palette has; reads headers only, up to the first.
 
     Unreadable images count as grey here; decoding reports them.
     """
@@ -95,8 +95,7 @@ def decode(pictures: Pictures, image_size: int, channels: int) -> tuple[torch.Te
         gibibytes = f"{count * channels * image_size**2 / 2**30:.1f} GiB"
         why = f"makes {count} images with {channels} channels take {gibibytes}, more than the memory holds"
         raise refusal("data.image_size", image_size, why, "lower it or max_train_images") from error
-    # Pillow loads its decoders on first use; here, once, rather than in several threads at a time.
-    Image.init()
+    Image.init()  # loads Pillow's decoders here, rather than in several threads at a time
     failures: list[Failure] = []
     # leaving the pool ends it, so after Ctrl-C the tasks that have not begun do not run
     with ThreadPool(os.cpu_count()) as pool, progress_bar(count, "reading images", "image") as bar:

@@ -13,14 +13,7 @@ from evaluators.augment.augmentation import Augmentation, BatchRows, normalise
 from evaluators.augment.blending import Pairs, mixup
 from evaluators.augment.crops import centre
 from evaluators.base.devices import free_memory, to_device
-from evaluators.data.batches import (
-    BatchDraw,
-    SharedBatch,
-    ShuffledBatches,
-    mixed_seed,
-    own_images,
-    own_rows,
-)
+from evaluators.data.batches import BatchDraw, SharedBatch, ShuffledBatches, mixed_seed, own_images, own_rows
 from evaluators.data.images import ImageData, Images, ImageSet
 from evaluators.data.options import Where
 from search_space.base.checks import check_int, plain, refusal, shown

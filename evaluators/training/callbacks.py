@@ -77,10 +77,7 @@ class ResumePoint(pl.callbacks.Checkpoint):
 
 
 class SeededEpochs(pl.Callback):
-    """Seeds torch's global generators at the start of each epoch, so that dropout is the same in a resumed run.
-
-    Processes that train together draw differently.
-    """
+    """Seeds torch's global generators at the start of each epoch, so that dropout is the same in a resumed run."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -91,10 +88,7 @@ class SeededEpochs(pl.Callback):
 
 
 class BestWeights(pl.Callback):
-    """Keeps ``folder/best.safetensors`` from the first epoch of the highest validation accuracy.
-
-    Its record travels in Lightning's checkpoints, so that a resumed run compares with what came before.
-    """
+    """Keeps ``folder/best.safetensors`` from the first epoch of the highest validation accuracy, also if resumed."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / BEST_FILE

@@ -14,12 +14,7 @@ from search_space.base.checks import unknown
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe with a name.
-
-    Attributes:
-        source: the paper and section it comes from, or what it is for.
-        recipe: its values.
-    """
+    """A recipe, and the paper and section it comes from, or what it is for."""
 
     source: str
     recipe: Recipe
