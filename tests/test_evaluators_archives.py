@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.images import refuse
 from scipy.io import savemat
 
 from evaluators.data.images import ImageData, Images
 from evaluators.data.load import load_data, open_source
-from search_space.base.errors import InvalidRequest
 
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HUNDRED = tuple(f"fine_{number:02d}" for number in range(100))
@@ -93,12 +93,6 @@ def check(data: ImageData, splits: dict[str, tuple[np.ndarray, np.ndarray]], cla
     assert data.classes == classes
     assert contents(data.train, data.validation) == expected(*splits["train"])
     assert contents(data.test) == expected(*splits["test"])
-
-
-def refuse(name: Path, text: str) -> None:
-    with pytest.raises(InvalidRequest, match=text) as error:
-        load_data(str(name), image_size=32)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

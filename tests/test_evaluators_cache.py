@@ -12,10 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from helpers.images import splits
+from helpers.images import noise_folder, splits
 from PIL import Image
 from safetensors import safe_open
 
@@ -46,13 +45,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def fill(root: Path, n: int = 15, seed: int = 0) -> Path:
-    generator = np.random.default_rng(seed)
-    for name in ("cat", "dog"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-        for k in range(n):
-            noise = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(noise).save(root / name / f"{k:03d}.png")
-    return root
+    return noise_folder(root, n, ("cat", "dog"), (8, 8), seed=seed)
 
 
 def load(root: Path, **options: Any) -> ImageData:

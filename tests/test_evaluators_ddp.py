@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.processes import decide_together, diverge_or_touch, fail_together
-from helpers.spaces import small_images
+from helpers.spaces import small_images, small_network
 from torch import nn
 
 from evaluators import Recipe, retrain
@@ -21,7 +21,7 @@ from evaluators.training.processes import run_each, run_together
 from evaluators.training.retrain import retrain_seeds
 from evaluators.training.run import TrainingDiverged
 from evaluators.training.trainer import fit, make_trainer
-from search_space import Architecture, InvalidRequest, baseline
+from search_space import InvalidRequest
 
 RECIPE = Recipe(
     epochs=3,
@@ -36,10 +36,6 @@ RECIPE = Recipe(
 )
 # batches of 15, 15 and 3: unequal shares of 7 and 8, and one that is too small to be shared
 IMAGES = 33
-
-
-def small() -> Architecture:
-    return baseline("mobilenetv3-small", image_size=8, in_channels=1, classes=4, width=0.25)
 
 
 def plain_network() -> nn.Module:
@@ -123,7 +119,7 @@ def test_a_network_with_batch_norms_trains_on_two_devices_and_resumes(tmp_path: 
     recipe = Recipe(epochs=2, batch_size=16, warmup_epochs=0, learning_rate=0.05, ema_decay=0.5)
     seen: list[float] = []
     trained = retrain(
-        small(),
+        small_network(),
         data,
         recipe,
         train_on="train",
@@ -138,7 +134,7 @@ def test_a_network_with_batch_norms_trains_on_two_devices_and_resumes(tmp_path: 
     assert {entry.name for entry in tmp_path.iterdir()} == {CHECKPOINT_FILE, "best.safetensors"}
     # one process takes up what two have done, and measures the same weights on the same images
     again = retrain(
-        small(), data, recipe, train_on="train", keep_best=True, accelerator="cpu", folder=tmp_path, devices=1
+        small_network(), data, recipe, train_on="train", keep_best=True, accelerator="cpu", folder=tmp_path, devices=1
     )
     assert again.accuracy == trained.accuracy
     assert again.loss == pytest.approx(trained.loss, rel=1e-6)
@@ -156,8 +152,8 @@ def test_failures_of_processes_that_train_together_come_through() -> None:
 def test_seeds_side_by_side_give_what_they_give_one_after_the_other(tmp_path: Path) -> None:
     data = small_images(32)
     recipe = Recipe(epochs=2, batch_size=16, warmup_epochs=0, learning_rate=0.05, dropout=0.2, ema_decay=0.5)
-    in_turn = retrain_seeds(small(), data, recipe, [4, 5], accelerator="cpu")
-    at_once = retrain_seeds(small(), data, recipe, [4, 5], accelerator="cpu", parallel_seeds=2)
+    in_turn = retrain_seeds(small_network(), data, recipe, [4, 5], accelerator="cpu")
+    at_once = retrain_seeds(small_network(), data, recipe, [4, 5], accelerator="cpu", parallel_seeds=2)
     for first, second in zip(in_turn, at_once, strict=True):
         assert (first.accuracy, first.loss) == (second.accuracy, second.loss)
         states = zip(first.network.state_dict().values(), second.network.state_dict().values(), strict=True)
@@ -202,13 +198,13 @@ def test_processes_that_would_train_apart_are_refused(tmp_path: Path, monkeypatc
     launched(monkeypatch, by)
     message = r"devices: 1 on 1 node\(s\) are 1 process\(es\), but torchrun or SLURM started 2, which would train apart"
     with pytest.raises(InvalidRequest, match=message):
-        retrain(small(), small_images(), RECIPE, accelerator="cpu", folder=tmp_path)
+        retrain(small_network(), small_images(), RECIPE, accelerator="cpu", folder=tmp_path)
     with pytest.raises(InvalidRequest, match="devices: 2 on 2"):
         check_processes(2, 2, "cpu")
     for devices, num_nodes in ((2, 1), (1, 2)):
         check_processes(devices, num_nodes, "cpu")
     with pytest.raises(InvalidRequest, match="parallel_seeds: 2, but torchrun or SLURM started 2 processes"):
-        retrain_seeds(small(), small_images(), RECIPE, [0, 1], accelerator="cpu", parallel_seeds=2)
+        retrain_seeds(small_network(), small_images(), RECIPE, [0, 1], accelerator="cpu", parallel_seeds=2)
     assert not list(tmp_path.iterdir())
 
 
@@ -236,6 +232,6 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_impossible_machines_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        retrain(small(), small_images(), RECIPE, accelerator="cpu", **options)
+        retrain(small_network(), small_images(), RECIPE, accelerator="cpu", **options)
     with pytest.raises(InvalidRequest, match="parallel_seeds: 0 must be a whole number of at least 1"):
-        retrain_seeds(small(), small_images(), RECIPE, [0], parallel_seeds=0)
+        retrain_seeds(small_network(), small_images(), RECIPE, [0], parallel_seeds=0)

@@ -10,15 +10,13 @@ import datasets
 import numpy as np
 import pytest
 import requests
-import torch
-from helpers.images import splits
+from helpers.images import grey_values as values
+from helpers.images import refuse, splits
 from PIL import Image
 
-from evaluators.data.images import Images
 from evaluators.data.load import describe, load_data
 from evaluators.sources.hub import HUB, HubEntry
 from evaluators.sources.table import TableImages
-from search_space.base.errors import InvalidRequest
 
 
 @pytest.fixture(autouse=True)
@@ -47,18 +45,6 @@ def repository(folder: Path, **splits: datasets.Dataset) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.to_parquet(path)
     return f"hf:{folder}"
-
-
-def values(part: Images) -> list[int]:
-    flat = part.gather(torch.arange(len(part)))[:, 0].flatten(1)
-    assert bool((flat == flat[:, :1]).all())
-    return flat[:, 0].tolist()
-
-
-def refuse(name: str, text: str, **options: Any) -> None:
-    with pytest.raises(InvalidRequest, match=text) as error:
-        load_data(name, **({"image_size": 4} | options))
-    assert "\n" not in str(error.value)
 
 
 def raising(error: Exception) -> Callable[..., None]:

@@ -15,14 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers.images import splits
+from helpers.images import refuse, splits
 from PIL import Image
 
 from evaluators.data.images import Images
 from evaluators.data.load import load_data
 from evaluators.data.loaders import make_loader
 from evaluators.sources.hub import HUB
-from search_space.base.errors import InvalidRequest
 
 
 @pytest.fixture(autouse=True)
@@ -52,12 +51,6 @@ def write(path: Path, values: Sequence[int], labels: Sequence[Any], *, plain: bo
 
 def values(*parts: Images) -> list[int]:
     return sorted(int(v) for part in parts for v in part.gather(torch.arange(len(part)))[:, 0, 0, 0])
-
-
-def refuse(name: Path | str, text: str) -> None:
-    with pytest.raises(InvalidRequest, match=text) as error:
-        load_data(str(name), image_size=4)
-    assert "\n" not in str(error.value)
 
 
 def test_one_file_is_split(tmp_path: Path) -> None:

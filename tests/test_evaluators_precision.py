@@ -7,15 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.spaces import small_images
+from helpers.spaces import small_images, small_network
 
 from evaluators import Recipe, retrain
 from evaluators.training.module import ClassificationModule
-from search_space import Architecture, InvalidRequest, baseline, build
-
-
-def small() -> Architecture:
-    return baseline("mobilenetv3-small", image_size=8, in_channels=1, classes=4, width=0.25)
+from search_space import InvalidRequest, build
 
 
 def recipe(**fields: Any) -> Recipe:
@@ -33,22 +29,22 @@ def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(ClassificationModule, "forward", spy)
     data = small_images(32)
-    half = retrain(small(), data, recipe(precision="bf16"), accelerator="cpu")
+    half = retrain(small_network(), data, recipe(precision="bf16"), accelerator="cpu")
     assert seen == {torch.bfloat16}
     assert {p.dtype for p in half.network.parameters()} == {torch.float32}
-    full = retrain(small(), data, recipe(), accelerator="cpu")
+    full = retrain(small_network(), data, recipe(), accelerator="cpu")
     assert half.loss != full.loss
     assert half.loss == pytest.approx(full.loss, rel=0.05)
 
 
 def test_fp16_needs_a_gpu() -> None:
     with pytest.raises(InvalidRequest, match=r"recipe\.precision: fp16 needs a GPU, .*; take bf16 or fp32"):
-        retrain(small(), small_images(), recipe(precision="fp16"), accelerator="cpu")
+        retrain(small_network(), small_images(), recipe(precision="fp16"), accelerator="cpu")
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_the_layout_is_the_one_asked_for(channels_last: bool) -> None:
-    network = build(small())
+    network = build(small_network())
     module = ClassificationModule(recipe(channels_last=channels_last), network)
     layouts: list[bool] = []
     network.stem.conv.register_forward_hook(
@@ -69,12 +65,12 @@ def test_a_compiled_training_gives_what_an_eager_one_gives(monkeypatch: pytest.M
     original = torch.compile
     monkeypatch.setattr(torch, "compile", compile_quickly)
     data = small_images(40)  # the last batch is of another size
-    images = partial(retrain, small(), data, accelerator="cpu")
+    images = partial(retrain, small_network(), data, accelerator="cpu")
     first, second = images(recipe(compile=True, dropout=0.2)), images(recipe(dropout=0.2))
     assert compiled == [{"dynamic": False}]
     for (name, a), b in zip(first.network.state_dict().items(), second.network.state_dict().values(), strict=True):
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-6), name
-    assert list(first.network.state_dict()) == list(build(small()).state_dict())
+    assert list(first.network.state_dict()) == list(build(small_network()).state_dict())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -89,7 +85,7 @@ def test_gpus_learn_in_half_precision(precision: str, compile_: bool) -> None:
         compile=compile_,
         gradient_clip=5.0,
     )
-    assert retrain(small(), small_images(64), given, accelerator="cuda").accuracy > 0.9
+    assert retrain(small_network(), small_images(64), given, accelerator="cuda").accuracy > 0.9
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
@@ -97,7 +93,7 @@ def test_bf16_clips_gradients(optimizer: str) -> None:
     half = recipe(precision="bf16", gradient_clip=1e-4, optimizer=optimizer, learning_rate=0.01)
     free = recipe(precision="bf16", optimizer=optimizer, learning_rate=0.01)
     data = small_images(32)
-    losses = [retrain(small(), data, own, accelerator="cpu").loss for own in (half, free)]
+    losses = [retrain(small_network(), data, own, accelerator="cpu").loss for own in (half, free)]
     assert losses[0] != losses[1]
 
 
@@ -107,8 +103,8 @@ def test_bf16_clips_gradients(optimizer: str) -> None:
 )
 def test_the_one_kernel_optimizer_is_used_where_it_is_right(precision: str, clip: float | None, fused: bool) -> None:
     own = recipe(precision=precision, gradient_clip=clip)
-    assert ClassificationModule(own, build(small()), fused=True).fused is fused
-    assert not ClassificationModule(own, build(small())).fused
+    assert ClassificationModule(own, build(small_network()), fused=True).fused is fused
+    assert not ClassificationModule(own, build(small_network())).fused
 
 
 def test_every_network_is_compiled_however_many_there_were(monkeypatch: pytest.MonkeyPatch) -> None:

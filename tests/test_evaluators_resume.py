@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.spaces import small_images
+from helpers.spaces import small_images, small_network
 from torch import nn
 
 from evaluators import Recipe, retrain
 from evaluators.training.callbacks import CHECKPOINT_FILE, all_finite
 from evaluators.training.module import ClassificationModule
 from evaluators.training.run import TrainingDiverged
-from search_space import Architecture, baseline
 
 TESTS = Path(__file__).resolve().parent
 # everything that has a state or draws random numbers
@@ -46,8 +45,8 @@ from pathlib import Path
 warnings.simplefilter("ignore")
 import torch
 torch.set_num_threads(1)
-from helpers.spaces import small_images
-from test_evaluators_resume import RECIPE, small
+from helpers.spaces import small_images, small_network
+from test_evaluators_resume import RECIPE
 from evaluators import retrain
 from evaluators.training.module import ClassificationModule
 
@@ -62,12 +61,8 @@ def until_killed(self, batch, batch_idx):
     return train(self, batch, batch_idx)
 
 ClassificationModule.training_step = until_killed
-retrain(small(), small_images(48), RECIPE, seed=3, accelerator="cpu", folder=Path(sys.argv[1]))
+retrain(small_network(), small_images(48), RECIPE, seed=3, accelerator="cpu", folder=Path(sys.argv[1]))
 """
-
-
-def small() -> Architecture:
-    return baseline("mobilenetv3-small", image_size=8, in_channels=1, classes=4, width=0.25)
 
 
 def test_a_training_killed_within_an_epoch_ends_with_the_same_weights(tmp_path: Path) -> None:
@@ -80,7 +75,7 @@ def test_a_training_killed_within_an_epoch_ends_with_the_same_weights(tmp_path: 
     data = small_images(48)
     torch.manual_seed(99)  # the state of the program around it must not matter
     resumed = retrain(
-        small(),
+        small_network(),
         data,
         RECIPE,
         seed=3,
@@ -89,7 +84,7 @@ def test_a_training_killed_within_an_epoch_ends_with_the_same_weights(tmp_path: 
         on_epoch=lambda figures: epochs.append(figures["epoch"]),
     )
     assert epochs == [1, 2, 3]
-    whole = retrain(small(), data, RECIPE, seed=3, accelerator="cpu")
+    whole = retrain(small_network(), data, RECIPE, seed=3, accelerator="cpu")
     for (name, first), second in zip(
         whole.network.state_dict().items(), resumed.network.state_dict().values(), strict=True
     ):
@@ -105,7 +100,12 @@ def test_training_leaves_the_random_state_of_the_program_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    retrain(small(), small_images(), Recipe(epochs=1, batch_size=16, warmup_epochs=0, dropout=0.5), accelerator="cpu")
+    retrain(
+        small_network(),
+        small_images(),
+        Recipe(epochs=1, batch_size=16, warmup_epochs=0, dropout=0.5),
+        accelerator="cpu",
+    )
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -126,7 +126,7 @@ def test_a_training_ends_with_the_step_whose_loss_is_not_finite(
     with pytest.raises(
         TrainingDiverged, match=rf"^mine: the loss is {bad} at step 8 \(epoch 2\); lower the learning rate$"
     ):
-        retrain(small(), data, RECIPE, accelerator="cpu", folder=tmp_path, title="mine")
+        retrain(small_network(), data, RECIPE, accelerator="cpu", folder=tmp_path, title="mine")
     assert len(steps) == STEPS + 2, "it went on"
     _check_last_good_one(tmp_path, epoch=0)
 
@@ -147,7 +147,7 @@ def test_weights_that_the_last_step_of_an_epoch_broke_never_reach_the_disk(
 
     monkeypatch.setattr(ClassificationModule, "on_train_batch_end", break_a_weight)
     with pytest.raises(TrainingDiverged, match=r"a weight is not finite at step 12 \(epoch 2\)"):
-        retrain(small(), small_images(48), RECIPE, accelerator="cpu", folder=tmp_path)
+        retrain(small_network(), small_images(48), RECIPE, accelerator="cpu", folder=tmp_path)
     _check_last_good_one(tmp_path, epoch=0)
 
 

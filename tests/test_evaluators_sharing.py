@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from helpers.images import noise_folder
 from helpers.spaces import small_images
-from PIL import Image
 
 from evaluators.augment.augmentation import Augmentation
 from evaluators.data.batches import SharedBatch, own_images, own_rows
@@ -30,13 +29,8 @@ AUGMENTATIONS = {
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
-    generator = np.random.default_rng(0)
-    for split in ("train", "test"):
-        for name in ("cat", "dog", "fox"):
-            (folder / split / name).mkdir(parents=True)
-            for k in range(12):
-                noise = generator.integers(0, 256, (10, 10, 3), dtype=np.uint8)
-                Image.fromarray(noise).save(folder / split / name / f"{k:03d}.png")
+    for seed, split in enumerate(("train", "test")):
+        noise_folder(folder / split, 12, seed=seed)
     return folder
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from PIL import Image
+from helpers.images import noise_folder
 from torch import nn
 
 from evaluators.augment.augmentation import Augmentation
@@ -32,14 +32,9 @@ pytestmark = pytest.mark.filterwarnings(
 EVERYTHING = Augmentation(flip=True, resized_crop_area=(0.2, 1), color_jitter=0.4, cutout=3, mixup=0.4)
 
 
-def fill(root: Path, n: int = 20) -> Path:
-    generator = np.random.default_rng(0)
-    for split, count in (("train", n), ("test", 5)):
-        for name in ("cat", "dog", "fox"):
-            (root / split / name).mkdir(parents=True, exist_ok=True)
-            for k in range(count):
-                noise = generator.integers(0, 256, (10, 12, 3), dtype=np.uint8)
-                Image.fromarray(noise).save(root / split / name / f"{k:03d}.png")
+def fill(root: Path) -> Path:
+    noise_folder(root / "train", 20, size=(10, 12))
+    noise_folder(root / "test", 5, size=(10, 12), seed=1)
     return root
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.spaces import small_images
+from helpers.spaces import small_images, small_network
 from torch import nn
 
 from evaluators import ClassificationModule, InheritedAccuracy, Recipe, accuracy, reestimate_batch_norm, retrain
@@ -18,15 +18,11 @@ from evaluators.training.devices import pick_accelerator
 from evaluators.training.loaders import training_loader
 from evaluators.training.run import TrainingDiverged
 from evaluators.training.trainer import make_trainer
-from search_space import Architecture, InvalidRequest, SearchSpace, baseline, build
+from search_space import InvalidRequest, SearchSpace, baseline, build
 from search_space.network import orthonormal_bases, orthonormal_loss
 from search_space.space import SepConvSpace
 
 RECIPE = Recipe(epochs=2, batch_size=16, warmup_epochs=0, learning_rate=0.05)
-
-
-def small(name: str = "mobilenetv3-small") -> Architecture:
-    return baseline(name, image_size=8, in_channels=1, classes=4, width=0.25)
 
 
 def equal_weights(first: nn.Module, second: nn.Module) -> bool:
@@ -67,7 +63,7 @@ def test_the_learning_rate_rises_linearly_then_follows_a_cosine_to_zero() -> Non
     recipe = Recipe(epochs=10, batch_size=16, warmup_epochs=2, learning_rate=0.4)  # two steps an epoch
     loader = training_loader(data.train, data, recipe, seed=0, device="cpu")
     trainer = make_trainer(10, title="t", accelerator="cpu")
-    trainer.fit(Spy(recipe, build(small())), loader, val_dataloaders=loader)
+    trainer.fit(Spy(recipe, build(small_network())), loader, val_dataloaders=loader)
     assert seen[:4] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert seen[4:] == pytest.approx([0.2 * (1 + math.cos(math.pi * step / 16)) for step in range(16)])
 
@@ -75,7 +71,7 @@ def test_the_learning_rate_rises_linearly_then_follows_a_cosine_to_zero() -> Non
 def test_retraining_learns_and_repeats_for_a_seed() -> None:
     data = small_images(64)
     recipe = Recipe(epochs=8, batch_size=16, warmup_epochs=1, learning_rate=0.05)
-    first, again, other = (retrain(small(), data, recipe, seed=seed, accelerator="cpu") for seed in (0, 0, 1))
+    first, again, other = (retrain(small_network(), data, recipe, seed=seed, accelerator="cpu") for seed in (0, 0, 1))
     assert first.accuracy > 0.9
     assert equal_weights(first.network, again.network)
     assert first.loss == again.loss
@@ -84,7 +80,7 @@ def test_retraining_learns_and_repeats_for_a_seed() -> None:
 
 def test_the_reported_accuracy_is_that_of_the_returned_network() -> None:
     data = small_images(36)
-    trained = retrain(small(), data, RECIPE, accelerator="cpu")
+    trained = retrain(small_network(), data, RECIPE, accelerator="cpu")
     images = (data.test.images.float() / 255 - torch.tensor(data.mean)) / torch.tensor(data.std)
     assert not trained.network.training
     assert trained.accuracy == pytest.approx(accuracy(trained.network, [(images, data.test.labels)]))
@@ -93,7 +89,7 @@ def test_the_reported_accuracy_is_that_of_the_returned_network() -> None:
 def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
     data = small_images(48)
     recipe = Recipe(epochs=4, batch_size=16, warmup_epochs=1, crop_padding=1, flip=True)
-    whole = retrain(small(), data, recipe, accelerator="cpu")
+    whole = retrain(small_network(), data, recipe, accelerator="cpu")
 
     class Killed(Exception):
         pass
@@ -103,11 +99,11 @@ def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        retrain(small(), data, recipe, accelerator="cpu", folder=tmp_path, on_epoch=kill)
+        retrain(small_network(), data, recipe, accelerator="cpu", folder=tmp_path, on_epoch=kill)
     assert (tmp_path / CHECKPOINT_FILE).exists()
     epochs: list[float] = []
     resumed = retrain(
-        small(),
+        small_network(),
         data,
         recipe,
         accelerator="cpu",
@@ -123,12 +119,12 @@ def test_scoring_on_validation_images_leaves_test_images_alone() -> None:
     poisoned = small_images()
     poisoned._test = data.test.join(data.test).subset(torch.arange(3))
     scores = [
-        retrain(small(), images, RECIPE, train_on="train", measure_on="validation", accelerator="cpu").loss
+        retrain(small_network(), images, RECIPE, train_on="train", measure_on="validation", accelerator="cpu").loss
         for images in (data, poisoned)
     ]
     assert scores[0] == scores[1]
     with pytest.raises(InvalidRequest, match=r"train_on: 'train\+validation' cannot be measured on validation"):
-        retrain(small(), data, RECIPE, measure_on="validation", accelerator="cpu")
+        retrain(small_network(), data, RECIPE, measure_on="validation", accelerator="cpu")
 
 
 def test_a_network_that_does_not_fit_the_data_is_refused() -> None:
@@ -141,7 +137,7 @@ def test_a_diverging_training_stops_as_failed(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingDiverged, match=r"the loss is (nan|inf) at step \d+ \(epoch \d\); lower the learning rate"
     ):
-        retrain(small(), small_images(), recipe, accelerator="cpu", folder=tmp_path)
+        retrain(small_network(), small_images(), recipe, accelerator="cpu", folder=tmp_path)
 
 
 def test_an_accelerator_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,10 +154,10 @@ def test_the_orthonormal_loss_pulls_the_projections_of_bsconv_s_to_orthonormal_r
     distances = []
     for weight in (0.0, 1.0):
         recipe = Recipe(epochs=12, batch_size=16, learning_rate=0.05, orthonormal_weight=weight)
-        network = retrain(small("mobilenetv3-small-bsconv-s"), data, recipe, accelerator="cpu").network
+        network = retrain(small_network("mobilenetv3-small-bsconv-s"), data, recipe, accelerator="cpu").network
         distances.append(orthonormal_loss(orthonormal_bases(network)).item())
     assert distances[1] < 0.5 * distances[0]
-    assert orthonormal_bases(build(small())) == []
+    assert orthonormal_bases(build(small_network())) == []
 
 
 def test_only_bases_on_the_sampled_path_are_regularised() -> None:
@@ -178,7 +174,7 @@ def test_only_bases_on_the_sampled_path_are_regularised() -> None:
 
 
 def test_batch_norm_is_reestimated_to_the_statistics_of_the_batches() -> None:
-    network = build(small())
+    network = build(small_network())
     network.stem.norm.running_mean.fill_(100.0)
     momentum = network.stem.norm.momentum
     batches = [torch.randn(8, 1, 8, 8) for _ in range(4)]
@@ -195,7 +191,9 @@ def test_batch_norm_is_reestimated_to_the_statistics_of_the_batches() -> None:
 
 def test_inherited_accuracy_heals_mixed_statistics_and_repeats() -> None:
     data = small_images(64)
-    trained = retrain(small(), data, Recipe(epochs=12, batch_size=16, learning_rate=0.05), accelerator="cpu").network
+    trained = retrain(
+        small_network(), data, Recipe(epochs=12, batch_size=16, learning_rate=0.05), accelerator="cpu"
+    ).network
     inherited = InheritedAccuracy(data, calibration_images=64, batch_size=32)
     for module in trained.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -210,13 +208,13 @@ def test_inherited_accuracy_heals_mixed_statistics_and_repeats() -> None:
 def test_calibration_batches_are_of_one_size_whatever_the_number_of_images() -> None:
     inherited = InheritedAccuracy(small_images(33), calibration_images=33, batch_size=32)
     assert sorted(len(images) for images, _ in inherited.calibration) == [16, 17]
-    assert 0 <= inherited(build(small())) <= 1
+    assert 0 <= inherited(build(small_network())) <= 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_retraining_runs_on_a_gpu() -> None:
     trained = retrain(
-        small(), small_images(64), Recipe(epochs=12, batch_size=16, learning_rate=0.05), accelerator="cuda"
+        small_network(), small_images(64), Recipe(epochs=12, batch_size=16, learning_rate=0.05), accelerator="cuda"
     )
     assert trained.accuracy > 0.9
     assert next(trained.network.parameters()).device.type == "cpu"

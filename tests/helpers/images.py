@@ -1,12 +1,18 @@
-"""Small image data: made in memory."""
+"""Small image data: made in memory, or as folders of files."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 from evaluators.data.images import ImageData, Images, ImageSet, Where, channel_statistics
+from evaluators.data.load import load_data
+from search_space.base.errors import InvalidRequest
 
 
 def make_set(n: int = 6, channels: int = 1, size: int = 4, classes: int = 2) -> ImageSet:
@@ -49,3 +55,49 @@ def random_data(where: Where = "device") -> ImageData:
 def splits(data: ImageData) -> dict[str, Images]:
     """The three splits by name; opens the test split."""
     return {"train": data.train, "validation": data.validation, "test": data.test}
+
+
+def save(
+    path: Path, colour: Any = (10, 20, 30), size: tuple[int, int] = (6, 6), mode: str = "RGB", **options: Any
+) -> None:
+    """Write an image of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **options)
+
+
+def grey_folder(root: Path, classes: tuple[str, ...] = ("cat", "dog"), n: int = 10, start: int = 0) -> Path:
+    """Make class folders whose image k has the grey value start + k (+ 100 in the second class): content names it."""
+    for label, name in enumerate(classes):
+        for k in range(n):
+            save(root / name / f"{k:03d}.png", start + 100 * label + k, mode="L")
+    return root
+
+
+def noise_folder(
+    root: Path,
+    n: int,
+    classes: tuple[str, ...] = ("cat", "dog", "fox"),
+    size: tuple[int, int] = (10, 10),
+    seed: int = 0,
+) -> Path:
+    """Make class folders of ``n`` colour images of ``size`` (height, width) that are noise."""
+    generator = np.random.default_rng(seed)
+    for name in classes:
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for k in range(n):
+            Image.fromarray(generator.integers(0, 256, (*size, 3), dtype=np.uint8)).save(root / name / f"{k:03d}.png")
+    return root
+
+
+def grey_values(part: Images) -> list[int]:
+    """Return the grey value of each image of ``part``, which must be constant."""
+    flat = part.gather(torch.arange(len(part)))[:, 0].flatten(1)
+    assert bool((flat == flat[:, :1]).all())
+    return flat[:, 0].tolist()
+
+
+def refuse(name: Path | str, text: str, **options: Any) -> None:
+    """Check that a data set is refused in one line that matches ``text``."""
+    with pytest.raises(InvalidRequest, match=text) as error:
+        load_data(str(name), **({"image_size": 4} | options))
+    assert "\n" not in str(error.value)

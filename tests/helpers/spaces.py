@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from evaluators.data.images import ImageData, ImageSet, channel_statistics
 from evaluators.training.recipes import Recipe
 from evaluators.training.supernet import supernet_evaluator
+from search_space.architecture import Architecture
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
+from search_space.hand_designed import baseline
 from search_space.space import SepConvSpace
 from strategies import Budget
 
@@ -68,6 +70,11 @@ def small_images(count: int = 32) -> ImageData:
     image_set = ImageSet(images, labels)
     mean, std = channel_statistics(images)
     return ImageData("quarters", tuple("abcd"), image_set, image_set, image_set, mean, std)
+
+
+def small_network(name: str = "mobilenetv3-small") -> Architecture:
+    """A hand-designed network for `small_images`."""
+    return baseline(name, image_size=8, in_channels=1, classes=4, width=0.25)
 
 
 def run_one_shot(
