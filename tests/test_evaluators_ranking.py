@@ -144,7 +144,7 @@ def test_figures_of_a_case_done_by_hand() -> None:
     trainings = [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3], [0.35, 0.45], [0.6, 0.4]]
     found = rank_agreement(supernet, trainings, {"macs": [5, 4, 3, 2, 1], "params": [1, 2, 3, 4, 5]}, resamples=200)
     assert found.n == 5
-    assert found.supernet.value == pytest.approx(0.8)  # 9 of 10 pairs
+    assert found.predicted.value == pytest.approx(0.8)  # 9 of 10 pairs
     assert found.ceiling is not None
     assert found.ceiling.value == pytest.approx(0.8)
     assert found.single is not None
@@ -158,12 +158,22 @@ def test_figures_of_a_case_done_by_hand() -> None:
     # variances 0, 0, 0, .005 and .02
     assert found.noise == pytest.approx(math.sqrt(0.005))
     assert (found.top.value, found.top.n) == (None, 1)
-    assert not found.supernet_equal
+    assert not found.all_equal
+
+
+def test_seeds_that_some_architectures_lack_count_for_the_others() -> None:
+    nan = math.nan
+    trainings = [[0.1, nan], [0.2, 0.2], [0.3, 0.3], [0.4, 0.5], [0.45, 0.4], [0.5, 0.7], [nan, 0.8]]
+    found = rank_agreement(np.arange(7.0), trainings, {"macs": np.arange(7.0)}, resamples=50)
+    # means .1 .2 .3 .45 .425 .6 .8: one pair of 21 is in the other order
+    assert (found.n, found.predicted.value) == (7, pytest.approx(1 - 2 / 21))
+    assert found.ceiling is not None
+    assert (found.ceiling.n, found.ceiling.value) == (5, pytest.approx(0.8))
 
 
 def test_one_seed_has_no_ceiling() -> None:
     found = rank_agreement(np.arange(6.0), np.arange(6.0)[:, None], {"macs": np.arange(6.0)}, resamples=50)
-    assert found.supernet.value == pytest.approx(1)
+    assert found.predicted.value == pytest.approx(1)
     assert (found.ceiling, found.single, found.below_ceiling, found.noise) == (None, None, None, None)
 
 
@@ -171,7 +181,7 @@ def test_equal_means_tie_whatever_their_last_digits() -> None:
     assert (0.1 + 0.2) / 2 != 0.15
     trainings = [[0.1, 0.2], [0.15, 0.15], [0.05, 0.25], [0.3, 0.0], [0.0, 0.3]]
     found = rank_agreement(np.arange(5.0), trainings, {"macs": np.arange(5.0)}, resamples=50)
-    assert found.supernet.value is None
+    assert found.predicted.value is None
 
 
 def test_another_training_is_level_with_the_ceiling_and_noise_is_not() -> None:
@@ -185,8 +195,8 @@ def test_another_training_is_level_with_the_ceiling_and_noise_is_not() -> None:
     assert third.below_ceiling.interval[0] < 0 < third.below_ceiling.interval[1]
     assert (third.over_costs["macs"].interval or (0, 0))[0] > 0
     noise = rank_agreement(rng.standard_normal(40), trainings, costs)
-    assert noise.supernet.interval is not None
-    assert noise.supernet.interval[0] < 0 < noise.supernet.interval[1]
+    assert noise.predicted.interval is not None
+    assert noise.predicted.interval[0] < 0 < noise.predicted.interval[1]
     assert noise.below_ceiling is not None
     assert (noise.below_ceiling.interval or (0, 0))[0] > 0
 
@@ -196,13 +206,13 @@ def test_another_training_is_level_with_the_ceiling_and_noise_is_not() -> None:
     [
         ([1, 2], [1, 2], [1, 2], "standalone: shape (2,) is not (architectures, seeds) with one at least"),
         ([], np.zeros((0, 2)), [], "standalone: shape (0, 2) is not (architectures, seeds) with one at least"),
-        ([1], [[1], [2]], [1, 2], "supernet: shape (1,) is not (2,), one value per architecture"),
+        ([1], [[1], [2]], [1, 2], "predicted: shape (1,) is not (2,), one value per architecture"),
         ([1, 2], [[1], [2]], [1], "macs: shape (1,) is not (2,), one value per architecture"),
         (
             [1, 2],
             [[1], [np.nan]],
             [1, 2],
-            "standalone: holds a number that is not finite; leave these architectures out",
+            "standalone: an architecture has no finite number; leave it out",
         ),
     ],
 )

@@ -19,6 +19,7 @@ from scipy.stats import kendalltau
 
 import experiments.rank.rank as rank_module
 import experiments.runs.task as task_module
+import experiments.runs.trainings as trainings_module
 import experiments.search.search as search_module
 from evaluators.base.progress import progress_bar
 from evaluators.data.images import ImageData, ImageSet
@@ -49,6 +50,7 @@ def searched(folder: Path, strategy: dict[str, Any]) -> Path:
         "search": {"epochs": 2, "batch_size": 32, "learning_rate": 0.05},
         "retrain": {"recipe": {"epochs": 2, "batch_size": 32, "learning_rate": 0.05}},
         "accelerator": "cpu",
+        "jobs": 1,
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(values))
@@ -84,14 +86,14 @@ def counting(
 ) -> list[tuple[str, int]]:
     """Every training that is begun, as (architecture, seed); ``stand_in`` may raise instead."""
     begun: list[tuple[str, int]] = []
-    original = rank_module.retrain
+    original = trainings_module.retrain
 
     def retrain(architecture: Architecture, *args: Any, **options: Any) -> Any:
         begun.append((str(architecture), args[-1].seed))
         stand_in(len(begun), architecture)
         return original(architecture, *args, **options)
 
-    monkeypatch.setattr(rank_module, "retrain", retrain)
+    monkeypatch.setattr(trainings_module, "retrain", retrain)
     return begun
 
 
@@ -102,7 +104,7 @@ def test_the_report_holds_each_architecture_with_its_accuracies(ranked: Path) ->
     assert {path.name for path in ranked.iterdir()} == REPORT
     found = rows(ranked / "rank.csv")
     assert list(found[0]) == [
-        "macs", "params", "supernet_accuracy", "standalone_accuracy", "seed0_accuracy", "seed1_accuracy", "failed",
+        "macs", "params", "predicted", "standalone_accuracy", "seed0_accuracy", "seed1_accuracy", "failed",
         "top_fifth", "seconds", "architecture",
     ]  # fmt: skip
     assert len({row["architecture"] for row in found}) == len(found) == N
@@ -117,7 +119,7 @@ def test_the_report_holds_each_architecture_with_its_accuracies(ranked: Path) ->
         assert float(row["standalone_accuracy"]) == pytest.approx(sum(seeds) / 2)
         assert row["failed"] == "False"
         assert (row["top_fifth"] == "True") == (float(row["standalone_accuracy"]) >= best - 1e-6)
-        for value in (*seeds, float(row["supernet_accuracy"])):  # of 16 validation images
+        for value in (*seeds, float(row["predicted"])):  # of 16 validation images
             assert 16 * value == pytest.approx(round(16 * value))
 
 
@@ -125,15 +127,15 @@ def test_the_figures_are_those_of_the_rows(ranked: Path) -> None:
     found = rows(ranked / "rank.csv")
     made = json.loads((ranked / "rank.json").read_text())
     tau = made["kendall_tau_b"]
-    numbers = ("supernet_accuracy", "standalone_accuracy", "seed0_accuracy", "seed1_accuracy", "macs")
+    numbers = ("predicted", "standalone_accuracy", "seed0_accuracy", "seed1_accuracy", "macs")
     columns = {name: [float(row[name]) for row in found] for name in numbers}
     mean = np.round(columns["standalone_accuracy"], 6)
     wanted = {
-        "supernet": kendalltau(columns["supernet_accuracy"], mean).statistic,
+        "predicted": kendalltau(columns["predicted"], mean).statistic,
         "ceiling": kendalltau(columns["seed0_accuracy"], columns["seed1_accuracy"]).statistic,
         "macs": kendalltau(columns["macs"], mean).statistic,
     }
-    given = {"supernet": tau["supernet"], "ceiling": tau["ceiling"], "macs": tau["costs"]["macs"]}
+    given = {"predicted": tau["predicted"], "ceiling": tau["ceiling"], "macs": tau["costs"]["macs"]}
     for name, value in wanted.items():
         if math.isnan(value):
             assert given[name]["value"] is None
@@ -196,7 +198,7 @@ def test_wherever_it_is_killed_it_goes_on_and_nothing_is_trained_twice(
         raise AssertionError("measured twice")
 
     before = (out / "scores.csv").read_bytes()
-    monkeypatch.setattr(rank_module, "retrain", forbid)
+    monkeypatch.setattr(trainings_module, "retrain", forbid)
     monkeypatch.setattr(rank_module, "InheritedAccuracy", forbid)
     monkeypatch.setattr(search_module, "supernet", forbid)
     rank(finished, config_of(finished), n=N, folder=out)
@@ -211,7 +213,7 @@ def test_a_training_killed_between_its_epochs_goes_on(
 ) -> None:
     out = tmp_path / "rank"
     epochs: list[float] = []
-    original = rank_module.metrics_writer
+    original = trainings_module.metrics_writer
 
     def writer(path: Path, phase: str) -> Callable[[dict[str, float]], None]:
         write = original(path, phase)
@@ -224,7 +226,7 @@ def test_a_training_killed_between_its_epochs_goes_on(
 
         return kill
 
-    monkeypatch.setattr(rank_module, "metrics_writer", writer)
+    monkeypatch.setattr(trainings_module, "metrics_writer", writer)
     with pytest.raises(Killed):
         rank(finished, config_of(finished), n=N, folder=out)
     assert len(list((out / "training").glob("*/last.ckpt"))) == 1
@@ -316,8 +318,8 @@ def test_a_run_without_a_supernet_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest) as refused:
         rank(run, config_of(run))
     assert str(refused.value) == (
-        f"run: {run.path} has no trained supernet to rank by; take a run of evolution (or random, ...) with scoring"
-        ' "supernet", once its supernet is trained'
+        f"run: {run.path} has neither a trained supernet nor scores of trainings to rank by; take a run of evolution"
+        ' (or random, ...) with scoring "supernet", once its supernet is trained, or a run of halving'
     )
     assert not (run.path / "rank").exists()
 
@@ -326,7 +328,7 @@ def test_a_run_without_a_supernet_is_refused(tmp_path: Path) -> None:
     ("options", "text"),
     [
         ({"n": 4}, "n: 4 architectures have no meaningful rank correlation; give 5 or more, 30 say"),
-        ({"seeds": [0, 0]}, "seeds: [0, 0] must be one or more different whole numbers from 0 to 4294967295"),
+        ({"seeds": [0, 0]}, "seeds: [0, 0] must be one or more different whole numbers below 4294967296"),
         ({"seeds": []}, "seeds: [] must be one or more different"),
         ({"seeds": [-1]}, "seeds: [-1] must be one or more different"),
         ({"recipe": Recipe(precision="fp16")}, "recipe.precision: fp16 needs a GPU"),

@@ -10,7 +10,7 @@ import pytest
 
 from evaluators.measuring.ranking import Ranking, rank_agreement
 from experiments.rank.rank import draw_spread
-from experiments.rank.verdict import verdict
+from experiments.rank.verdict import MODEL, supernet_source, verdict
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from strategies.budget.budget import Budget
@@ -87,7 +87,7 @@ def a_measure(noise: float) -> Any:
             "take the cheapest",
             lambda: agreement(np.arange(40), np.full((40, 2), 0.9)),
         ),
-        ("constant supernet", "no", "tells nothing apart", lambda: agreement(np.full(40, 0.1), two_trainings(0.1))),
+        ("constant", "no", "tells nothing apart", lambda: agreement(np.full(40, 0.1), two_trainings(0.1))),
         ("chance", "no", "cannot be told from chance", lambda: agreement(a_measure(100), two_trainings(0.05))),
         (
             "noisy trainings",
@@ -114,7 +114,7 @@ def a_measure(noise: float) -> Any:
     ],
 )
 def test_the_verdict_of_each_case(kind: str, trusted: str, text: str, case: Callable[[], Ranking]) -> None:
-    found = verdict(case())
+    found = verdict(case(), supernet_source("uniform"))
     assert (found.kind, found.trusted) == (kind, trusted)
     assert text in found.text
     told = found.kind in ("ceiling", "no ceiling")
@@ -126,12 +126,22 @@ def test_the_verdict_of_each_case(kind: str, trusted: str, text: str, case: Call
 
 def test_fair_sampling_is_not_recommended_to_who_has_it() -> None:
     found = agreement(a_measure(100), two_trainings(0.05))
-    assert "sampling: fair" in verdict(found, "uniform").text
-    assert "sampling: fair" not in verdict(found, "fair").text
+    assert "sampling: fair" in verdict(found, supernet_source("uniform")).text
+    assert "sampling: fair" not in verdict(found, supernet_source("fair")).text
+
+
+def test_a_model_of_scores_is_not_told_to_train_a_supernet() -> None:
+    found = verdict(agreement(a_measure(100), two_trainings(0.05)), MODEL)
+    assert found.text.endswith("To do: score more architectures (trials).")
+    constant = verdict(agreement(np.full(40, 0.1), two_trainings(0.1)), MODEL)
+    assert constant.text.startswith("The model gives all architectures the same score")
 
 
 def test_the_verdict_says_whether_the_best_are_told_apart() -> None:
-    assert "orders the best fifth as well (n = 8)" in verdict(agreement(QUALITY, two_trainings(0.001))).text
+    assert "orders the best fifth as well (n = 8)" in verdict(agreement(QUALITY, two_trainings(0.001)), MODEL).text
     shuffled = QUALITY.copy()
     shuffled[QUALITY >= 0.8] = 0.8 + np.random.default_rng(3).permutation(8) / 40
-    assert "Within the best fifth (n = 8) its order cannot" in verdict(agreement(shuffled, two_trainings(0.001))).text
+    assert (
+        "Within the best fifth (n = 8) its order cannot"
+        in verdict(agreement(shuffled, two_trainings(0.001)), MODEL).text
+    )

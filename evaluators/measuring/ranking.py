@@ -49,27 +49,28 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Ranking:
-    """How well a supernet, and costs alone, rank architectures by their stand-alone accuracy, the mean over the seeds.
+    """How well predictions, and costs alone, rank architectures by their stand-alone accuracy, the mean over the seeds.
 
     Attributes:
-        n: architectures, all of whose trainings ended well.
-        supernet: tau of the supernet's accuracy.
-        top: likewise within the top fifth by stand-alone accuracy, and who ties with its last.
+        n: architectures.
+        predicted: tau of the predictions.
+        top: likewise within the top fifth by stand-alone accuracy, and those that tie with its last.
         costs: tau of each cost, more being better.
-        over_costs: tau of the supernet less that of sorting by each cost, dearest first or cheapest first, whichever
+        over_costs: tau of the predictions less that of sorting by each cost, dearest first or cheapest first, whichever
             agrees better; the interval is of the paired difference.
-        ceiling: tau between trainings by two seeds, the mean over all pairs of seeds; None for one seed.
-        single: tau of the supernet against the trainings of one seed, the mean over seeds: what compares with the
+        ceiling: tau between trainings by two seeds, the mean over all pairs of seeds, over the architectures that were
+            trained with all of them; None for one seed.
+        single: tau of the predictions against the trainings of one seed, the mean over seeds: what compares with the
             ceiling; None for one seed.
         below_ceiling: ceiling less ``single``; the interval is of the paired difference; None for one seed.
         accuracies: (lowest, highest) stand-alone accuracy.
         noise: standard deviation over seeds of one architecture's accuracy, pooled over architectures; None for one
             seed.
-        supernet_equal: the supernet gives all architectures the same accuracy.
+        all_equal: the predictions are the same for all architectures.
     """
 
     n: int
-    supernet: Estimate
+    predicted: Estimate
     top: Estimate
     costs: dict[str, Estimate]
     over_costs: dict[str, Estimate]
@@ -78,42 +79,45 @@ class Ranking:
     below_ceiling: Estimate | None
     accuracies: tuple[float, float]
     noise: float | None
-    supernet_equal: bool
+    all_equal: bool
 
 
 def rank_agreement(
-    supernet: ArrayLike,
+    predicted: ArrayLike,
     standalone: ArrayLike,
     costs: Mapping[str, ArrayLike],
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Ranking:
-    """All figures of ``n`` architectures: ``supernet`` (n,), ``standalone`` (n, seeds), each of ``costs`` (n,).
+    """All figures of ``n`` architectures: ``predicted`` (n,), ``standalone`` (n, seeds), each of ``costs`` (n,).
 
-    Accuracies tie if they are equal to 1e-6. Everything must be finite (leave out failed trainings) and there must be
-    one architecture at least; InvalidRequest otherwise. Resampling follows from ``seed``.
+    NaN in ``standalone`` stands for a training that was not made; each architecture needs one at least. Values tie if
+    they are equal to 1e-6. Resampling follows from ``seed``. InvalidRequest for other shapes and infinite numbers.
     """
     # means of the same counts of right answers differ in their last digits
-    inherited: Values = np.asarray(supernet, dtype=np.float64).round(6)
+    guesses: Values = np.asarray(predicted, dtype=np.float64).round(6)
     trained: Values = np.asarray(standalone, dtype=np.float64).round(6)
     by_cost: dict[str, Values] = {name: np.asarray(values, dtype=np.float64) for name, values in costs.items()}
     if trained.ndim != 2 or 0 in trained.shape:
         raise InvalidRequest(f"standalone: shape {trained.shape} is not (architectures, seeds) with one at least")
     n = len(trained)
-    one_each: dict[str, Values] = {"supernet": inherited, **by_cost}
+    made = np.isfinite(trained)
+    one_each: dict[str, Values] = {"predicted": guesses, **by_cost}
     for name, values in one_each.items():
         if values.shape != (n,):
             raise InvalidRequest(f"{name}: shape {values.shape} is not ({n},), one value per architecture")
-    for name, values in {**one_each, "standalone": trained}.items():
         if not np.isfinite(values).all():
             raise InvalidRequest(f"{name}: holds a number that is not finite; leave these architectures out")
-    mean = np.round(trained.mean(axis=1), 6)
-    seeds = [np.ascontiguousarray(column) for column in trained.T]
-    own = [(inherited, mean)]
-    several = len(seeds) > 1
+    if np.isinf(trained).any() or not made.any(axis=1).all():
+        raise InvalidRequest("standalone: an architecture has no finite number; leave it out")
+    mean: Values = np.asarray(np.nanmean(trained, axis=1)).round(6)
+    whole = made.all(axis=1)
+    seeds = [np.ascontiguousarray(column) for column in trained[whole].T]
+    several = len(seeds) > 1 and whole.sum() > 1
+    own = [(guesses, mean)]
     seed_pairs = list(combinations(seeds, 2))
-    singles = [(inherited, column) for column in seeds]
+    singles = [(guesses[whole], column) for column in seeds]
 
     def tau(pairs: list[Pair], less: Sequence[Pair] = ()) -> Estimate:
         return tau_estimate(pairs, less, seed=seed, resamples=resamples)
@@ -124,16 +128,16 @@ def rank_agreement(
     sorted_by = {name: -values if (taus[name].value or 0) < 0 else values for name, values in by_cost.items()}
     return Ranking(
         n=n,
-        supernet=tau(own),
-        top=tau([(inherited[top], mean[top])]),
+        predicted=tau(own),
+        top=tau([(guesses[top], mean[top])]),
         costs=taus,
         over_costs={name: tau(own, less=[(values, mean)]) for name, values in sorted_by.items()},
         ceiling=tau(seed_pairs) if several else None,
         single=tau(singles) if several else None,
         below_ceiling=tau(seed_pairs, less=singles) if several else None,
         accuracies=(float(mean.min()), float(mean.max())),
-        noise=math.sqrt(float(trained.var(axis=1, ddof=1).mean())) if several else None,
-        supernet_equal=bool(np.ptp(inherited) == 0),
+        noise=math.sqrt(float(trained[whole].var(axis=1, ddof=1).mean())) if several else None,
+        all_equal=bool(np.ptp(guesses) == 0),
     )
 
 

@@ -1,4 +1,4 @@
-"""The command ``sepnas rank``."""
+"""The commands ``sepnas rank`` and ``sepnas tabulate``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
-from experiments.options.files import read_config
+from experiments.commands.search import add_config, config_defaults
+from experiments.options.files import read_config, self_contained
 from experiments.options.parsing import Command, Namespace, Parser, quiet
+from search_space.base.checks import option
+from search_space.base.errors import InvalidRequest
 
 
 @dataclass(frozen=True)
@@ -22,18 +25,23 @@ class Options:
         seeds: trainings of each architecture; the second is the noise ceiling.
         n: architectures, spread over the MACs inside the budget.
         accelerator: auto takes the GPU where there is one.
+        jobs: trainings at once, in processes with one thread each; null for one per core, on a GPU for one.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
     seeds: list[int] = field(default_factory=lambda: [0, 1])
     n: int = 30
     accelerator: Accelerator = "auto"
+    jobs: int | None = option(None, least=1)
 
 
 def _add_options(parser: Parser) -> None:
-    parser.add_argument("run", help="folder of a run with a trained supernet")
+    parser.add_argument("run", help="folder of a run with a trained supernet, or with scores of trainings")
     parser.add_argument("--out", help="folder for the results (default: RUN/rank)")
     parser.add_argument("--overwrite", action="store_true", help="delete results made another way")
+    parser.add_argument(
+        "--against", help="folder of `sepnas tabulate`: judge by its architectures and trainings, and train nothing"
+    )
     parser.add_class(Options, "settings")
 
 
@@ -41,13 +49,18 @@ def _defaults(options: Namespace) -> Mapping[str, Any]:
     from experiments.runs.folder import find_run
 
     base = read_config(find_run(Path(options.run)).config)
-    return {"settings": Options(recipe=base.retrain.recipe, accelerator=base.accelerator)}
+    return {"settings": Options(recipe=base.retrain.recipe, accelerator=base.accelerator, jobs=base.jobs)}
 
 
 def _run(options: Namespace) -> None:
     from experiments.runs.folder import find_run
 
     run, settings = find_run(Path(options.run)), options.settings
+    usual = _defaults(options)["settings"]
+    if options.against is not None:
+        for name in ("n", "seeds", "recipe"):
+            if getattr(settings, name) != getattr(usual, name):
+                raise InvalidRequest(f"--{name}: has no effect beside --against, which has its own; leave one out")
     quiet()
     from evaluators.training.processes import check_alone
     from experiments.rank.rank import rank
@@ -56,10 +69,11 @@ def _run(options: Namespace) -> None:
     folder = Path(options.out) if options.out is not None else run.rank
     rank(
         run,
-        replace(read_config(run.config), accelerator=settings.accelerator),
+        replace(read_config(run.config), accelerator=settings.accelerator, jobs=settings.jobs),
         n=settings.n,
         seeds=settings.seeds,
         recipe=settings.recipe,
+        against=None if options.against is None else Path(options.against),
         folder=folder,
         overwrite=options.overwrite,
     )
@@ -67,12 +81,55 @@ def _run(options: Namespace) -> None:
     print(f"report: {folder}")
 
 
-COMMAND = Command(
+@dataclass(frozen=True)
+class Sample:
+    """How many trainings a table has.
+
+    Attributes:
+        n: architectures, drawn uniformly from those that the config searches; the first n of a sequence, so that a
+            later call with more of them, or with other seeds, adds to the table.
+        seeds: trainings of each of these architectures.
+    """
+
+    n: int = option(100, least=1)
+    seeds: list[int] = field(default_factory=lambda: [0])
+
+
+def _add_table_options(parser: Parser) -> None:
+    parser.add_argument("--out", required=True, help="folder of the table; what it has is not trained again")
+    parser.add_argument("--overwrite", action="store_true", help="delete a table made another way")
+    parser.add_class(Sample, "sample")
+    add_config(parser)
+
+
+def _tabulate(options: Namespace) -> None:
+    config, folder = self_contained(options.settings), Path(options.out)
+    quiet()
+    from evaluators.training.processes import check_alone
+    from experiments.rank.table import summary, tabulate
+
+    check_alone("tabulate")
+    table = tabulate(config, folder, n=options.sample.n, seeds=options.sample.seeds, overwrite=options.overwrite)
+    print(summary(table))
+    print(f"table: {folder}")
+
+
+RANK = Command(
     "use what was trained",
-    "measure how well a run's supernet ranks architectures",
+    "measure how well a run's supernet, or a model of its scores, ranks architectures",
     _add_options,
     _run,
-    details="Trains N architectures on their own and reports Kendall's tau between their accuracies and the supernet's."
-    " A call that was killed continues where it stopped; nothing is trained twice.",
+    details="Trains N architectures on their own, or takes those of a table, and reports Kendall's tau between their"
+    " accuracies and what the run predicts. A call that was killed continues where it stopped; nothing is trained"
+    " twice.",
     defaults=_defaults,
+)
+TABULATE = Command(
+    "use what was trained",
+    "train a sample of architectures, as a table to judge searches by",
+    _add_table_options,
+    _tabulate,
+    details="They are trained by the config's retrain.recipe on the training images and measured on the validation"
+    " images. A call that was killed continues where it stopped; nothing is trained twice.",
+    defaults=config_defaults,
 )

@@ -1,4 +1,4 @@
-"""A report card of a supernet: does it rank architectures as their own trainings do?"""
+"""A report card: does a supernet, or a model of scores, rank architectures as their own trainings do?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,24 @@ from evaluators.measuring.inherited import InheritedAccuracy
 from evaluators.measuring.ranking import LEAST, Ranking, rank_agreement
 from evaluators.training.devices import check_precision, pick_accelerator
 from evaluators.training.recipes import Recipe
-from evaluators.training.retrain import retrain
-from evaluators.training.run import Accelerator, TrainingDiverged, TrainingRun
 from experiments.options.config import SearchConfig
 from experiments.rank.report import Measured, RankReport, write_report
-from experiments.rank.verdict import verdict
+from experiments.rank.table import (
+    ABOUT_FILE,
+    SCORES_FILE,
+    TRAINING_FOLDER,
+    ScoreTable,
+    check_seeds,
+    deciding,
+    open_table,
+    train_each,
+)
+from experiments.rank.verdict import MODEL, Source, supernet_source, verdict
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
-from experiments.runs.files import Table, sweep
 from experiments.runs.folder import RunFolder
-from experiments.runs.records import metrics_rows, metrics_writer
+from experiments.runs.records import ScoreRecord
 from experiments.runs.task import SearchTask, stream_seed
+from experiments.runs.trainings import Score
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
@@ -35,9 +43,6 @@ from search_space.weights import load_weights
 from strategies.budget.feasible import FeasibleSet
 from strategies.options import MultiTrialOptions
 
-ABOUT_FILE = "about.json"
-SCORES_FILE = "scores.csv"
-TRAINING_FOLDER = "training"
 RANKING = FolderKind(
     name="a ranking",
     files=(SCORES_FILE, TRAINING_FOLDER, "rank.csv", "rank.json", "rank.md", "rank.png"),
@@ -52,46 +57,76 @@ def rank(
     n: int = 30,
     seeds: Sequence[int] = (0, 1),
     recipe: Recipe | None = None,
+    against: Path | None = None,
     folder: Path | None = None,
     overwrite: bool = False,
 ) -> RankReport:
-    """Judge the supernet of ``run`` and write the report into ``folder`` (default: ``rank`` in the run).
+    """Judge what ``run`` has learnt of its space and write the report into ``folder`` (default: ``rank`` in the run).
 
-    ``n`` architectures spread over the MACs inside the budget are measured with the weights they inherit, and trained
-    on their own once for each seed by ``recipe`` (default: that of the config's retraining). All are trained on the
-    training images and measured on the validation images; the test images are not looked at. ``config`` is the run's.
+    A run with a supernet is judged by the accuracies that architectures have with inherited weights; another one by a
+    model (`strategies.multi_trial.predictor`) of the scores that its trainings gave, which predicts the others.
+
+    ``n`` architectures spread over the MACs inside the budget are trained on their own once for each seed by ``recipe``
+    (default: that of the config's retraining), or those of the table ``against`` are taken as they are and nothing is
+    trained. All were trained on the training images and measured on the validation images; the test images are not
+    looked at. ``config`` is the run's.
 
     Every result is put on record as it comes: a killed call goes on from its last whole epoch, and another ``n`` or
-    more seeds use what is there. InvalidRequest, before anything is written, if the run has no supernet, or if the
-    folder holds results of another supernet, recipe or data (unless ``overwrite``, which deletes them).
+    more seeds use what is there.
+
+    Raises:
+        InvalidRequest: before anything is written, if the run has learnt nothing, if the folder holds results of
+            another supernet, recipe or data (unless ``overwrite``, which deletes them), or the table is of other data.
     """
     folder = run.path / "rank" if folder is None else folder
     recipe = config.retrain.recipe if recipe is None else recipe
-    _check_request(run, n, seeds)
+    if n < LEAST:
+        raise InvalidRequest(f"n: {n} architectures have no meaningful rank correlation; give {LEAST} or more, 30 say")
+    check_seeds(seeds)
+    source = _source(run, config)
     device = pick_accelerator(config.accelerator)
     check_precision(recipe.precision, device)
-    request = _request(run, config, recipe)
+    request: dict[str, Any] = {
+        "judged": _fingerprint(run, source),
+        "calibration_images": _options(config).images_to_calibrate,
+    }
+    if against is None:
+        request |= deciding(config, recipe)
+        table = None
+    else:
+        table, recipe = open_table(against, config)
+        request |= {"against": str(against.resolve()), **deciding(config, recipe)}
     claimed = ClaimedFolder(folder, RANKING)
     claimed.check(request, overwrite=overwrite)
     task = SearchTask(config)
     task.announce()
-    samples = draw_spread(task.feasible, n, stream_seed(config.seed, "rank"))
+    if table is None:
+        samples = draw_spread(task.feasible, n, stream_seed(config.seed, "rank"))
+    else:
+        samples = _samples(table, task)
     claimed.claim(request, overwrite=overwrite)
     record = ScoreTable(folder / SCORES_FILE)
     architectures = [task.space.architecture(sample) for sample in samples]
-    trainings = [(architecture, seed) for seed in seeds for architecture in architectures]
-    with progress_bar(n + len(trainings), "rank", "result") as bar:
-        _score_inherited(run, config, task, samples, record, device, bar)
-        for architecture, seed in trainings:
-            _train(architecture, seed, task, recipe, config.accelerator, folder, record, bar)
+    with progress_bar(len(samples) * (1 if table else 1 + len(seeds)), "rank", "result") as bar:
+        predicted = _predict(source, run, config, task, samples, record, device, bar)
+        if table is None:
+            train_each(architectures, seeds, task, recipe, folder, record, bar)
     shutil.rmtree(folder / TRAINING_FOLDER, ignore_errors=True)
-    measured = [_measured(architecture, seeds, record) for architecture in architectures]
-    agreement = _agreement(measured, config.seed)
+    trained = (record if table is None else table).trained()
+    wanted = sorted({seed for scores in trained.values() for seed in scores}) if table else list(seeds)
+    measured = [
+        _measured(
+            architecture, guess, {seed: trained[architecture][seed] for seed in wanted if seed in trained[architecture]}
+        )
+        for architecture, guess in zip(architectures, predicted, strict=True)
+    ]
+    agreement = _agreement(measured, wanted, config.seed)
     report = RankReport(
+        source=source,
         measured=measured,
-        seeds=list(seeds),
+        seeds=wanted,
         agreement=agreement,
-        verdict=verdict(agreement, _supernet_options(config).sampling),
+        verdict=verdict(agreement, source),
         recipe=recipe,
         validation_images=len(task.data.validation),
     )
@@ -119,63 +154,69 @@ def draw_spread(feasible: FeasibleSet, n: int, seed: int) -> list[dict[str, str]
     return [feasible.table.sample(drawn[i]) for i in order]
 
 
-@dataclass(frozen=True)
-class Score:
-    """An accuracy (NaN for a training that diverged) and the seconds it took."""
-
-    accuracy: float
-    seconds: float
-
-
-class ScoreTable:
-    """``scores.csv``: each accuracy as it was measured, by architecture and what measured it."""
-
-    def __init__(self, path: Path) -> None:
-        self._table = Table(path, ("measure", "accuracy", "seconds", "architecture"))
-        self._known = {
-            (row["measure"], row["architecture"]): Score(float(row["accuracy"]), float(row["seconds"]))
-            for row in self._table.rows
-        }
-
-    def get(self, measure: str, architecture: Architecture) -> Score | None:
-        """The score on record, if there is one."""
-        return self._known.get((measure, str(architecture)))
-
-    def add(self, measure: str, architecture: Architecture, score: Score) -> None:
-        """Record one more."""
-        row = {"measure": measure, "accuracy": repr(score.accuracy), "seconds": f"{score.seconds:.2f}"}
-        self._table.append({**row, "architecture": str(architecture)})
-        self._known[measure, str(architecture)] = score
-
-
-def _check_request(run: RunFolder, n: int, seeds: Sequence[int]) -> None:
-    if not run.supernet.is_file():
+def _samples(table: ScoreTable, task: SearchTask) -> list[dict[str, str]]:
+    """The architectures of a table as samples of the run's space, cheapest first; those outside it are left out."""
+    samples = []
+    for architecture in sorted(table.trained(), key=lambda own: cost(own).macs):
+        with suppress(InvalidRequest):
+            samples.append(task.space.sample(architecture))
+    if len(samples) < LEAST:
         raise InvalidRequest(
-            f"run: {run.path} has no trained supernet to rank by; take a run of evolution (or random, ...) with scoring"
-            ' "supernet", once its supernet is trained'
+            f"against: {len(samples)} of the table's architectures are in the run's space, and {LEAST} are the least;"
+            " take a table of the same space"
         )
-    if n < LEAST:
-        raise InvalidRequest(f"n: {n} architectures have no meaningful rank correlation; give {LEAST} or more, 30 say")
-    if not seeds or len(set(seeds)) != len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):
-        raise InvalidRequest(f"seeds: {list(seeds)} must be one or more different whole numbers from 0 to {2**32 - 1}")
+    return samples
 
 
-def _request(run: RunFolder, config: SearchConfig, recipe: Recipe) -> dict[str, Any]:
-    """All that the scores depend on, apart from architecture and seed."""
-    with run.supernet.open("rb") as stream:
-        weights = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {
-        "supernet": weights,
-        "calibration_images": _supernet_options(config).images_to_calibrate,
-        "recipe": asdict(recipe),
-        "data": {**config.data.deciding(), "seed": config.seed},
-    }
+def _source(run: RunFolder, config: SearchConfig) -> Source:
+    """What the run has learnt; InvalidRequest if that is nothing."""
+    options = config.strategy.typed_options()
+    if run.supernet.is_file():
+        return supernet_source(_options(config).sampling)
+    if isinstance(options, MultiTrialOptions) and not options.inherits_weights and run.architectures.is_file():
+        return MODEL
+    raise InvalidRequest(
+        f"run: {run.path} has neither a trained supernet nor scores of trainings to rank by; take a run of evolution"
+        ' (or random, ...) with scoring "supernet", once its supernet is trained, or a run of halving'
+    )
 
 
-def _supernet_options(config: SearchConfig) -> MultiTrialOptions:
+def _fingerprint(run: RunFolder, source: Source) -> str:
+    """Of what is judged."""
+    with (run.architectures if source is MODEL else run.supernet).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _options(config: SearchConfig) -> MultiTrialOptions:
     """The options of the strategy whose supernet ranks; of another kind of strategy, which has none, the defaults."""
     options = config.strategy.typed_options()
     return options if isinstance(options, MultiTrialOptions) else MultiTrialOptions()
+
+
+def _predict(
+    source: Source,
+    run: RunFolder,
+    config: SearchConfig,
+    task: SearchTask,
+    samples: list[dict[str, str]],
+    record: ScoreTable,
+    device: str,
+    bar: Any,
+) -> list[float]:
+    """What ``source`` says of every sample, more being better."""
+    if source is MODEL:
+        from strategies.multi_trial.predictor import predict_scores
+
+        first: dict[Architecture, float] = {}  # later scores of halving are of longer trainings
+        for scored in ScoreRecord(run.architectures, _options(config).score_name).scored:
+            if math.isfinite(scored.score):
+                first.setdefault(scored.architecture, scored.score)
+        known = [task.space.sample(architecture) for architecture in first]
+        bar.update(len(samples))
+        return predict_scores(task.table, known, list(first.values()), samples)
+    _score_inherited(run, config, task, samples, record, device, bar)
+    scores = [record.get("supernet", task.space.architecture(sample)) for sample in samples]
+    return [score.accuracy for score in scores if score is not None]
 
 
 def _score_inherited(
@@ -198,7 +239,7 @@ def _score_inherited(
     load_weights(space, run.supernet)
     inherited = InheritedAccuracy(
         task.data,
-        calibration_images=_supernet_options(config).images_to_calibrate,
+        calibration_images=_options(config).images_to_calibrate,
         seed=stream_seed(config.seed, "calibration"),
         device=device,
     )
@@ -206,68 +247,29 @@ def _score_inherited(
         start = time.perf_counter()
         network = space.freeze(sample)
         accuracy = inherited(network)
-        record.add("supernet", network.architecture, Score(accuracy, time.perf_counter() - start))
+        record.add("supernet", network.architecture, Score(accuracy, math.nan, time.perf_counter() - start))
         bar.update(1)
 
 
-def _train(
-    architecture: Architecture,
-    seed: int,
-    task: SearchTask,
-    recipe: Recipe,
-    accelerator: Accelerator,
-    folder: Path,
-    record: ScoreTable,
-    bar: Any,
-) -> None:
-    """Train ``architecture`` on its own, unless that is on record; a training that diverges is recorded as NaN."""
-    measure = f"seed{seed}"
-    # a name of its own: another --n trains other architectures
-    home = folder / TRAINING_FOLDER / f"{hashlib.sha256(str(architecture).encode()).hexdigest()[:16]}-{measure}"
-    if record.get(measure, architecture) is None:
-        home.mkdir(parents=True, exist_ok=True)
-        sweep(home)
-        try:
-            run = TrainingRun(
-                seed=seed,
-                train_on="train",
-                measure_on="validation",
-                accelerator=accelerator,
-                folder=home,
-                title=f"seed {seed}",
-            )
-            report = metrics_writer(home / "metrics.csv", "rank")
-            accuracy = retrain(architecture, task.data, recipe, run, on_epoch=report).accuracy
-        except TrainingDiverged:
-            accuracy = math.nan
-        # of all epochs: a resumed training has run for longer than this process
-        seconds = sum(float(row["seconds"]) for row in metrics_rows(home / "metrics.csv"))
-        record.add(measure, architecture, Score(accuracy, seconds))
-    shutil.rmtree(home, ignore_errors=True)
-    bar.update(1)
-
-
-def _measured(architecture: Architecture, seeds: Sequence[int], record: ScoreTable) -> Measured:
-    scores = [record.get(measure, architecture) for measure in ("supernet", *(f"seed{seed}" for seed in seeds))]
-    inherited, *trained = [score for score in scores if score is not None]
+def _measured(architecture: Architecture, predicted: float, scores: dict[int, Score]) -> Measured:
     costs = cost(architecture)
     return Measured(
         architecture=architecture,
         macs=costs.macs,
         params=costs.params,
-        supernet=inherited.accuracy,
-        standalone=[score.accuracy for score in trained],
-        seconds=sum(score.seconds for score in trained),
+        predicted=predicted,
+        standalone={seed: score.accuracy for seed, score in scores.items()},
+        seconds=sum(score.seconds for score in scores.values()),
     )
 
 
-def _agreement(measured: list[Measured], seed: int) -> Ranking:
+def _agreement(measured: list[Measured], seeds: Sequence[int], seed: int) -> Ranking:
     sound = [one for one in measured if not one.failed]
     if not sound:
         raise RuntimeError("training diverged for every architecture; lower --recipe.learning_rate")
     return rank_agreement(
-        [one.supernet for one in sound],
-        [one.standalone for one in sound],
+        [one.predicted for one in sound],
+        [[one.standalone.get(own, math.nan) for own in seeds] for one in sound],
         {"macs": [one.macs for one in sound], "params": [one.params for one in sound]},
         seed=stream_seed(seed, "bootstrap"),
     )

@@ -1,4 +1,4 @@
-"""Whether a supernet's ranking can be trusted, in words."""
+"""Whether a ranking of architectures can be trusted, in words."""
 
 from __future__ import annotations
 
@@ -12,9 +12,37 @@ CLOSE = 0.1
 NAMES = {"macs": "MACs", "params": "params"}
 
 Kind = Literal[
-    "too few", "all equal", "constant supernet", "noisy trainings", "chance", "reversed", "cost", "ceiling", "below",
+    "too few", "all equal", "constant", "noisy trainings", "chance", "reversed", "cost", "ceiling", "below",
     "no ceiling",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """What ranks.
+
+    Attributes:
+        name: what reports call it.
+        unit: what its predictions are.
+        remedy: what makes them better.
+    """
+
+    name: str
+    unit: str
+    remedy: str
+
+
+#: A model of the scores that a search gave to other architectures.
+MODEL = Source("model", "score that the model of the search's scores predicts", "score more architectures (trials)")
+
+
+def supernet_source(sampling: str | None) -> Source:
+    """A supernet whose paths were drawn by ``sampling``."""
+    ways = ["train the supernet longer (search.epochs)", "offer fewer candidates (space.operators, space.widths)"]
+    if sampling != "fair":
+        ways.append("sample its paths fairly (strategy.options.sampling: fair)")
+    remedy = f"{', '.join(ways)}, or score by short trainings instead (strategy.options.scoring: training)"
+    return Source("supernet", "accuracy with the supernet's weights, %", remedy)
 
 
 @dataclass(frozen=True)
@@ -35,84 +63,71 @@ class Verdict:
         return f"{self.trusted}. {self.text}"
 
 
-def verdict(ranking: Ranking, sampling: str | None = None) -> Verdict:
-    """The first of these rules that applies; ``sampling`` is how the supernet's paths were drawn.
+def verdict(ranking: Ranking, source: Source) -> Verdict:
+    """The first of these rules that applies.
 
-    1. tau is undefined (fewer than `LEAST` architectures, or all equal in one measure): it cannot be told; a supernet
-       that gives all the same accuracy is not trusted.
+    1. tau is undefined (fewer than `LEAST` architectures, or all equal in one measure): it cannot be told; predictions
+       that are all the same are not trusted.
     2. The interval of tau contains 0: cannot be told from chance; where two trainings do not agree with each other
-       either, the trainings are to blame and nothing is said about the supernet. An interval below 0: reversed.
+       either, the trainings are to blame and nothing is said about the predictions. An interval below 0: reversed.
     3. The interval of the paired difference to the tau of MACs, or of params, is not above 0: no better than sorting by
        these (cheapest first where their tau is negative).
     4. One seed: better than chance and cost, the ceiling unknown.
     5. The interval of the paired difference to the noise ceiling reaches 0, the difference is at most `CLOSE`, and the
        ceiling itself is above chance: as good as a second training. Otherwise: useful, but below it.
     """
-    remedies = _remedies(sampling)
-    tau = ranking.supernet
+    to_do = f"To do: {source.remedy}."
+    tau = ranking.predicted
     if tau.value is None or tau.interval is None:
-        return _undefined(ranking, remedies)
+        return _undefined(ranking, source, to_do)
     low, high = tau.interval
     if high < 0:
-        return Verdict(
-            "reversed",
-            "no",
-            f"The interval of tau, {interval_text(tau)}, lies below 0: the order is reversed, worse than chance. This"
-            " is typical of a supernet that is hardly trained, in which small networks do best. To do: " + remedies,
-        )
+        text = f"The interval of tau, {interval_text(tau)}, lies below 0: the order is reversed, worse than chance."
+        if source.name == "supernet":
+            text += " A supernet that is hardly trained does this, as small networks do best in it."
+        return Verdict("reversed", "no", f"{text} {to_do}")
     if low <= 0:
-        return _chance(ranking, remedies)
+        return _chance(ranking, to_do)
     if level := [name for name, over in ranking.over_costs.items() if not _above_zero(over) and over.value is not None]:
         names = " and by ".join(NAMES.get(name, name) for name in level)
         taus = ", ".join(f"{NAMES.get(name, name)} {tau_text(ranking.costs[name])}" for name in level)
-        smaller = (ranking.costs[level[0]].value or 0) < 0
+        first = "smallest" if (ranking.costs[level[0]].value or 0) < 0 else "largest"
         return Verdict(
             "cost",
             "no",
             f"tau is above 0 ({tau_text(tau)}), but no better than sorting by {names} (tau: {taus}), as far as"
-            f" {ranking.n} architectures can tell: the interval of the difference reaches 0. Taking the"
-            f" {'smallest' if smaller else 'largest'} network inside the budget may do as well. To do: {remedies}",
+            f" {ranking.n} architectures can tell: the interval of the difference reaches 0. Taking the {first} network"
+            f" inside the budget may do as well. {to_do}",
         )
     better = "The order is better than chance and than sorting by cost"
-    if ranking.ceiling is None or ranking.below_ceiling is None:
-        return Verdict(
-            "no ceiling",
-            "partly",
-            f"{better}; how near it comes to what noise allows is not known from one seed, so give two."
-            + _about_top(ranking),
-        )
-    gap = ranking.below_ceiling
-    if _above_zero(ranking.ceiling) and gap.value is not None and gap.value <= CLOSE and not _above_zero(gap):
-        return Verdict(
-            "ceiling",
-            "yes",
-            f"{better}, and as good as a second training: tau against one seed is {tau_text(ranking.single)}, that of"
-            f" another seed {tau_text(ranking.ceiling)}. A better supernet could not be told from this one by these"
-            " trainings." + _about_top(ranking),
-        )
-    return Verdict(
-        "below",
-        "partly",
-        f"{better}, but {_shortfall(ranking)}. Take it to sort out bad candidates, and train the best few instead of"
-        f" the best one. For more: {remedies}" + _about_top(ranking),
+    gap, ceiling = ranking.below_ceiling, ranking.ceiling
+    if ceiling is None or gap is None:
+        text = f"{better}; how near it comes to what noise allows is not known from one seed, so give two."
+        return Verdict("no ceiling", "partly", text + _about_top(ranking))
+    against = f"tau against one seed is {tau_text(ranking.single)}, that of another seed {tau_text(ceiling)}"
+    if _above_zero(ceiling) and gap.value is not None and gap.value <= CLOSE and not _above_zero(gap):
+        text = f"{better}, and as good as a second training: {against}. These trainings could not show a better one."
+        return Verdict("ceiling", "yes", text + _about_top(ranking))
+    if not _above_zero(ceiling):
+        short = f"there is no ceiling to hold it against, as two trainings by different seeds hardly agree ({against})"
+    else:
+        short = f"below what a second training reaches: {against}"
+        short += "" if _above_zero(gap) else ", though that may be chance"
+    advice = (
+        f"Use it to sort out bad candidates, and train the best few instead of the best one. For more: {source.remedy}."
     )
+    return Verdict("below", "partly", f"{better}, but {short}. {advice}{_about_top(ranking)}")
 
 
-def _undefined(ranking: Ranking, remedies: str) -> Verdict:
+def _undefined(ranking: Ranking, source: Source, to_do: str) -> Verdict:
     if ranking.n < LEAST:
+        text = f"Only {ranking.n} architectures have all their trainings, and {LEAST} are the least; 30 are usual."
         return Verdict(
-            "too few",
-            "cannot be told",
-            f"Only {ranking.n} architectures have all their trainings, and {LEAST} are the least; 30 are usual. To do:"
-            " a larger --n, or a lower learning rate if trainings failed.",
+            "too few", "cannot be told", f"{text} To do: a larger --n, or a lower learning rate if trainings failed."
         )
-    if ranking.supernet_equal and ranking.accuracies[0] < ranking.accuracies[1]:
-        return Verdict(
-            "constant supernet",
-            "no",
-            "The supernet gives all architectures the same accuracy, so tau is undefined: it tells nothing apart. To"
-            f" do: {remedies}",
-        )
+    if ranking.all_equal and ranking.accuracies[0] < ranking.accuracies[1]:
+        text = f"The {source.name} gives all architectures the same score, so tau is undefined: it tells nothing apart."
+        return Verdict("constant", "no", f"{text} {to_do}")
     return Verdict(
         "all equal",
         "cannot be told",
@@ -122,35 +137,17 @@ def _undefined(ranking: Ranking, remedies: str) -> Verdict:
     )
 
 
-def _chance(ranking: Ranking, remedies: str) -> Verdict:
-    text = f"The interval of tau, {interval_text(ranking.supernet)}, contains 0: it cannot be told from chance."
-    if ranking.ceiling is not None and not _above_zero(ranking.ceiling):
-        return Verdict(
-            "noisy trainings",
-            "cannot be told",
-            f"{text} But two trainings by different seeds do not agree with each other either (tau"
-            f" {tau_text(ranking.ceiling)}, {interval_text(ranking.ceiling)}), so they cannot judge any ranking. To do:"
-            " more epochs per training, more seeds, more validation images, or a wider budget.",
-        )
-    return Verdict("chance", "no", f"{text} To do: {remedies}")
-
-
-def _remedies(sampling: str | None) -> str:
-    ways = ["train the supernet longer (search.epochs)", "offer fewer candidates (space.operators, space.widths)"]
-    if sampling != "fair":
-        ways.append("sample its paths fairly (strategy.options.sampling: fair)")
-    return f"{', '.join(ways)}, or score by short trainings instead (strategy.options.scoring: training)."
-
-
-def _shortfall(ranking: Ranking) -> str:
-    if not _above_zero(ranking.ceiling):
-        return (
-            f"two trainings by different seeds hardly agree with each other (tau {tau_text(ranking.ceiling)},"
-            f" {interval_text(ranking.ceiling)}), so there is no ceiling to hold it against"
-        )
-    against = f"tau against one seed is {tau_text(ranking.single)}, that of another seed {tau_text(ranking.ceiling)}"
-    sure = _above_zero(ranking.below_ceiling)
-    return f"below what a second training reaches: {against}" + ("" if sure else ", though that may be chance")
+def _chance(ranking: Ranking, to_do: str) -> Verdict:
+    text = f"The interval of tau, {interval_text(ranking.predicted)}, contains 0: it cannot be told from chance."
+    if ranking.ceiling is None or _above_zero(ranking.ceiling):
+        return Verdict("chance", "no", f"{text} {to_do}")
+    return Verdict(
+        "noisy trainings",
+        "cannot be told",
+        f"{text} But two trainings by different seeds do not agree with each other either (tau"
+        f" {tau_text(ranking.ceiling)}, {interval_text(ranking.ceiling)}), so they cannot judge any ranking. To do:"
+        " more epochs per training, more seeds, more validation images, or a wider budget.",
+    )
 
 
 def _about_top(ranking: Ranking) -> str:

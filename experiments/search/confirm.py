@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 from evaluators.base.progress import progress_bar
@@ -12,7 +12,7 @@ from experiments.options.config import FITTED_FINALISTS, SearchConfig
 from experiments.runs.files import Table
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask, stream_seed
-from experiments.search.trials import Trainings
+from experiments.runs.trainings import Trainings
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.fitting import FIT_SUFFIX
@@ -39,31 +39,25 @@ def confirm(config: SearchConfig, task: SearchTask, run: RunFolder, found: Seque
     table.keep([row for row in table.rows if row["architecture"] == str(finalists.get(row["finalist"]))])
     done = {(row["finalist"], int(row["seed"])) for row in table.rows}
     calls = [(name, seed) for seed in range(config.finalist_seeds) for name in finalists if (name, seed) not in done]
-    bar = progress_bar(len(calls), "finalists", "training")
-
-    def record(name: str, seed: int, wait: Callable[[], tuple[float, float]]) -> None:
-        accuracy, loss = wait()
-        values = (name, seed, repr(loss), repr(accuracy), str(finalists[name]))
-        table.append(dict(zip(_COLUMNS, values, strict=True)))
-        bar.update(1)
-
-    with bar, Trainings(config, task, len(calls)) as trainings:
-        waiting: list[tuple[str, int, Callable[[], tuple[float, float]]]] = []
-        for name, seed in calls:
-            training = TrainingRun(
-                seed=stream_seed(config.seed, f"finalist seed {seed}"),
-                train_on="train",
-                measure_on="validation",
-                accelerator=config.accelerator,
-                title=name,
-            )
-            wait = trainings.begin(finalists[name], training)
-            if trainings.parallel:
-                waiting.append((name, seed, wait))
-            else:
-                record(name, seed, wait)
-        for begun in waiting:
-            record(*begun)
+    runs = [
+        TrainingRun(
+            seed=stream_seed(config.seed, f"finalist seed {seed}"),
+            train_on="train",
+            measure_on="validation",
+            accelerator=config.accelerator,
+            title=name,
+        )
+        for name, seed in calls
+    ]
+    with (
+        progress_bar(len(calls), "finalists", "training") as bar,
+        Trainings(task, config.search, len(calls)) as trainings,
+    ):
+        scores = trainings.each([(finalists[name], run) for (name, _), run in zip(calls, runs, strict=True)])
+        for (name, seed), score in zip(calls, scores, strict=True):
+            values = (name, seed, repr(score.loss), repr(score.accuracy), str(finalists[name]))
+            table.append(dict(zip(_COLUMNS, values, strict=True)))
+            bar.update(1)
     return _winner(finalists, table.rows)
 
 

@@ -12,18 +12,13 @@ from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace
 
 from evaluators.base.progress import progress_bar
-from evaluators.data.images import ImageData
-from evaluators.data.loaders import usable_cores
 from evaluators.measuring.inherited import InheritedAccuracy
-from evaluators.training.devices import pick_accelerator
-from evaluators.training.processes import SharedPool
-from evaluators.training.recipes import Recipe
-from evaluators.training.retrain import retrain
-from evaluators.training.run import TrainingDiverged, TrainingRun
+from evaluators.training.run import TrainingRun
 from experiments.options.config import SearchConfig
 from experiments.runs.folder import RunFolder
 from experiments.runs.records import ScoreRecord
 from experiments.runs.task import SearchTask, stream_seed
+from experiments.runs.trainings import Trainings
 from experiments.search.engine import OrderedEngine
 from experiments.search.pareto import pareto_front, write_pareto
 from search_space.architecture import Architecture
@@ -71,43 +66,6 @@ class InheritedWeights:
         pass
 
 
-class Trainings:
-    """Trains candidates on the training images and measures them on the validation images, several at once.
-
-    One at once runs in this process; several run in processes with one thread each.
-
-    Args:
-        config: of the search; ``jobs`` says how many at once.
-        task: the images.
-        most: trainings that there can be at once in any case.
-    """
-
-    def __init__(self, config: SearchConfig, task: SearchTask, most: int) -> None:
-        self.data = task.data
-        self.recipe = config.search
-        jobs = min(jobs_at_once(config), most)
-        self._pool = SharedPool(jobs, self.data) if jobs > 1 else None
-        self.parallel = self._pool is not None
-
-    def begin(self, architecture: Architecture, run: TrainingRun) -> Callable[[], tuple[float, float]]:
-        """Begin a training; the result waits for accuracy and loss on the validation images, nan if it diverges."""
-        if self._pool is not None:
-            return self._pool.submit(_train, architecture, self.recipe, run).result
-        figures = _train(self.data, architecture, self.recipe, run)
-        return lambda: figures
-
-    def close(self) -> None:
-        """End the processes; trainings that are not done are given up."""
-        if self._pool is not None:
-            self._pool.close()
-
-    def __enter__(self) -> Trainings:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-
 class ShortTrainings:
     """The validation accuracy, or minus the loss, after training from scratch.
 
@@ -124,7 +82,7 @@ class ShortTrainings:
         self.config = config
         self.options = options
         self.folder = folder
-        self.trainings = Trainings(config, task, options.ahead)
+        self.trainings = Trainings(task, config.search, options.ahead)
         self._ends = options.epochs_at_rungs(config.search.epochs)
         self._first: dict[Architecture, int] = {}
         self._rungs: Counter[Architecture] = Counter()
@@ -149,8 +107,8 @@ class ShortTrainings:
         wait = self.trainings.begin(architecture, run)
 
         def score() -> float:
-            accuracy, loss = wait()
-            return -loss if self.options.scores_by_loss else accuracy
+            result = wait()
+            return -result.loss if self.options.scores_by_loss else result.accuracy
 
         return score
 
@@ -166,22 +124,6 @@ class ShortTrainings:
 
     def close(self) -> None:
         self.trainings.close()
-
-
-def jobs_at_once(config: SearchConfig) -> int:
-    """``config.jobs``, or by default one for each core; one on a GPU."""
-    if config.jobs is not None:
-        return config.jobs
-    return 1 if pick_accelerator(config.accelerator) == "cuda" else usable_cores()
-
-
-def _train(data: ImageData, architecture: Architecture, recipe: Recipe, run: TrainingRun) -> tuple[float, float]:
-    """Validation accuracy and loss; nan if the training diverges, which makes a bad candidate, not a failed search."""
-    try:
-        trained = retrain(architecture, data, recipe, run)
-    except TrainingDiverged:
-        return math.nan, math.nan
-    return trained.accuracy, trained.loss
 
 
 def score_proposals(

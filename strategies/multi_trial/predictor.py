@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_space.base.checks import option
+from search_space.base.errors import InvalidRequest
+from search_space.cost_table import CostTable
 from strategies.multi_trial._proposer import Proposer, Sample
 from strategies.options import MultiTrialOptions
 from strategies.registry import register
@@ -165,6 +168,22 @@ class PredictorProposer(Proposer[PredictorOptions]):
             scaled = {label: values / scale for label, values in zip(self._table.labels, scores, strict=True)}
             optima.append(self.feasible.nearly_best(scaled, gap=1e-3, nodes=_SOLVER_NODES))
         return [optimum for optimum in optima if optimum is not None]
+
+
+def predict_scores(
+    table: CostTable, scored: Sequence[Sample], scores: Sequence[float], wanted: Sequence[Sample]
+) -> list[float]:
+    """What the model of `PredictorProposer`, given the finite ``scores`` of ``scored``, expects of ``wanted``.
+
+    InvalidRequest if there are fewer than three scores.
+    """
+    from strategies.multi_trial._surrogate import GaussianProcess
+
+    if len(scores) < _LEAST:
+        raise InvalidRequest(f"scores: {len(scores)} are too few for a model; score {_LEAST} architectures or more")
+    process = GaussianProcess([len(values) for values in table.candidates.values()])
+    process.fit(np.stack([table.indices(sample) for sample in scored]), np.asarray(scores), tune=True)
+    return process.predict(np.stack([table.indices(sample) for sample in wanted]))[0].tolist()
 
 
 register(
