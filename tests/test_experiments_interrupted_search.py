@@ -15,6 +15,7 @@ import pytest
 from helpers.runs import Killed, complaint, contents, outcome
 from helpers.searches import RUN_FILES, config, run
 
+import experiments.runs.trainings as trainings_module
 import experiments.search.trials as trials_module
 from evaluators.training import callbacks as callbacks_module
 from experiments.cli import main
@@ -135,8 +136,8 @@ def test_scored_architectures_are_not_judged_again(tmp_path: Path, monkeypatch: 
         judged.append(args[0])
         return original(*args, **more)
 
-    original = trials_module.retrain
-    monkeypatch.setattr(trials_module, "retrain", counting)
+    original = trainings_module.retrain
+    monkeypatch.setattr(trainings_module, "retrain", counting)
     assert main(["search", str(tmp_path / "training.yaml"), "--out", str(whole), "--resume"]) == 0
     assert len(judged) == 1
     assert (whole / "architectures.csv").read_text().splitlines(keepends=True) == kept

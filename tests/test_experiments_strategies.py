@@ -13,6 +13,7 @@ import pytest
 from helpers.runs import Killed, outcome, rows, tiny_config
 
 import experiments.runs.task as task_module
+import experiments.runs.trainings as trainings_module
 import experiments.search.trials as trials_module
 from evaluators.training import callbacks as callbacks_module
 from experiments.options.config import SearchConfig
@@ -165,7 +166,7 @@ def test_candidates_trained_on_their_own_are_resumed_too(
     die_at: int | None = 2
     judged = 0
 
-    def train(architecture: Any, data: Any, recipe: Any, run: Any) -> Any:
+    def train(architecture: Any, data: Any, recipe: Any, run: Any, **_: Any) -> Any:
         nonlocal judged
         assert run.measure_on == "validation"
         if judged == die_at:
@@ -173,7 +174,7 @@ def test_candidates_trained_on_their_own_are_resumed_too(
         judged += 1
         return Accuracy(cost(architecture).macs % 97 / 97)
 
-    monkeypatch.setattr(trials_module, "retrain", train)
+    monkeypatch.setattr(trainings_module, "retrain", train)
     with pytest.raises(Killed):
         search(own, tmp_path / "killed")
     die_at = None
@@ -186,6 +187,7 @@ def test_candidates_trained_on_their_own_are_resumed_too(
 @dataclass(frozen=True)
 class Accuracy:
     accuracy: float
+    seconds: float = 0.0
 
     @property
     def loss(self) -> float:

@@ -12,10 +12,11 @@ import torch
 from helpers.runs import outcome, rows, tiny_config
 from helpers.spaces import Landscape, run_table
 
-import experiments.search.trials as trials_module
+import experiments.runs.trainings as trainings_module
 from evaluators import Recipe, load_data, retrain
 from evaluators.training.optimizers import cycled_learning_rate_scale, learning_rate_scale
 from evaluators.training.run import TrainingRun
+from experiments.runs.trainings import Score
 from experiments.search.search import search
 from search_space import InvalidRequest, baseline
 from strategies import SuccessiveHalving
@@ -110,12 +111,12 @@ def test_finalists_and_fitted_networks_are_confirmed_by_validation(
 ) -> None:
     trained: list[str] = []
 
-    def train(data: Any, architecture: Any, recipe: Any, run: TrainingRun) -> tuple[float, float]:
+    def train(data: Any, architecture: Any, recipe: Any, run: TrainingRun) -> Score:
         trained.append(run.title)
         loss = {"mobilenetv3-small@fit": 0.5, "finalist 2": 0.2}.get(run.title, 0.3)
-        return 1 - loss, loss + 0.01 * (run.seed % 3)
+        return Score(1 - loss, loss + 0.01 * (run.seed % 3), 0.0)
 
-    monkeypatch.setattr(trials_module, "_train", train)
+    monkeypatch.setattr(trainings_module, "_train", train)
     out = tmp_path / "run"
     run = search(halving(jobs=1, **{"finalists": 2, "finalist_seeds": 2}), out)
     table = rows(run.finalists)
@@ -136,7 +137,9 @@ def test_a_hand_designed_network_wins_where_nothing_found_is_better(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        trials_module, "_train", lambda data, architecture, recipe, run: (0.5, 0.1 if "@fit" in run.title else 0.4)
+        trainings_module,
+        "_train",
+        lambda data, architecture, recipe, run: Score(0.5, 0.1 if "@fit" in run.title else 0.4, 0.0),
     )
     run = search(halving(jobs=1, **{"finalists": 2}), tmp_path / "run")
     assert "no searched network is better than mobilenetv3-small" in capsys.readouterr().out
@@ -147,14 +150,14 @@ def test_a_hand_designed_network_wins_where_nothing_found_is_better(
 def test_finished_finalists_survive_a_kill_on_one_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = 0
 
-    def train(data: Any, architecture: Any, recipe: Any, run: TrainingRun) -> tuple[float, float]:
+    def train(data: Any, architecture: Any, recipe: Any, run: TrainingRun) -> Score:
         nonlocal trained
         if run.title == "finalist 2" and die:
             raise KeyboardInterrupt
         trained += "finalist" in run.title or "@fit" in run.title
-        return 0.5, 0.5
+        return Score(0.5, 0.5, 0.0)
 
-    monkeypatch.setattr(trials_module, "_train", train)
+    monkeypatch.setattr(trainings_module, "_train", train)
     options = halving(jobs=1, **{"finalists": 2, "finalist_seeds": 1})
     die = True
     with pytest.raises(KeyboardInterrupt):
@@ -166,13 +169,13 @@ def test_finished_finalists_survive_a_kill_on_one_job(tmp_path: Path, monkeypatc
 
 
 def test_another_number_of_jobs_may_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials_module, "_train", lambda *_: (0.5, 0.5))
+    monkeypatch.setattr(trainings_module, "_train", lambda *_: Score(0.5, 0.5, 0.0))
     search(halving(jobs=1), tmp_path / "run")
     search(halving(jobs=2), tmp_path / "run", resume=True)
 
 
 def test_what_one_rung_scores_may_be_proposed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials_module, "_train", lambda *_: (0.5, 0.5))
+    monkeypatch.setattr(trainings_module, "_train", lambda *_: Score(0.5, 0.5, 0.0))
     again = tiny_config(
         space={"width": 0.25, "operators": ["dw_k3"], "widths": [1.0]},
         strategy={"name": "random", "options": {"trials": 5, "scoring": "training", "dedup": False}},
