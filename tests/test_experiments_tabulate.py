@@ -84,16 +84,6 @@ def test_more_architectures_and_more_seeds_are_added_to_what_is_there(
     assert not (tmp_path / "training").exists()
 
 
-def test_two_processes_give_the_table_of_one(tmp_path: Path) -> None:
-    alone, together = tiny_config(**_some(jobs=1)), tiny_config(**_some(jobs=2))
-    tabulate(alone, tmp_path / "alone", n=3, seeds=[0])
-    tabulate(together, tmp_path / "together", n=3, seeds=[0])
-    wanted, given = (
-        [{**row, "seconds": ""} for row in rows(tmp_path / p / "scores.csv")] for p in ("alone", "together")
-    )
-    assert given == wanted
-
-
 def _some(**more: Any) -> dict[str, Any]:
     return {"space": MANY, "retrain": RETRAIN, **more}
 
