@@ -135,7 +135,7 @@ def _compared(title: str, names: Sequence[str], values: NDArray[np.float64], uni
 
 
 #: The benchmarks, in the order of "all".
-ROWS: dict[str, Callable[[int, Accelerator], Iterator[Row]]] = {"step": step_rows, "retrain": retrain_rows}
+ROWS: dict[str, Callable[[int, Accelerator], Iterator[Row]]] = {"retrain": retrain_rows, "step": step_rows}
 
 
 # --- trainings whose steps are timed ---

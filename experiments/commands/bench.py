@@ -7,8 +7,8 @@ from search_space.base.checks import check_int
 
 #: What can be measured. `experiments.bench.ROWS` has the functions: importing them takes seconds, too long for a help.
 BENCHMARKS = {
-    "step": "time of a search step, beside a training step of random networks",
     "retrain": "images trained per second, input pipeline and peak memory, beside bare PyTorch",
+    "step": "time of a search step, beside a training step of random networks",
 }
 
 
