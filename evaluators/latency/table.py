@@ -153,29 +153,28 @@ def fit_table(table: LatencyTable, samples: Sequence[Sample], measured: NDArray[
     """Compare ``table`` with whole networks, and correct it if that predicts networks better that it was not fitted to.
 
     Parts alone miss what happens between them: caches that other parts have emptied, layouts that change, layers that
-    are fused. Each correction is one number and keeps the table additive; it is what most of the networks need: the
-    median, because a few timings are always disturbed. The correction with the smallest mean error of leave-one-out
+    are fused. Each correction is one number and keeps the table additive: the median of what the networks need, because
+    a few timings are always disturbed. The correction with the smallest mean error of leave-one-out
     predictions is taken; none if it gains less than `_GAIN`, or if there are fewer than `_LEAST` networks.
     """
     plain = table.predict(samples)
     blocks = np.array([sum(name != SKIP for name in sample.values()) for sample in samples])
     # what each network's time grows by for each unit of a correction
-    units: dict[Correction, NDArray[Any]] = {
-        "fixed": np.ones(len(plain)),
-        "block": np.maximum(blocks, 1),
-        "scale": plain,
-    }
+    units: dict[Correction, NDArray[Any]] = {}
+    if len(samples) >= _LEAST:
+        units = {"fixed": np.ones(len(plain)), "block": np.maximum(blocks, 1), "scale": plain}
     amounts = {name: (measured - plain) / unit for name, unit in units.items()}
     predictions: dict[Correction, NDArray[np.float64]] = {"none": plain}
-    if len(samples) >= _LEAST:
-        for name, unit in units.items():
-            from_others = [np.median(np.delete(amounts[name], index)) for index in range(len(samples))]
-            predictions[name] = plain + unit * from_others
+    for name, unit in units.items():
+        from_others = [np.median(np.delete(amounts[name], index)) for index in range(len(samples))]
+        predictions[name] = plain + unit * from_others
     tried = {name: Agreement.of(predicted, measured) for name, predicted in predictions.items()}
     best = min(tried, key=lambda name: tried[name].mape)
     if tried["none"].mape - tried[best].mape < _GAIN:
         best = "none"
-    amount = 0.0 if best == "none" else float(np.median(amounts[best])) + (best == "scale")
+    amount = 0.0 if best == "none" else float(np.median(amounts[best]))
+    if best == "scale":  # stated as a factor, not as what it adds
+        amount += 1
     return FittedTable(_corrected(table, best, amount), best, amount, tried[best], tried, predictions[best])
 
 
