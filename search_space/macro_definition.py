@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from search_space.architecture import Architecture, Block, Head, Stem, check_macro_name, check_size
-from search_space.base.checks import check_bool, check_choice, check_int, check_number, refusal, require, unknown
+from search_space.base.checks import check_int, check_number, check_options, option, require, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.layer_cost import downsampled
 from search_space.layers import ACTIVATIONS
@@ -15,7 +15,6 @@ from search_space.registry import operators
 #: Inputs below this side (pixels) get the low-resolution strides, as in the papers' networks for 32 and 56 pixels.
 LOW_RESOLUTION_BELOW = 128
 
-_MOST_EXPANSION = 64
 _MOST_REPEATS = 1000
 
 
@@ -32,19 +31,17 @@ def scaled(channels: int, width: float) -> int:
 
 @dataclass(frozen=True)
 class MacroStem:
-    """The dense 3x3 convolution in front. ``low_resolution_stride`` replaces ``stride`` for small inputs (None: the
-    same stride)."""
+    """The dense 3x3 convolution in front; ``low_resolution_stride`` is for small inputs (None: the same stride)."""
 
     channels: int
-    stride: int = 2
-    low_resolution_stride: int | None = None
-    activation: str = "hardswish"
+    stride: int = option(2, choices=(1, 2))
+    low_resolution_stride: int | None = option(None, choices=(1, 2))
+    activation: str = option("hardswish", choices=ACTIVATIONS)
 
     def check(self) -> None:
         """Raise InvalidRequest naming the field if the stem is impossible."""
         check_size("stem.channels", self.channels, 1)
-        _require_strides("stem", self.stride, self.low_resolution_stride)
-        check_choice("stem.activation", self.activation, ACTIVATIONS)
+        check_options(self, "stem")
 
 
 @dataclass(frozen=True)
@@ -64,14 +61,14 @@ class Stage:
     operator: str
     out_channels: int
     repeats: int = 1
-    stride: int = 1
-    low_resolution_stride: int | None = None
-    expansion: float | None = None
+    stride: int = option(1, choices=(1, 2))
+    low_resolution_stride: int | None = option(None, choices=(1, 2))
+    expansion: float | None = option(None, above=0, most=64)
     expanded_channels: tuple[int, ...] | None = None
-    activation: str = "relu"
-    se_ratio: float = 0.0
+    activation: str = option("relu", choices=ACTIVATIONS)
+    se_ratio: float = option(0.0, least=0, most=1)
     se_bias: bool = False
-    project_activation: str = "none"
+    project_activation: str = option("none", choices=ACTIVATIONS)
     residual: bool = True
 
     def check(self, where: str) -> None:
@@ -81,35 +78,21 @@ class Stage:
         check_size(f"{where}.out_channels", self.out_channels, 1)
         repeats = check_int(f"{where}.repeats", self.repeats, 1)
         require(repeats <= _MOST_REPEATS, f"{where}.repeats", repeats, f"must be at most {_MOST_REPEATS}")
-        _require_strides(where, self.stride, self.low_resolution_stride)
-        check_choice(f"{where}.activation", self.activation, ACTIVATIONS)
-        check_choice(f"{where}.project_activation", self.project_activation, ACTIVATIONS)
-        check_number(f"{where}.se_ratio", self.se_ratio, least=0, most=1)
-        for name in ("se_bias", "residual"):
-            check_bool(f"{where}.{name}", getattr(self, name))
         if operators[self.operator].scope == "block":
             self._check_whole_block(where)
         else:
             self._check_expansion(where)
+        check_options(self, where)
         if self.se_bias and not self.se_ratio:
             raise InvalidRequest(f"{where}.se_bias: True without squeeze-and-excitation; give se_ratio, 0.25 say")
 
     def _check_whole_block(self, where: str) -> None:
-        for name, absent in (
-            ("expansion", None),
-            ("expanded_channels", None),
-            ("se_ratio", 0),
-            ("se_bias", False),
-            ("project_activation", "none"),
-        ):
-            if getattr(self, name) != absent:
-                value = getattr(self, name)
-                raise refusal(
-                    f"{where}.{name}",
-                    list(value) if isinstance(value, tuple) else value,
-                    f"is not possible, as {self.operator} replaces the whole block",
-                    "leave it out",
-                )
+        why = f"is not possible, as {self.operator} replaces the whole block"
+        for field in fields(self):
+            if field.name in ("expansion", "expanded_channels", "se_ratio", "se_bias", "project_activation"):
+                value = getattr(self, field.name)
+                shown = list(value) if isinstance(value, tuple) else value
+                require(value == field.default, f"{where}.{field.name}", shown, why, "leave it out")
 
     def _check_expansion(self, where: str) -> None:
         if (self.expansion is None) == (self.expanded_channels is None):
@@ -118,31 +101,27 @@ class Stage:
                 f"{where}: {given} of expansion and expanded_channels given, but the inverted residuals around"
                 f" {self.operator} need one of the two"
             )
-        if self.expansion is not None:
-            check_number(f"{where}.expansion", self.expansion, above=0, most=_MOST_EXPANSION)
         if self.expanded_channels is not None:
-            if not isinstance(self.expanded_channels, tuple):  # a list would make the value mutable and unhashable
-                raise refusal(
-                    f"{where}.expanded_channels",
-                    self.expanded_channels,
-                    "must be a list of whole numbers, one per block",
-                )
+            where = f"{where}.expanded_channels"
+            # a list would make the value mutable and unhashable
+            why = "must be a list of whole numbers, one per block"
+            require(isinstance(self.expanded_channels, tuple), where, self.expanded_channels, why)
             for index, channels in enumerate(self.expanded_channels):
-                check_size(f"{where}.expanded_channels[{index}]", channels, 1)
+                check_size(f"{where}[{index}]", channels, 1)
             if len(self.expanded_channels) != self.repeats:
                 raise InvalidRequest(
-                    f"{where}.expanded_channels: {len(self.expanded_channels)} numbers for {self.repeats} block(s);"
+                    f"{where}: {len(self.expanded_channels)} numbers for {self.repeats} block(s);"
                     " give one per block, as many as repeats says"
                 )
 
     def blocks(self, in_channels: int, *, low_resolution: bool, width: float) -> tuple[Block, ...]:
         """The stage's blocks behind ``in_channels`` (already scaled) channels."""
-        found: list[Block] = []
+        blocks: list[Block] = []
         out = scaled(self.out_channels, width)
         for index in range(self.repeats):
             stride = _stride(self, low_resolution) if index == 0 else 1
             expanded = self._expanded(index, in_channels, width)
-            found.append(
+            blocks.append(
                 Block(
                     operator=self.operator,
                     in_channels=in_channels,
@@ -157,7 +136,7 @@ class Stage:
                 )
             )
             in_channels = out
-        return tuple(found)
+        return tuple(blocks)
 
     def _expanded(self, index: int, in_channels: int, width: float) -> int:
         if self.expansion is not None:
@@ -179,7 +158,7 @@ class MacroHead:
     features: int = 0
     features_bias: bool = False
     shrinks: bool = True
-    activation: str = "hardswish"
+    activation: str = option("hardswish", choices=ACTIVATIONS)
 
     def check(self) -> None:
         """Raise InvalidRequest naming the field if the head is impossible."""
@@ -190,13 +169,11 @@ class MacroHead:
                 f"head.expansion: {self.expansion} beside channels {self.channels}; both say how wide the 1x1"
                 " convolution is, give one of the two"
             )
-        for name in ("features_bias", "shrinks"):
-            check_bool(f"head.{name}", getattr(self, name))
+        check_options(self, "head")
         if self.features_bias and not self.features:
             raise InvalidRequest("head.features_bias: True without a hidden layer; give features")
         if not self.shrinks and not (self.channels or self.features):
             raise InvalidRequest("head.shrinks: False, but there are no channels and features to keep; leave it out")
-        check_choice("head.activation", self.activation, ACTIVATIONS)
 
     def head(self, in_channels: int, *, width: float) -> Head:
         """The head behind ``in_channels`` (already scaled) channels."""
@@ -264,9 +241,3 @@ def _stride(part: MacroStem | Stage, low_resolution: bool) -> int:
     if low_resolution and part.low_resolution_stride is not None:
         return part.low_resolution_stride
     return part.stride
-
-
-def _require_strides(where: str, stride: object, low_resolution_stride: object) -> None:
-    check_choice(f"{where}.stride", stride, (1, 2))
-    if low_resolution_stride is not None:
-        check_choice(f"{where}.low_resolution_stride", low_resolution_stride, (1, 2))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import MISSING, field, fields
 from functools import cache
@@ -75,10 +76,7 @@ def known_names(names: Iterable[object]) -> str:
 def nearest(name: object, known: Iterable[str], listing: str | None = None) -> str:
     """The remedy for a misspelt ``name``: what is known (ten names at most), and the nearest of it.
 
-    Args:
-        name: what stands there.
-        known: the names that could.
-        listing: the command that shows them all, such as ``sepnas list operators``.
+    ``listing`` is the command that shows them all, such as ``sepnas list operators``.
     """
     known = [plain(each, 40) for each in known]
     remedy = f"known are {known_names(known)}"
@@ -112,39 +110,24 @@ def check_bool(where: str, value: object) -> bool:
 
 def check_int(where: str, value: object, least: int | None = None, most: int | None = None) -> int:
     """``value`` as an int if it is a whole number from ``least`` to ``most``; InvalidRequest otherwise."""
-    why = f"must be a whole number{_range(least, most)}"
+    bounds = _given(least=least, most=most)
+    why = f"must be a whole number{_range(bounds)}"
     if not isinstance(value, Integral) or isinstance(value, bool):  # True as a size is a mistake
         raise refusal(where, value, why)
-    number = int(value)
-    require((least is None or number >= least) and (most is None or number <= most), where, value, why)
-    return number
+    require(_holds(int(value), bounds), where, value, why)
+    return int(value)
 
 
-def check_number(
-    where: str,
-    value: object,
-    *,
-    least: float | None = None,
-    most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> float:
-    """``value`` as a float if it is a finite number inside the bounds; InvalidRequest otherwise."""
-    why = f"must be a number{_range(least, most, above, below)}"
+def check_number(where: str, value: object, **bounds: float) -> float:
+    """``value`` as a float if it is a finite number inside ``bounds`` (those of `option`); InvalidRequest otherwise."""
+    why = f"must be a number{_range(bounds)}"
     if not isinstance(value, Real) or isinstance(value, bool):
         raise refusal(where, value, why)
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
-    inside = (
-        math.isfinite(number)
-        and (least is None or number >= least)
-        and (most is None or number <= most)
-        and (above is None or number > above)
-        and (below is None or number < below)
-    )
-    require(inside, where, value, why)
+    require(math.isfinite(number) and _holds(number, bounds), where, value, why)
     return number
 
 
@@ -158,16 +141,28 @@ def check_seed(where: str, value: object) -> int:
     return check_int(where, value, 0, SEED_LIMIT - 1)
 
 
-def _range(
-    least: float | None = None, most: float | None = None, above: float | None = None, below: float | None = None
-) -> str:
-    if least is not None and most is not None:
-        return f" from {least} to {most}"
-    low = "" if least is above is None else f"of at least {least}" if above is None else f"above {above}"
-    high = "" if most is below is None else f"at most {most}" if below is None else f"below {below}"
-    if low and high:
-        return f" {low} and {high}"
-    return f" {low}" if low else f" of {high}" if most is not None else f" {high}" if high else ""
+_BOUNDS: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    "least": (operator.ge, "of at least"),
+    "above": (operator.gt, "above"),
+    "most": (operator.le, "at most"),
+    "below": (operator.lt, "below"),
+}
+
+
+def _given(**bounds: float | None) -> dict[str, float]:
+    return {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+def _holds(number: float, bounds: Mapping[str, float]) -> bool:
+    return all(_BOUNDS[name][0](number, bound) for name, bound in bounds.items())
+
+
+def _range(bounds: Mapping[str, float]) -> str:
+    """What a refusal says of ``bounds``, behind "a number"."""
+    if bounds.keys() == {"least", "most"}:
+        return f" from {bounds['least']} to {bounds['most']}"
+    words = " and ".join(f"{text} {bounds[name]}" for name, (_, text) in _BOUNDS.items() if name in bounds)
+    return f" of {words}" if bounds.keys() == {"most"} else f" {words}" if words else ""
 
 
 def option(
@@ -178,19 +173,14 @@ def option(
     most: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    choices: Iterable[Any] | None = None,
 ) -> Any:
     """A field of an options class with the bounds that `check_options` holds its numbers to (those of a list too).
 
-    Args:
-        default: its default; without it and without ``factory`` the field is required.
-        factory: called for the default of each instance.
-        least: the smallest number that is accepted.
-        most: the largest.
-        above: a bound that is not reached from above.
-        below: a bound that is not reached from below.
+    ``least`` and ``most`` are themselves inside, ``above`` and ``below`` are not; with ``choices`` the value is one of
+    them. ``factory`` is called for the default of each instance; without it and ``default`` the field is required.
     """
-    bounds = {"least": least, "most": most, "above": above, "below": below}
-    metadata = {"bounds": {name: bound for name, bound in bounds.items() if bound is not None}}
+    metadata = {"bounds": _given(least=least, most=most, above=above, below=below), "choices": choices}
     if factory is not MISSING:
         return field(default_factory=factory, metadata=metadata)
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
@@ -204,8 +194,12 @@ def check_options(options: Any, where: str = "") -> None:
     """
     types = _types(cast(Hashable, type(options)))
     for each in fields(options):
-        name = f"{where}.{each.name}" if where else each.name
-        _check(name, getattr(options, each.name), types[each.name], each.metadata.get("bounds", {}))
+        name, value = f"{where}.{each.name}" if where else each.name, getattr(options, each.name)
+        choices = each.metadata.get("choices")
+        if choices is None:
+            _check(name, value, types[each.name], each.metadata.get("bounds", {}))
+        elif value is not None or each.default is not None:
+            check_choice(name, value, choices)
 
 
 @cache
