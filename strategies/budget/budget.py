@@ -110,21 +110,16 @@ class Budget:
 
     def bounded(self, metric: str, low: float | None, high: float | None) -> Budget:
         """This budget with other bounds on one metric."""
-        if metric in EXACT_METRICS:
-            own: dict[str, Any] = {f"min_{metric}": low, f"max_{metric}": high}
-            return replace(self, **own)
-        ends: dict[str, Any] = {}
-        for name, end in (("min_costs", low), ("max_costs", high)):
-            others = {key: value for key, value in getattr(self, name).items() if key != metric}
-            ends[name] = others if end is None else {**others, metric: end}
+        ends: dict[str, Any] = {f"min_{metric}": low, f"max_{metric}": high}
+        if metric not in EXACT_METRICS:
+            ends = {"min_costs": {**self.min_costs, metric: low}, "max_costs": {**self.max_costs, metric: high}}
+            ends = {name: {k: v for k, v in own.items() if v is not None} for name, own in ends.items()}
         return replace(self, **ends)
 
     @property
     def exact(self) -> Budget:
         """The bounds on MACs and params alone."""
-        return Budget(
-            max_macs=self.max_macs, max_params=self.max_params, min_macs=self.min_macs, min_params=self.min_params
-        )
+        return replace(self, max_costs={}, min_costs={})
 
     def check_metrics(self, known: Iterable[str]) -> None:
         """InvalidRequest, naming it, for a bound on a metric that is not among the ``known`` ones."""
@@ -144,11 +139,11 @@ class Budget:
         """Whether each of many networks is inside: ``costs`` is {metric: (n,)}, the result (n,)."""
         result = np.ones(np.shape(next(iter(costs.values()), ())), dtype=bool)
         for metric, (low, high) in self.bounds().items():
-            slack = 0.0 if metric in EXACT_METRICS else SLACK
+            exact = metric in EXACT_METRICS  # as int, which float arithmetic would round
             if low is not None:
-                result &= costs[metric] >= (low if slack == 0 else low * (1 - slack))
+                result &= costs[metric] >= (low if exact else low * (1 - SLACK))
             if high is not None:
-                result &= costs[metric] <= (high if slack == 0 else high * (1 + slack))
+                result &= costs[metric] <= (high if exact else high * (1 + SLACK))
         return result
 
     def __str__(self) -> str:

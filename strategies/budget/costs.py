@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from textwrap import shorten
 from typing import Any
 
@@ -39,14 +40,13 @@ def find_cost_table(space: Any, costs: CostTable | None) -> CostTable:
 
 def categorical_labels(space: Any) -> dict[str, tuple[Any, ...]]:
     """{label: its values} of an NNI space; InvalidRequest if one of them is not categorical."""
-    found = {}
-    for label, mutable in space.simplify().items():
+    labels = space.simplify()
+    for label, mutable in labels.items():
         if not isinstance(mutable, Categorical):
             raise InvalidRequest(
                 f"label {label!r}: {type(mutable).__name__} is not categorical; no budget can cover it"
             )
-        found[label] = tuple(mutable.values)
-    return found
+    return {label: tuple(mutable.values) for label, mutable in labels.items()}
 
 
 def profiled_costs(space: ModelSpace, example_input: Any) -> CostTable:
@@ -62,7 +62,7 @@ def profiled_costs(space: ModelSpace, example_input: Any) -> CostTable:
     """
     candidates = categorical_labels(space)
     name = type(space).__name__
-    profiled = _Profiled(space, example_input)
+    profiled = _profiler(space, example_input)
     base = {label: values[0] for label, values in candidates.items()}
     start = profiled(base)
     costs: dict[str, dict[str, Any]] = {metric: {} for metric in start}
@@ -95,24 +95,16 @@ def profiled_costs(space: ModelSpace, example_input: Any) -> CostTable:
     return table
 
 
-class _Profiled:
+def _profiler(space: ModelSpace, example_input: Any) -> Callable[[dict[str, Any]], dict[str, int]]:
     """Costs of samples by NNI's profiler, in the convention of sepnas."""
-
-    def __init__(self, space: ModelSpace, example_input: Any) -> None:
-        off = {"count_bias": False, "count_normalization": False, "count_activation": False}
-        try:
-            # a profiler runs the network, which must not change batch-norm statistics, and leaves hooks if it fails
-            self._macs = FlopsParamsProfiler(copy.deepcopy(space).eval(), example_input, **off)
-            # without normalisation its parameters would be missing too
-            self._params = FlopsParamsProfiler(copy.deepcopy(space).eval(), example_input)
-        except Exception as error:
-            reason = shorten(f"{type(error).__name__}: {error}", 150, placeholder=" ...")
-            raise InvalidRequest(
-                f"space: NNI's profiler cannot follow {type(space).__name__} ({reason}); give costs=CostTable(...)"
-            ) from error
-
-    def __call__(self, sample: dict[str, Any]) -> dict[str, int]:
-        return {
-            "macs": round(self._macs.profile(sample).flops),
-            "params": round(self._params.profile(sample).params),
-        }
+    off = {"count_bias": False, "count_normalization": False, "count_activation": False}
+    try:
+        # a profiler runs the network, which must not change batch-norm statistics, and leaves hooks if it fails;
+        # without normalisation its parameters would be missing too
+        macs, params = (FlopsParamsProfiler(copy.deepcopy(space).eval(), example_input, **o) for o in (off, {}))
+    except Exception as error:
+        reason = shorten(f"{type(error).__name__}: {error}", 150, placeholder=" ...")
+        raise InvalidRequest(
+            f"space: NNI's profiler cannot follow {type(space).__name__} ({reason}); give costs=CostTable(...)"
+        ) from error
+    return lambda s: {"macs": round(macs.profile(s).flops), "params": round(params.profile(s).params)}

@@ -75,11 +75,9 @@ class FeasibleSet:
         Each is found when it is asked for, exactly; sums that differ by less than 1e-6, the solver's tolerance, may
         come in either order.
         """
-        objective = np.concatenate([np.asarray(scores[label], dtype=np.float64) for label in self.table.labels])
-        if not np.isfinite(objective).all():
-            raise ValueError("scores: must be finite")
+        costs = self._minimised(scores)
         solutions: list[IntArray] = []
-        while (solution := self._program.solve(-objective, without=solutions)) is not None:
+        while (solution := self._program.solve(costs, without=solutions)) is not None:
             solutions.append(solution)
             yield self.table.sample(solution)
         if not solutions:
@@ -91,11 +89,16 @@ class FeasibleSet:
         None if the solver has not found it after so many ``nodes`` of its search tree, a limit that does not depend on
         how busy the machine is.
         """
-        objective = np.concatenate([np.asarray(scores[label], dtype=np.float64) for label in self.table.labels])
         try:
-            return self._program.solve(-objective, gap=gap, nodes=nodes)
+            return self._program.solve(self._minimised(scores), gap=gap, nodes=nodes)
         except TimeoutError:
             return None
+
+    def _minimised(self, scores: Scores) -> NDArray[np.float64]:
+        objective = np.concatenate([np.asarray(scores[label], dtype=np.float64) for label in self.table.labels])
+        if not np.isfinite(objective).all():
+            raise ValueError("scores: must be finite")
+        return -objective
 
     def nearest(self, sample: Mapping[str, str], rng: np.random.RandomState) -> dict[str, str]:
         """The sample inside the budget that differs from ``sample`` in the fewest labels, ties broken at random."""
@@ -214,14 +217,13 @@ class FeasibleSet:
         order = rng.permutation(len(own))
         marked = rng.random_sample(len(own)) < probability
         order = np.concatenate([order[marked[order]], order[~marked[order]]])
+        sizes = [len(values) for values in self.table.candidates.values()]
         for redrawn in range(max(1, int(marked.sum())), len(own) + 1):
-            choices = [np.array([i]) for i in own]
-            for column in order[:redrawn]:
-                choices[column] = np.arange(len(self.table.candidates[self.table.labels[column]]))
-            at = np.array([int(np.flatnonzero(c == i)[0]) for c, i in zip(choices, own, strict=True)])
-            drawn = budget_sampler(self.table, self.budget, choices, _SMALL_WORK).draw_other(rng, at)
+            free = np.isin(np.arange(len(own)), order[:redrawn])
+            choices = [np.arange(sizes[i]) if free[i] else own[i : i + 1] for i in range(len(own))]
+            drawn = budget_sampler(self.table, self.budget, choices, _SMALL_WORK).draw_other(rng, own * free)
             if drawn is not None:
-                return self.table.sample(np.array([c[i] for c, i in zip(choices, drawn, strict=True)]))
+                return self.table.sample(np.where(free, drawn, own))
         return dict(sample)
 
     def crossover(

@@ -31,14 +31,12 @@ class IntegerProgram:
         self.table = table
         self.budget = budget
         self._offsets = np.concatenate([[0], np.cumsum([len(values) for values in table.candidates.values()])])
-        self._constraints = [self._one_per_label()]
+        labels, variables = len(table.labels), self._offsets[-1]
+        rows = np.repeat(np.arange(labels), np.diff(self._offsets))
+        one_each = csr_array((np.ones(variables), (rows, np.arange(variables))), shape=(labels, variables))
+        self._constraints = [LinearConstraint(one_each, 1, 1)]
         for metric, (low, high) in budget.bounds().items():
             self._constraints.append(self._cost_row(metric, low, high))
-        # candidates of a label that cost the same are outside together
-        self._alike = []
-        for label, values in table.candidates.items():
-            own = [table.costs[metric][label] for metric in budget.bounds()] or [np.arange(len(values))]
-            self._alike.append(np.unique(np.stack(own, axis=1), axis=0, return_inverse=True)[1].ravel())
 
     def solve(
         self,
@@ -63,7 +61,7 @@ class IntegerProgram:
                 return None
             if self.budget.inside(self.table.evaluate(solution[None]))[0]:
                 return solution
-            cuts.append(self._cut([np.flatnonzero(a == a[k]) for a, k in zip(self._alike, solution, strict=True)]))
+            cuts.append(self._cut(self._alike(solution)))
         raise RuntimeError(f"the solver gave {_CUTS} answers outside {self.budget}; please report this")
 
     def _relaxed(
@@ -83,8 +81,13 @@ class IntegerProgram:
             raise TimeoutError
         if result.x is None:
             raise RuntimeError(f"the solver stopped without an answer: {result.message}")
-        ends = zip(self._offsets[:-1], self._offsets[1:], strict=True)
-        return np.array([np.argmax(result.x[a:b]) for a, b in ends], dtype=np.int64)
+        return np.array([np.argmax(own) for own in np.split(result.x, self._offsets[1:-1])], dtype=np.int64)
+
+    def _alike(self, solution: IntArray) -> list[IntArray]:
+        """Of each label the candidates that cost what the one of ``solution`` does: they are outside together."""
+        bounded = [self.table.costs[metric] for metric in self.budget.bounds()]
+        labels = zip(self.table.labels, solution, strict=True)
+        return [np.flatnonzero(np.all([own[label] == own[label][k] for own in bounded], axis=0)) for label, k in labels]
 
     def _cut(self, candidates: list[IntArray]) -> LinearConstraint:
         """Not one of ``candidates[i]`` at every label i at once."""
@@ -92,12 +95,6 @@ class IntegerProgram:
         for offset, own in zip(self._offsets, candidates, strict=False):
             row[offset + own] = 1
         return LinearConstraint(row[None, :], -np.inf, len(candidates) - 1)
-
-    def _one_per_label(self) -> LinearConstraint:
-        labels, variables = len(self._offsets) - 1, self._offsets[-1]
-        rows = np.repeat(np.arange(labels), np.diff(self._offsets))
-        matrix = csr_array((np.ones(variables), (rows, np.arange(variables))), shape=(labels, variables))
-        return LinearConstraint(matrix, 1, 1)
 
     def _cost_row(self, metric: str, low: float | None, high: float | None) -> LinearConstraint:
         row = np.concatenate([self.table.costs[metric][label] for label in self.table.labels])

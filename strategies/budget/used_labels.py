@@ -12,18 +12,6 @@ from nni.nas.nn.pytorch import ModelSpace, MutableModule
 Key = Callable[[Mapping[str, Any]], Hashable]
 
 
-class _Recorder(dict[str, Any]):
-    """A sample that notes which labels are read."""
-
-    def __init__(self, sample: Mapping[str, Any]) -> None:
-        super().__init__(sample)
-        self.read: set[str] = set()
-
-    def __getitem__(self, label: str) -> Any:
-        self.read.add(label)
-        return super().__getitem__(label)
-
-
 def has_nested_choices(space: Any) -> bool:
     """Whether a choice of ``space`` stands inside another one, so that labels can be unused."""
     if not isinstance(space, ModelSpace):
@@ -35,23 +23,29 @@ def has_nested_choices(space: Any) -> bool:
 
 def used_labels(space: ModelSpace, sample: Sample) -> frozenset[str]:
     """The labels that NNI reads when it checks ``sample``: those of what is chosen."""
-    recorder = _Recorder(sample)
-    error = space.check_contains(recorder)
+    read: set[str] = set()
+
+    class Recorder(dict[str, Any]):
+        def __getitem__(self, label: str) -> Any:
+            read.add(label)
+            return super().__getitem__(label)
+
+    error = space.check_contains(Recorder(sample))
     if error is not None:
         raise error
-    return frozenset(recorder.read)
+    return frozenset(read)
 
 
 def sample_key(space: Any, labels: tuple[str, ...], indices: Callable[[Mapping[str, Any]], Any]) -> Key:
     """A key of samples of ``space`` that ignores unused labels; ``indices`` gives candidate numbers in the order of
     ``labels``."""
-    if not has_nested_choices(space):
-        return lambda sample: tuple(indices(sample).tolist())
+    nested = has_nested_choices(space)
 
     def key(sample: Mapping[str, Any]) -> Hashable:
+        chosen = indices(sample).tolist()
+        if not nested:
+            return tuple(chosen)
         used = used_labels(space, dict(sample))
-        return tuple(
-            (label, index) for label, index in zip(labels, indices(sample).tolist(), strict=True) if label in used
-        )
+        return tuple((label, index) for label, index in zip(labels, chosen, strict=True) if label in used)
 
     return key
