@@ -1,7 +1,4 @@
-"""NNI strategies under budgets.
-
-The public names stand in ``__init__.pyi`` and are imported on first use: `Budget` alone needs neither torch nor NNI.
-"""
+"""NNI strategies under budgets; `Budget` alone needs neither torch nor NNI. The public names: ``__init__.pyi``."""
 
 import lazy_loader
 

@@ -31,25 +31,19 @@ _logger = logging.getLogger(__name__)
 class MultiTrial(Budgeted, Strategy):
     """A multi-trial strategy of `STRATEGIES` as an NNI strategy: its proposals are trials, metrics its observations.
 
-    Works on every NNI `ModelSpace` of categorical labels whose costs are known (its own ``cost_table`` or ``costs``),
-    with every evaluator that reports a number, to be maximised. A budget that no architecture meets is refused before
-    anything is trained, and when nothing inside is left to propose, the strategy ends. Samples that differ only in
-    labels of a choice that is not taken are one architecture.
+    Takes every NNI `ModelSpace` of categorical labels whose costs are known, and every evaluator that reports a number,
+    to be maximised. A budget that nothing meets is refused before anything is trained; the strategy ends when nothing
+    inside is left. Samples that differ only in labels of a choice that is not taken are one architecture.
 
-    All randomness comes from ``seed``, so the proposals depend on the seed and the scores alone: `load_state_dict`
-    replays a recorded search, and what was proposed but never scored is submitted again.
+    The proposals depend on the seed and the scores alone: `load_state_dict` replays a recorded search, and what was
+    proposed but never scored is submitted again.
 
     Args:
         options: the strategy's options; by default ``values`` and the defaults of the others.
         name: which strategy; its subclasses, such as `TPE`, know.
-        budget: what an architecture may cost.
-        costs: the cost of every candidate, unless the space has a ``cost_table``.
-        feasible: in place of both, the architectures inside a budget that was proven already.
+        budget, costs, feasible: see `Budgeted`.
         seed: of all draws.
         values: single options by name.
-
-    Attributes:
-        proposer: the search itself, once the strategy is initialised.
     """
 
     #: what `STRATEGIES` calls it
@@ -199,21 +193,15 @@ class Predictor(MultiTrial):
 
 
 class SuccessiveHalving(MultiTrial):
-    """NNI's form of `strategies.multi_trial.halving.HalvingProposer`.
-
-    The evaluator gets the best architectures several times; it should train one it has seen before on, not anew.
-    """
+    """NNI's form of `strategies.multi_trial.halving.HalvingProposer`: the evaluator gets the best architectures several
+    times, and should train one it has seen before on, not anew."""
 
     name = "halving"
 
 
 class PolicyBasedRL(MultiTrial):
-    """NNI's form of `strategies.multi_trial.policy_rl.PolicyProposer`.
-
-    Args:
-        policy_fn: as in NNI's ``PolicyBasedRL``: makes the policy of a ``TuningEnvironment``.
-        values: what `MultiTrial` takes.
-    """
+    """NNI's form of `strategies.multi_trial.policy_rl.PolicyProposer`; ``policy_fn``, as in NNI's ``PolicyBasedRL``,
+    makes the policy of a ``TuningEnvironment``."""
 
     name = "policy-rl"
 

@@ -42,11 +42,9 @@ def combinations(sizes: Sequence[int]) -> IntArray:
 
 
 def reduce_box(costs: Sequence[IntArray], low: IntArray, high: IntArray) -> Box | None:
-    """The box of ``costs[i]`` (candidates, metrics) between ``low`` and ``high``, without what cannot matter.
-
-    Candidates that no choice inside can take are left out, and so are metrics whose bounds exclude nothing (one metric
-    always stays). None if nothing can be inside; a box that is returned may still be empty.
-    """
+    """The box of ``costs[i]`` (candidates, metrics) between ``low`` and ``high`` without candidates that no choice
+    inside can take and, but for one, metrics whose bounds exclude nothing. None if nothing can be inside; a box may be
+    empty too."""
     costs = [np.array(own, dtype=np.int64) for own in costs]
     kept = [np.arange(len(own)) for own in costs]
     low, high = low.copy(), high.copy()

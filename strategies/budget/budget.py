@@ -26,14 +26,9 @@ _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 def parse_count(value: int | float | str, field: str) -> int:
-    """A number of MACs or parameters.
+    """A number of MACs or parameters, written as ``16700000``, ``1.67e7``, ``"16.7M"`` or ``"850k"``.
 
-    Args:
-        value: such as ``16700000``, ``1.67e7``, ``"16.7M"`` or ``"850k"``.
-        field: what the error calls it.
-
-    Raises:
-        InvalidRequest: it is not a whole number from 0 to 10**18.
+    InvalidRequest for ``field`` unless it is a whole number from 0 to 10**18.
     """
     number: Any = value
     if isinstance(value, str):
@@ -65,9 +60,8 @@ def format_count(count: int | float) -> str:
 class Budget:
     """Bounds on additive costs of a network, both ends included; None, or no entry, leaves an end open.
 
-    MACs and parameters take an int or a text like "16.7M" and are compared exactly. Any other cost that a table gives
-    (`CostTable.with_cost`) is bounded by its name, as in ``max_costs={"latency_ms": 5.0}``, and compared as a float:
-    a total within a relative 1e-9 of a bound is inside. InvalidRequest for an unreadable number or min > max.
+    MACs and params are compared exactly. Any other cost of a table (`CostTable.with_cost`) is bounded by its name and
+    compared as a float, with a relative tolerance of 1e-9. InvalidRequest for an unreadable number or min > max.
 
     Attributes:
         max_macs: most multiply-accumulates (MACs) per image, as 16.7M.

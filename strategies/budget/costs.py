@@ -50,15 +50,11 @@ def categorical_labels(space: Any) -> dict[str, tuple[Any, ...]]:
 
 
 def profiled_costs(space: ModelSpace, example_input: Any) -> CostTable:
-    """MACs and params of a space by NNI's profiler, as a table for ``costs=``.
+    """MACs (of convolutions and linear layers) and params of a space by NNI's profiler, as a table for ``costs=``.
 
-    MACs are those of convolutions and linear layers, params all of them, as everywhere in sepnas. ``example_input`` is
-    what the network is called with, such as ``torch.zeros(1, 3, 32, 32)``. Needs the space before any strategy has
-    mutated it, and leaves it as it is.
-
-    A table can only hold costs that add up over the labels. That is checked on 512 random architectures, and the
-    params of some on the networks themselves; InvalidRequest if it does not hold (two mutable widths in a row multiply,
-    say) or if NNI cannot follow the network.
+    ``example_input`` is what the network is called with, such as ``torch.zeros(1, 3, 32, 32)``. Needs the space before
+    any strategy has mutated it, and leaves it as it is. InvalidRequest if NNI cannot follow the network, or if costs do
+    not add up over the labels (two mutable widths in a row multiply, say), which 512 random architectures must show.
     """
     candidates = categorical_labels(space)
     name = type(space).__name__

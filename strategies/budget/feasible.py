@@ -27,11 +27,8 @@ _SMALL_WORK = 1e7
 
 
 class FeasibleSet:
-    """The architectures of ``table`` inside ``budget``.
-
-    Raises InvalidRequest at once if there are none, with the reachable range of each cost in the message. Whatever is
-    random follows from the state of the generator that is passed, and from nothing else.
-    """
+    """The architectures of ``table`` inside ``budget``; InvalidRequest, with the reachable range of each cost, if there
+    are none. Whatever is random follows from the state of the generator that is passed alone."""
 
     def __init__(self, table: CostTable, budget: Budget) -> None:
         self.table = table
@@ -50,10 +47,8 @@ class FeasibleSet:
         return self.budget.admits(self.table.cost(sample))
 
     def best(self, scores: Scores) -> dict[str, str]:
-        """The sample inside the budget with the largest sum of ``scores[label][candidate]``.
-
-        With log-probabilities as scores this is the most probable architecture inside the budget.
-        """
+        """The sample inside the budget with the largest sum of ``scores[label][candidate]``: with log-probabilities,
+        the most probable one."""
         return next(self.ranked(scores))
 
     def best_k(self, scores: Scores, k: int) -> list[dict[str, str]]:
@@ -72,7 +67,7 @@ class FeasibleSet:
     def ranked(self, scores: Scores) -> Iterator[dict[str, str]]:
         """All samples inside the budget by their sum of ``scores[label][candidate]``, the largest first.
 
-        Each is found when it is asked for, exactly; sums that differ by less than 1e-6, the solver's tolerance, may
+        Each is found exactly, when it is asked for; sums that differ by less than 1e-6, the solver's tolerance, may
         come in either order.
         """
         costs = self._minimised(scores)
@@ -84,11 +79,8 @@ class FeasibleSet:
             raise RuntimeError("the solver lost feasibility between two calls; please report this")
 
     def nearly_best(self, scores: Scores, *, gap: float, nodes: int) -> IntArray | None:
-        """Candidates (labels,) of a sample whose sum of scores is within a share ``gap`` of the best one's.
-
-        None if the solver has not found it after so many ``nodes`` of its search tree, a limit that does not depend on
-        how busy the machine is.
-        """
+        """Candidates (labels,) of a sample whose sum of scores is within a share ``gap`` of the best one's; None if the
+        solver has not found it after ``nodes`` of its search tree, the same on every machine."""
         try:
             return self._program.solve(self._minimised(scores), gap=gap, nodes=nodes)
         except TimeoutError:
@@ -142,12 +134,9 @@ class FeasibleSet:
         return None if self._sampler.listed is None else np.unique(self._sampler.listed, axis=0)
 
     def spread(self, rng: np.random.RandomState, n: int, metric: str = "macs") -> IntArray:
-        """``n`` architectures inside the budget (n, labels) spread evenly over what they can cost, cheapest first.
-
-        The range from the smallest to the largest cost inside the budget (`extremes`) is cut into ``n`` bins of equal
-        width; one architecture is drawn uniformly from each. An empty bin, or one too narrow to draw from, is widened
-        around its middle, twofold each time, until it holds one.
-        """
+        """``n`` architectures inside the budget (n, labels) spread evenly over what they can cost, cheapest first: one
+        drawn uniformly from each of ``n`` bins of equal width between the `extremes`. A bin that is empty, or too
+        narrow to draw from, is widened around its middle, twofold each time, until it holds one."""
         check_int("n", n, 1)
         low, high = self.extremes(metric)
         result = []
@@ -189,9 +178,8 @@ class FeasibleSet:
         """Those that use at least ``share`` (between 0 and 1) of the tightest upper bound: where searches look, and
         where fair random controls come from.
 
-        The tightest bound is the one that the dearest architecture inside comes closest to. Where even that one uses
-        less than ``share``, or nothing is bounded above, the share is of what the dearest one costs, so the part is
-        never empty. Lower bounds of the budget still hold.
+        The tightest bound is the one that the dearest architecture inside comes closest to. Where even that uses less,
+        or nothing is bounded above, the share is of what it costs, so the part is never empty.
         """
         check_share("share", share)
         bounds = self.budget.bounds()
@@ -209,9 +197,8 @@ class FeasibleSet:
     def mutate(self, sample: Mapping[str, str], rng: np.random.RandomState, probability: float) -> dict[str, str]:
         """``sample``, which is inside, with some labels drawn anew; the result is inside and differs if it can.
 
-        Each label is redrawn with ``probability``, one at least. They are drawn together, uniformly among all their
-        combinations that keep the whole inside the budget and are not what was there. Where there is none, one label
-        more is redrawn, until there is.
+        Each label is marked with ``probability``, one at least; all marked are drawn together, uniformly among what
+        keeps the whole inside and is not ``sample``. Where there is nothing, one label more is marked, until there is.
         """
         own = self._inside(sample)
         order = rng.permutation(len(own))

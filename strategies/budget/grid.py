@@ -29,10 +29,10 @@ class _Level:
 
 
 class Grid:
-    """How many choices of ``box`` have which rounded total, label by label.
+    """How many choices of ``box`` have which rounded total, label by label: costs rounded down to whole ``steps``.
 
-    A candidate's cost in metric m is rounded down to whole ``steps[m]``. `count` is the number of choices whose rounded
-    total lies in the rounded box, which is wide enough to hold every choice inside; if `exact` it holds no other.
+    `count` is the number of choices whose rounded total lies in the rounded box, which is wide enough to hold every
+    choice inside; if `exact` it holds no other.
     """
 
     def __init__(self, box: Box, steps: IntArray) -> None:

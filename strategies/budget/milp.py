@@ -1,8 +1,7 @@
-"""The architectures inside a budget as an integer program, solved exactly.
+"""The architectures inside a budget as an integer program, solved exactly by HiGHS through SciPy.
 
-One binary variable per candidate, one candidate per label, one linear row per bounded cost. HiGHS (through SciPy)
-solves it; every solution is checked in the table's own arithmetic, and where the solver's tolerance lets one outside
-slip through, it is cut off and the program is solved again.
+One binary variable per candidate, one candidate per label, one linear row per bounded cost. Every solution is checked
+in the table's own arithmetic; one outside, which the solver's tolerance may let through, is cut off.
 """
 
 from __future__ import annotations
@@ -47,11 +46,11 @@ class IntegerProgram:
         seconds: float = np.inf,
         nodes: int | None = None,
     ) -> IntArray | None:
-        """Candidate index of each label (labels,) at the minimum of ``objective`` (candidates of all labels,), leaving
-        out the architectures ``without``; None if nothing else is inside.
+        """Candidates (labels,) at the minimum of ``objective`` (candidates of all labels,), leaving out the
+        architectures ``without``; None if nothing else is inside.
 
-        ``gap`` > 0 accepts a minimum that may be lower by that share of itself. TimeoutError if a solution takes the
-        solver more than ``seconds``, or more than ``nodes`` of its search tree, which is the same on every machine.
+        ``gap`` > 0 accepts a minimum that may be lower by that share of itself. TimeoutError if the solver takes more
+        than ``seconds``, or more than ``nodes`` of its search tree (the same on every machine), for a solution.
         """
         options = {"mip_rel_gap": gap, "time_limit": seconds} | ({} if nodes is None else {"node_limit": nodes})
         cuts = [self._cut([np.array([k]) for k in solution]) for solution in without]

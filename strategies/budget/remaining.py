@@ -19,15 +19,11 @@ _MOST_RANKED = 4096
 
 
 class Remaining:
-    """The architectures of ``feasible`` whose key has not been removed yet.
+    """The architectures of ``feasible`` whose ``key`` has not been removed yet; each method gives None if none is left.
 
-    Few are listed (`FeasibleSet.listed`). Among many, `best` and `nearest` go down the ranking until something remains,
-    which is exact too unless choices are nested: then over 4096 samples that differ only in unused labels can hide the
-    rest. Each method returns None if nothing is left.
-
-    Args:
-        feasible: the architectures inside the budget.
-        key: gives equal keys to samples that are one architecture.
+    ``key`` gives equal values for samples that are one architecture. Few are listed (`FeasibleSet.listed`). Among many,
+    `best` and `nearest` go down the ranking until something remains, which is exact too unless choices are nested: then
+    over 4096 samples that differ only in unused labels can hide the rest.
     """
 
     def __init__(self, feasible: FeasibleSet, key: Key) -> None:

@@ -49,8 +49,7 @@ class BoxSampler:
     Args:
         costs: for each label the costs of its candidates, whole numbers of shape (candidates, metrics).
         low, high: shape (metrics,): bounds on the totals.
-        confirm: choices (n, labels) -> (n,), whether they are truly inside; for whole numbers that are themselves
-            rounded, between bounds that are widened accordingly.
+        confirm: choices (n, labels) -> (n,), whether they are truly inside; for costs and bounds that are rounded.
         work: additions that the tables may take.
 
     Attributes:
@@ -143,11 +142,9 @@ class BoxSampler:
 
 
 def _scale(box: Box) -> NDArray[np.float64]:
-    """How wide the steps of each metric (metrics,) may be, relative to each other, for all to drop alike.
-
-    That is the width of the window. The part of a wide window where most choices are is a narrow one below its upper
-    end, about as wide as what one label adds.
-    """
+    """How wide the steps of each metric (metrics,) may be, relative to each other, for all to drop alike: as the
+    window. Most choices of a wide window are right below its upper end, in a part about as wide as what one label
+    adds."""
     high = np.maximum(box.high, 1).astype(np.float64)
     share = np.minimum((box.high - box.low + 1) / high, 1 / len(box.costs))
     return high * (share / share.max())
@@ -174,11 +171,7 @@ def budget_sampler(
 
 def _integer_costs(table: CostTable, budget: Budget) -> tuple[list[IntArray], IntArray, IntArray, bool]:
     """The bounded costs in whole numbers: of each label (candidates, metrics), the bounds (metrics,) on their totals,
-    and whether these are exact.
-
-    Where they are not, a cost is no whole number: it is rounded down and the bounds are wider by what that takes away,
-    so that a few architectures just outside meet them too.
-    """
+    and whether these are exact. Other costs are rounded down and their bounds widened by what that takes away."""
     columns, lows, highs, exact = [], [], [], True
     for metric, (low, high) in budget.bounds().items():
         own = [table.costs[metric][label] for label in table.labels]
