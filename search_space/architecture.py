@@ -187,10 +187,9 @@ class Head:
 class Architecture:
     """A whole network as a value: hashable, comparable, without torch modules, NNI or paths.
 
-    ``macro`` names the family it comes from (a label for people; the value itself is complete). The input is
-    ``(batch, in_channels, image_size, image_size)``, the output ``(batch, classes)``. ``orthonormal`` marks the
-    projections of its inverted residuals as subspace bases W_B: training adds BSConv-S's orthonormal loss on them
-    (BSConv section 4.2), the structure stays the same.
+    ``macro`` names the family it comes from, for people. The input is ``(batch, in_channels, image_size, image_size)``,
+    the output ``(batch, classes)``. ``orthonormal`` marks the projections of its inverted residuals as subspace bases
+    W_B: training adds BSConv-S's orthonormal loss on them (BSConv section 4.2).
 
     Raises InvalidRequest naming the field and block of anything impossible.
     """

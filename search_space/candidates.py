@@ -27,10 +27,9 @@ class SearchSpace:
     """All architectures that differ from ``skeleton`` in their blocks, each taken from ``choices`` of its position.
 
     The choices of a block are what its operator, its expanded channels and, where wanted, its squeeze-and-excitation
-    can be, multiplied out: one flat list per block, so that costs add up over blocks. Names of the choices say how
-    they differ from the skeleton: ``dw_k5``, ``dw_k5-e96`` (other expanded channels), ``dw_k5-e96-nose`` (and without
-    squeeze-and-excitation), ``sep_k3``, ``skip``. It knows no NNI: `search_space.space.SepConvSpace` is its NNI
-    form.
+    can be, multiplied out: one flat list per block, so that costs add up over blocks. Their names say how they differ
+    from the skeleton: ``dw_k5``, ``dw_k5-e96`` (other expanded channels), ``dw_k5-e96-nose`` (and no squeeze-and-
+    excitation), ``sep_k3``, ``skip``. The NNI form is `search_space.space.SepConvSpace`.
     """
 
     skeleton: Architecture
@@ -70,14 +69,12 @@ class SearchSpace:
         classes: int = 10,
         **changes: Any,
     ) -> SearchSpace:
-        """The space that ``options`` describe, for square images of ``image_size`` pixels.
+        """The space that ``options``, with the fields in ``changes`` replaced, describe for square images of
+        ``image_size`` pixels.
 
-        ``changes`` are fields of `SpaceOptions` that replace those of ``options``, so that
-        ``SearchSpace.create(operators="full", width=0.5)`` needs none. An operator is a candidate wherever it fits:
-        ``skip`` where the shape is kept, grouped convolutions where their width divides the channels.
-
-        Raises:
-            InvalidRequest: for unknown names, an operator that fits nowhere, a stage that is not there.
+        An operator is a candidate wherever it fits: ``skip`` where the shape is kept, grouped convolutions where their
+        width divides the channels. InvalidRequest for unknown names, an operator that fits nowhere, a stage that is not
+        there.
         """
         options = replace(SpaceOptions() if options is None else options, **changes)
         definition = find_macro(options.macro)

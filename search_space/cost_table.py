@@ -21,9 +21,9 @@ Costs = NDArray[Any]
 class CostTable:
     """Costs that add up over the labels of a space.
 
-    ``candidates[label]`` names the values of a label; ``costs[metric][label]`` has one number for each of them, in the
-    same order; ``fixed[metric]`` is common to all architectures. Metrics of `search_space` are "macs" and "params",
-    whole numbers that are added exactly; others (`with_cost`) are floats.
+    ``candidates[label]`` names the values of a label; ``costs[metric][label]`` has one number for each, in the same
+    order; ``fixed[metric]`` is common to all. "macs" and "params" are whole numbers, added exactly; others
+    (`with_cost`) floats.
     """
 
     candidates: Mapping[str, tuple[Any, ...]]
@@ -59,8 +59,7 @@ class CostTable:
     def with_cost(self, name: str, costs: Mapping[str, Mapping[str, float]], fixed: float = 0.0) -> CostTable:
         """This table and one metric more: ``costs[label][candidate]``, and what all architectures have in common.
 
-        Each candidate needs one finite number, 0 or more; InvalidRequest names what is missing, unknown or no such
-        number.
+        InvalidRequest names what is missing, unknown or not a finite number of 0 or more.
         """
         where = f"costs {shown(name)}"
         if name in self.costs:

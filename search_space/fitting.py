@@ -20,21 +20,12 @@ FIT_SUFFIX = "@fit"
 def fit_baseline(
     name: str, inside: Callable[[Cost], bool], *, image_size: int = 32, in_channels: int = 3, classes: int = 10
 ) -> tuple[Architecture, float]:
-    """The widest form of a baseline whose cost is inside a budget, and its width multiplier.
+    """The widest form of the baseline ``name`` whose cost is inside a budget, and its width multiplier.
 
-    Channels are rounded to multiples of 8, so the network changes at finitely many widths only, and each of its layers
-    grows with the width. Bisection down to neighbouring floats therefore finds the widest network exactly. Width 1 is
-    tried as well: only there are channels left unrounded.
-
-    Args:
-        name: a baseline, see `baselines`.
-        inside: whether a cost is below the budget's upper bounds: if a cost is, so must be every smaller one.
-        image_size: side of the square input in pixels.
-        in_channels: of the input.
-        classes: outputs.
-
-    Raises:
-        InvalidRequest: the name is unknown, or no width is inside.
+    Channels are rounded to multiples of 8, so the network changes at finitely many widths only, and no layer shrinks as
+    the width grows: bisection down to neighbouring floats finds the widest exactly. Width 1 is tried as well: only
+    there are channels left unrounded. ``inside`` must hold for every cost below one for which it holds. InvalidRequest
+    if the name is unknown or no width is inside.
     """
 
     def network(width: float) -> Architecture:

@@ -1,8 +1,7 @@
 """Cost of a network: multiply-accumulates and parameters, in closed form.
 
-Convention (that of the XSepConv and BSConv papers, "FLOPs" in their tables): one multiply-accumulate counts 1; only
-convolutions and linear layers count; batch normalisation, activations, padding, pooling, biases and the scaling of
-squeeze-and-excitation count 0. Parameters are all trainable ones, batch-norm scale and shift included.
+The convention is that of the XSepConv and BSConv papers ("FLOPs" in their tables): one multiply-accumulate counts 1;
+only convolutions and linear layers count, without biases. Parameters are all trainable ones, batch norm's included.
 """
 
 from __future__ import annotations

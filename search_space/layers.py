@@ -62,9 +62,8 @@ class ConvNormAct(nn.Module):
 class EvenPad(nn.Module):
     """Zero padding in front of an even-sized kernel: k - 1 zeros per dimension, the odd one by ``direction``.
 
-    ``Direction.FOUR_GROUP`` splits the channels in four near-equal groups with one direction each, so that the mean
-    offset over channels is zero where 4 divides them (C2sp, Wu et al. section 3.2). Maps ``(batch, c, h, w)`` to
-    ``(batch, c, h + k - 1, w + k - 1)``.
+    ``Direction.FOUR_GROUP`` gives each near-equal quarter of the channels a direction of its own, so that the mean
+    offset is zero where 4 divides them (C2sp, Wu et al. section 3.2). ``(b, c, h, w) -> (b, c, h + k - 1, w + k - 1)``.
     """
 
     def __init__(self, kernel: int, direction: Direction, channels: int) -> None:

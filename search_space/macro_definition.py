@@ -48,14 +48,12 @@ class MacroStem:
 class Stage:
     """A row of ``repeats`` blocks with one operator and one number of output channels.
 
-    The first block has ``stride`` (for small inputs ``low_resolution_stride``, None: the same), the others 1. A spatial
-    operator sits in inverted residuals, whose expanded channels are given either by ``expansion``, the ratio to each
-    block's input channels, or by ``expanded_channels``, one number per block at width 1. A whole-block operator has
-    neither, and none of squeeze-and-excitation and projection.
-
-    ``se_ratio`` > 0 adds squeeze-and-excitation with that share of the expanded channels (rounded to multiples of 8),
-    with biases if ``se_bias``. ``project_activation`` follows the projection ("none": a linear bottleneck).
-    ``residual`` adds the input to the output of every block that keeps the shape.
+    The first block has ``stride`` (for small inputs ``low_resolution_stride``, None: the same), the others 1. The
+    expanded channels of a spatial operator's inverted residuals are given either by ``expansion``, the ratio to each
+    block's input channels, or by ``expanded_channels``, one number per block at width 1. ``se_ratio`` > 0 adds squeeze-
+    and-excitation with that share of them (rounded to multiples of 8), with biases if ``se_bias``.
+    ``project_activation`` follows the projection ("none": a linear bottleneck). A whole-block operator has none of
+    these. ``residual`` adds the input to the output of every block that keeps the shape.
     """
 
     operator: str
@@ -148,9 +146,8 @@ class Stage:
 class MacroHead:
     """What follows the stages: a 1x1 convolution, the global mean, a hidden linear layer and the classifier.
 
-    The convolution has ``channels`` channels, or ``expansion`` times those in front of it; it is left out where both
-    are 0. The hidden layer of ``features`` is left out at 0. With ``shrinks`` False, channels and features follow
-    widths above 1 only.
+    The convolution has ``channels`` channels, or ``expansion`` times those in front of it; it and the hidden layer of
+    ``features`` are left out at 0. With ``shrinks`` False, both follow widths above 1 only.
     """
 
     channels: int = 0
@@ -188,10 +185,8 @@ class MacroHead:
 
 @dataclass(frozen=True)
 class MacroDefinition:
-    """A macro-architecture: hashable, comparable, without torch modules; `architecture` makes networks of it.
-
-    Raises InvalidRequest naming the field (``stages[2].stride``) of anything impossible.
-    """
+    """A macro-architecture: hashable, comparable, without torch modules; `architecture` makes networks of it. Raises
+    InvalidRequest naming the field (``stages[2].stride``) of anything impossible."""
 
     name: str
     stem: MacroStem
@@ -217,11 +212,8 @@ class MacroDefinition:
     def architecture(
         self, *, image_size: int = 32, in_channels: int = 3, classes: int = 10, width: float = 1.0
     ) -> Architecture:
-        """The network for square inputs of ``image_size`` pixels with ``in_channels`` channels.
-
-        ``width`` multiplies the channels, rounded to multiples of 8. InvalidRequest for an impossible size, and for an
-        operator that does not fit the channels it gets at this width.
-        """
+        """The network for square inputs of ``image_size`` pixels, its channels times ``width`` (to multiples of 8).
+        InvalidRequest for an impossible size, and for an operator that does not fit the channels it gets."""
         check_number("width", width, above=0, most=MOST_WIDTH)
         check_size("image_size", image_size, 8)
         low = image_size < LOW_RESOLUTION_BELOW

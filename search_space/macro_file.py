@@ -59,11 +59,8 @@ def load_macro(path: Path | str) -> MacroDefinition:
 
 
 def macro_from_dict(values: Any, where: str = "macro") -> MacroDefinition:
-    """The macro in nested dicts and lists, as `load_macro` finds them in a file.
-
-    InvalidRequest, beginning with ``where``, names the place (``stages[2].stride``), the value and the remedy. What
-    does not build at width 1 is refused too, and so is a built-in macro's name on something else.
-    """
+    """The macro in nested dicts and lists, as `load_macro` finds them in a file. InvalidRequest, beginning with
+    ``where``, also for what does not build at width 1 and for a built-in macro's name on something else."""
     try:
         return _macro(values)
     except InvalidRequest as error:

@@ -69,9 +69,9 @@ _COUNTED_BY_NNI = (nn.ReLU, nn.ReLU6, nn.ELU)
 def nni_flops(architecture: Architecture) -> int:
     """What ``nni.nas.profiler.pytorch.flops.FlopsProfiler`` with its defaults counts on the built network.
 
-    Multiply-accumulates and bias additions of convolutions and linear layers, four operations per element of a batch
-    norm, one of those activations it knows. It is counted here from the layers' shapes, as NNI's own shape inference
-    cannot follow the padding of even kernels nor channel splits.
+    That is multiply-accumulates and bias additions of convolutions and linear layers, four operations per element of a
+    batch norm, one of the activations it knows. NNI's own shape inference cannot follow even kernels nor channel
+    splits.
     """
     total = 0
 

@@ -1,7 +1,4 @@
-"""What is searched, as plain values: macro-architecture, candidate operators and widths.
-
-Imports no torch, so that configs and names can be read without it.
-"""
+"""What is searched, as plain values that are read without torch: macro-architecture, candidate operators, widths."""
 
 from __future__ import annotations
 

@@ -43,11 +43,9 @@ def direction_at(position: int) -> Direction:
 
 
 def assign_directions(layers: int) -> tuple[Direction, ...]:
-    """Directions of all ``layers`` even-sized layers of a network, in forward order (XSepConv section 3.2).
-
-    With ``layers % 4 == 0`` the shifts cancel exactly; otherwise no direction is off by more than one pixel. With
-    ``layers % 4 == 1`` the last layer would shift alone, so it pads by four groups instead.
-    """
+    """Directions of all ``layers`` even-sized layers of a network, in forward order (XSepConv section 3.2). The shifts
+    cancel if 4 divides ``layers``, else to one pixel; a last layer that would shift alone pads by four groups
+    instead."""
     directions = [direction_at(position) for position in range(1, layers + 1)]
     if layers % 4 == 1:
         directions[-1] = Direction.FOUR_GROUP

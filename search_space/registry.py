@@ -1,8 +1,5 @@
-"""The register of operators: what one is, and how it gets a name.
-
-An operator is one class. It says what it costs (`cost`) and how it is made (`module`); everything else -- the notation,
-the candidates, the supernet, the cost tables, ``sepnas list operators`` -- follows from registering it.
-"""
+"""The register of operators. An operator is one class that says what it costs and how it is made; the notation, the
+candidates, the supernet, the cost tables and ``sepnas list operators`` follow from registering it."""
 
 from __future__ import annotations
 
@@ -49,8 +46,8 @@ class Slot:
 class Operator(ABC):
     """One candidate operator.
 
-    Class attributes to set: ``scope`` ("spatial": replaces the depthwise convolution of an inverted residual, channels
-    kept; "block": replaces the whole block), ``source`` (the paper and section), ``summary`` (one line).
+    To set: ``scope`` ("spatial": replaces the depthwise convolution of an inverted residual, channels kept; "block":
+    replaces the whole block), ``source`` (the paper and section), ``summary`` (one line).
     """
 
     scope: ClassVar[Scope]

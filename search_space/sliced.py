@@ -11,10 +11,9 @@ from torch import Tensor, nn
 class Sliced(nn.Module):
     """A layer of fewer channels whose weights and batch-norm statistics are the first ones of a ``wide`` layer.
 
-    ``make`` builds the narrow layer; it must have the same sub-modules as ``wide`` and takes the same input but for the
-    channels. It owns no tensors: in every call it is lent views into those of ``wide``, so gradients and running
-    statistics land there. ``is_prefix`` tells that its output is the first channels of the wide layer's: true of layers
-    in which no output channel depends on how many there are.
+    ``make`` builds the narrow layer, with the same sub-modules as ``wide``. In every call it is lent views into the
+    tensors of ``wide``, so gradients and running statistics land there. ``is_prefix`` tells that its output is the
+    first channels of the wide layer's: true where no output channel depends on how many there are.
     """
 
     def __init__(self, wide: nn.Module, make: Callable[[], nn.Module], *, is_prefix: bool = False) -> None:

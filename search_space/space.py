@@ -19,14 +19,10 @@ from search_space.supernet import initialise_supernet, supernet_candidates
 
 
 class SepConvSpace(ModelSpace):
-    """A supernet skeleton that every NNI strategy can mutate.
+    """The supernet of ``space`` (kept as ``.search_space``; by default `SearchSpace.create()`), for every NNI strategy.
 
-    ``space`` is kept as ``.search_space``; without it, it is `SearchSpace.create()`. The candidates of a block
-    are complete blocks. Those built around a spatial operator share their expansion, squeeze-and-excitation and
-    projection, and those with one operator also its layers; a narrower candidate uses the first channels of the widest
-    (`search_space.supernet`). Parameters are counted once.
-
-    Maps ``(batch, in_channels, image_size, image_size)`` to logits ``(batch, classes)``. Inside the supernet every
+    The candidates of a block are complete blocks that share layers (`search_space.supernet`); parameters are counted
+    once. Maps ``(batch, in_channels, image_size, image_size)`` to logits ``(batch, classes)``. In the supernet every
     even-sized layer is padded by the direction of its block's position; a frozen network gets the exact ones.
     """
 
@@ -62,8 +58,7 @@ class SepConvSpace(ModelSpace):
     def freeze(self, sample: dict[str, Any]) -> Network:
         """``build(architecture(sample))`` with a copy of the weights that the sample has in this space.
 
-        NNI's own freeze shares tensors with the supernet and deep-copies what it replaces on the way; a fresh network
-        costs only its own parameters and can be trained without touching the supernet.
+        NNI's own freeze shares tensors with the supernet.
         """
         self.validate(sample)
         # on "meta" nothing is allocated or initialised, and torch's random state stays as it is

@@ -73,11 +73,8 @@ def supernet_candidates(
 
 
 def pad_as_in_supernet(network: Network) -> None:
-    """Give the even-sized layers of ``network`` the padding that they have in a supernet, in place.
-
-    Weights inherited from a supernet were trained under it. A network's own padding depends on all its even-sized
-    layers; under it, a layer that down-samples would see other pixels than those it has learnt.
-    """
+    """Give the even-sized layers of ``network`` the padding that they have in a supernet, in place: weights inherited
+    from one were trained under it, and under its own padding a layer that down-samples would see other pixels."""
     for index, (block, module) in enumerate(zip(network.architecture.blocks, network.blocks, strict=True)):
         if directed_layers(block) == 0:
             continue

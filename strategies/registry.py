@@ -1,7 +1,7 @@
 """All strategies by name: what configs, ``sepnas list strategies`` and the contract tests follow.
 
-A multi-trial strategy is registered in its own file of `strategies.multi_trial`, a one-shot strategy, whose class needs
-torch, in `strategies.one_shot.options`. Neither torch nor NNI is imported before a strategy is made.
+A multi-trial strategy is registered in its own file of `strategies.multi_trial`, a one-shot strategy in
+`strategies.one_shot.options`. Neither torch nor NNI is imported before a strategy is made.
 """
 
 from __future__ import annotations
@@ -62,11 +62,8 @@ STRATEGIES: dict[str, RegisteredStrategy] = {}
 
 
 def register(name: str, summary: str, options: type[StrategyOptions], implementation: type | str) -> None:
-    """Make a strategy known by ``name``.
-
-    ``implementation`` is a `Proposer` class; of a one-shot strategy it is the full name of its class, so that torch
-    waits until it is needed.
-    """
+    """Make a strategy known by ``name``; ``implementation`` is a `Proposer` class, or the full name of a one-shot
+    strategy's, so that torch waits until it is needed."""
     if name in STRATEGIES:
         raise ValueError(f"strategy {name!r} is registered twice")
     if isinstance(implementation, type):
@@ -100,14 +97,11 @@ def make(
     Args:
         name: one of `STRATEGIES`.
         options: its options; by default ``values`` and the defaults of the others.
-        budget: what an architecture may cost.
-        costs: the cost of every candidate, unless the space has a ``cost_table``.
-        feasible: in place of both, the architectures inside a budget that was proven already.
+        budget, costs, feasible: see `Budgeted`.
         seed: of all draws.
         values: single options by name; for one-shot strategies also ``gradient_clip_val`` and ``mutation_hooks``.
 
-    Raises:
-        InvalidRequest: the name is unknown, or the options are those of another strategy.
+    InvalidRequest if the name is unknown or the options are those of another strategy.
     """
     common = {"budget": budget, "costs": costs, "feasible": feasible, "seed": seed, **values}
     strategy = registered(name)

@@ -4,7 +4,5 @@ from __future__ import annotations
 
 
 class InvalidRequest(ValueError):
-    """A request that cannot be met: names the field, the value, why, and the remedy, in one line.
-
-    The command line prints the text of it and exits with code 2; nothing has been changed on disk by then.
-    """
+    """A request that cannot be met: field, value, why, and the remedy, in one line; nothing has been changed on disk by
+    then. The command line prints it and exits with code 2."""

@@ -1,7 +1,5 @@
-"""The operators of the five papers, one file per family. Importing this package registers them all.
-
-Every module in this folder is imported, so a new operator is one new file (or one class in a file) and nothing else.
-"""
+"""The operators of the five papers, one file per family. Every module in this folder is imported and registers its own,
+so a new operator is one new file (or one class in a file) and nothing else."""
 
 import importlib
 import pkgutil

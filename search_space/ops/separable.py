@@ -63,10 +63,8 @@ class SeparableElu(Separable):
 @operators.register("hybrid_k{kernel}", kernel=(3, 5, 7))
 @dataclass(frozen=True)
 class Hybrid(Separable):
-    """ResNeXt with as many paths as channels (the depthwise), then Inception's 1x1, and the residual of ResNeXt.
-
-    ``act(x + BN(pointwise(depthwise(x))))``; where there is no residual it is `Separable`.
-    """
+    """ResNeXt with as many paths as channels (the depthwise), then Inception's 1x1, and the residual of ResNeXt:
+    ``act(x + BN(pointwise(depthwise(x))))``; where there is no residual it is `Separable`."""
 
     source = "Hybrid hypothesis (Ghosh), section 3"
     summary = "k x k depthwise, pointwise, BN, act after the residual"

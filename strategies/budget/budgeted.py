@@ -14,10 +14,8 @@ from strategies.budget.feasible import FeasibleSet
 class Budgeted:
     """Mix-in of a strategy: its budget, and the architectures inside once a space is known.
 
-    Args:
-        budget: what an architecture may cost.
-        costs: the cost of every candidate, unless the space has a ``cost_table``.
-        feasible: in place of both, the architectures inside a budget that was proven already.
+    ``budget`` is what an architecture may cost, ``costs`` the cost of every candidate, unless the space has a
+    ``cost_table``; ``feasible``, in place of both, are the architectures inside a budget that was proven already.
     """
 
     budget: Budget

@@ -1,8 +1,5 @@
-"""Strategies that score one architecture after the other, one file each.
-
-Every module in this folder whose name has no leading underscore is imported, so a new strategy is one new file and
-nothing else. None of them may import torch, NNI or pymoo before a search begins.
-"""
+"""Strategies that score one architecture after the other, one file each: every module here without a leading underscore
+is imported. None of them may import torch, NNI or pymoo before a search begins."""
 
 import importlib
 import pkgutil

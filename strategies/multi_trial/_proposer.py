@@ -22,14 +22,8 @@ Options = TypeVar("Options", bound=MultiTrialOptions)
 class Proposer(Generic[Options]):
     """Proposes architectures inside a budget, one at a time, and observes what they score.
 
-    What it proposes depends on ``seed`` and on the observations so far alone, in their order: `strategies.adapter`
-    resumes a search by repeating both.
-
-    Args:
-        options: the strategy's options.
-        feasible: the architectures inside the budget.
-        remaining: those of them that have not been proposed yet.
-        seed: of all draws.
+    What it proposes depends on ``seed`` and on the observations so far, in their order: `strategies.adapter` resumes a
+    search by repeating both. ``remaining`` are the architectures of ``feasible`` that have not been proposed yet.
     """
 
     def __init__(self, options: Options, feasible: FeasibleSet, remaining: Remaining, seed: int) -> None:

@@ -46,11 +46,9 @@ class EvolutionOptions(MultiTrialOptions):
 class EvolutionProposer(Proposer[EvolutionOptions]):
     """Ageing evolution (Real et al. 2019, algorithm 1) inside the budget.
 
-    NNI's ``RegularizedEvolution`` gives up after 500 duplicates (57 of 64 architectures found, say), lets a metric that
-    is not a number win tournaments, counts changes of unused labels as new architectures and knows no budget. Here the
-    initial population is uniform inside the budget, and mutation and crossover never leave it; a child that was
-    proposed before is drawn anew, and at last replaced by the nearest architecture that is new, so a small space is
-    searched to the end. Individuals without a finite metric do not enter the population.
+    The initial population is uniform, and mutation and crossover never leave the budget. Unlike NNI's
+    ``RegularizedEvolution`` it searches a small space to the end, and individuals without a finite metric do not enter
+    the population.
     """
 
     def __init__(self, *arguments: Any) -> None:

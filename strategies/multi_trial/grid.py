@@ -28,9 +28,8 @@ class GridOptions(MultiTrialOptions):
 class GridProposer(Proposer[GridOptions]):
     """Proposes every architecture inside the budget exactly once, and varies all labels evenly from the start.
 
-    NNI's ``GridSearch`` counts through the space like an odometer and shuffles only 100 in a row, so that a search that
-    ends early has varied nothing but the last labels. Here each architecture is the one whose values were used least
-    so far, found exactly: the values of a label come equally often (as far as the budget lets them).
+    Each is the one whose values were used least so far, found exactly; NNI's ``GridSearch`` counts like an odometer, so
+    that a search that ends early has varied nothing but the last labels.
     """
 
     def __init__(self, *arguments: Any) -> None:

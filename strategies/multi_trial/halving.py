@@ -58,9 +58,8 @@ class HalvingProposer(PredictorProposer):
     """Successive halving (Jamieson & Talwalkar 2016; Li et al. 2018, Hyperband, section 3) inside the budget.
 
     The first rung's architectures are the `PredictorProposer`'s, which learns from that rung's scores alone: they were
-    trained equally long. Then the best of each rung are proposed once more for the next one. That is how a scorer knows
-    the rung: an architecture that is proposed for the n-th time is to be trained on to rung n - 1, never from the
-    beginning. Architectures without a finite score do not go on.
+    trained equally long. Then the best of each rung with a finite score are proposed again for the next one: what is
+    proposed for the n-th time is to be trained on to rung n - 1, never from the beginning.
     """
 
     options: HalvingOptions

@@ -54,13 +54,10 @@ class NSGA2Options(MultiTrialOptions):
 class NSGA2Proposer(Proposer[NSGA2Options]):
     """NSGA-II (Deb et al. 2002) inside the budget: the metric is maximised and each of some costs minimised.
 
-    The initial population is uniform inside the budget, and mutation and crossover (those of `FeasibleSet`) never leave
-    it. No architecture is proposed twice, so a small space is searched to the end. What has no finite metric is
-    dominated by everything: it does not enter the population.
-
-    A new population survives once a whole generation has been proposed; of trials that run side by side, those that end
-    later join the survival after the next. The Pareto set is that of all that was scored
-    (`strategies.multi_trial.pareto`); the population is only where new ones are bred.
+    The initial population is uniform, and mutation and crossover never leave the budget. No architecture is proposed
+    twice, and what has no finite metric does not enter the population. A new population survives once a whole
+    generation has been proposed; trials that end later join the survival after the next. The Pareto set is that of all
+    that was scored (`strategies.multi_trial.pareto`).
     """
 
     def __init__(self, *arguments: Any) -> None:

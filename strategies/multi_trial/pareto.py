@@ -1,7 +1,7 @@
 """Pareto sets over a metric to maximise and costs to minimise: who is in, and how much they dominate.
 
-Objectives are arrays (n, 1 + costs), all to be minimised: the metric with its sign turned, then the costs. A row that
-is not finite is a failure: everything dominates it.
+Objectives are arrays (n, 1 + costs), all to be minimised: minus the metric, then the costs. Everything dominates a row
+that is not finite.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ OBJECTIVES = ("macs", "params")
 
 
 def check_objectives(objectives: Sequence[str], costs: Collection[str] | None, where: str = "objectives") -> None:
-    """InvalidRequest, naming the field ``where``, unless ``objectives`` are one or more different names.
-
-    They must be among ``costs``, unless that is None: then nobody knows yet which costs there are.
-    """
+    """InvalidRequest for the field ``where`` unless ``objectives`` are one or more different names of ``costs`` (None:
+    not known yet)."""
     remedy = "name one or more costs" if costs is None else f"name one or more of {', '.join(costs)}"
     require(len(objectives) > 0, where, list(objectives), "is empty", remedy)
     for name in objectives:
@@ -63,11 +61,8 @@ def survivors(objectives: FloatArray, n: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Reference:
-    """Where hypervolume is measured from and to, so that it is a share: 1 is an accuracy of 100% at the least cost.
-
-    The reference point is accuracy 0 at the costs ``worst``; the ideal one is accuracy 1 at the costs ``ideal``
-    ({metric: cost}, in the order of the objectives).
-    """
+    """Where hypervolume is measured from (accuracy 0 at the costs ``worst``) and to (accuracy 1 at the costs
+    ``ideal``), {metric: cost} in the order of the objectives."""
 
     ideal: Mapping[str, float]
     worst: Mapping[str, float]

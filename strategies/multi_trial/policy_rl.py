@@ -52,15 +52,10 @@ class PolicyRLOptions(MultiTrialOptions):
 class PolicyProposer(Proposer[PolicyRLOptions]):
     """Reinforcement learning (PPO with a small LSTM by default) inside the budget.
 
-    NNI's ``PolicyBasedRL`` takes no seed and no budget, and fails in tianshou where it is missing. Here a sample
-    outside the budget is replaced by the nearest inside, and the trajectory that is rewarded is the one of that
-    architecture, decision by decision; so the policy never learns from what was not scored. All randomness, tianshou's
-    included, is drawn from the seed. A trial without a finite score teaches nothing. As in NNI an architecture can be
-    proposed again once the policy is sure of it.
-
-    Args:
-        arguments: what `Proposer` takes.
-        policy_fn: makes the policy of NNI's ``TuningEnvironment``; by default NNI's own.
+    A sample outside the budget is replaced by the nearest inside, and the trajectory that is rewarded is the one of
+    that architecture, decision by decision, so the policy never learns from what was not scored. A trial without a
+    finite score teaches nothing. All randomness, tianshou's included, is drawn from the seed. As in NNI an architecture
+    can be proposed again. ``policy_fn`` makes the policy of NNI's ``TuningEnvironment``; by default NNI's own.
     """
 
     def __init__(self, *arguments: Any, policy_fn: Any = None) -> None:

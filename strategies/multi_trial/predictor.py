@@ -51,11 +51,10 @@ class PredictorOptions(MultiTrialOptions):
 class PredictorProposer(Proposer[PredictorOptions]):
     """Proposes what a Gaussian process expects to improve most on the best, inside the budget, and nothing twice.
 
-    The improvement is that of the noiseless score over the best *predicted* one among those scored, so luck is not
-    chased. Candidates are mutants of the best, uniform draws, and the exact optima inside the budget of two additive
-    models: the process's own additive part, and its mean around the best architecture to first order. What was proposed
-    and has no score yet counts as scored as predicted, so that several can be proposed at once. Scores that are not
-    finite count as the lowest one.
+    The improvement is that of the noiseless score over the best *predicted* one among those scored. Candidates are
+    mutants of the best, uniform draws, and the exact optima of two additive models: the process's own additive part,
+    and its mean around the best to first order. What has no score yet counts as scored as predicted, so that several
+    can be proposed at once; scores that are not finite count as the lowest.
     """
 
     def __init__(self, *arguments: Any) -> None:

@@ -32,11 +32,8 @@ class RandomOneShotOptions(RandomOptions):
 
 
 class RandomProposer(Proposer[RandomOptions]):
-    """Draws architectures uniformly inside the budget, until none is left.
-
-    NNI's ``Random`` knows no budget and ends silently after 500 duplicates in a row, with part of a small space never
-    seen; this one misses none (with ``dedup``).
-    """
+    """Draws architectures uniformly inside the budget; with ``dedup`` until none is left (NNI's ``Random`` ends after
+    500 duplicates in a row)."""
 
     def propose(self) -> Sample | None:
         return self.remaining.random(self.rng) if self.options.dedup else self.feasible.random(self.rng)

@@ -48,12 +48,10 @@ class TpeProposer(Proposer[TpeOptions]):
     """TPE (Bergstra et al. 2011, section 4) for categorical labels inside the budget.
 
     With ``n`` scores, the best ``ceil(gamma * sqrt(n))`` are good. For each label, l(value) and g(value) are the shares
-    of value among the good and the other architectures, each with a uniform prior of weight ``prior_weight``. Proposals
-    are drawn from l inside the budget (where l has next to nothing inside, the nearest inside to some draws). The one
-    with the largest product of l / g over the labels, among those not proposed before, is next.
-
-    NNI's ``TPE`` wraps a tuner that knows no budget, *minimises* the metric unless told otherwise, sleeps for a second
-    per trial, weights old trials by rank instead of age, and stops working after a resume.
+    of value among the good and the other architectures, each with a uniform prior of weight ``prior_weight``. Of
+    proposals drawn from l inside the budget (or, where there are next to none, the nearest inside to some draws), the
+    new one with the largest product of l / g over the labels is next. NNI's ``TPE`` minimises the metric unless told
+    otherwise.
     """
 
     def __init__(self, *arguments: Any) -> None:

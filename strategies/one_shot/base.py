@@ -29,12 +29,8 @@ from strategies.registry import registered
 
 @dataclass
 class Draws:
-    """What all sampling layers of a supernet share.
-
-    Attributes:
-        generator: gives the random numbers of every draw; None for torch's global one.
-        tau: temperature of the relaxation in this epoch.
-    """
+    """What all sampling layers of a supernet share: the ``generator`` of every draw (None: torch's global one), and the
+    temperature ``tau`` of the relaxation in this epoch."""
 
     generator: torch.Generator | None = None
     tau: float = 1.0
@@ -112,12 +108,10 @@ class BudgetedOneShot(Budgeted, OneShotStrategy):
     """Base of the NNI strategies that train a supernet under a `Budget`.
 
     They take the same evaluators as NNI's, and any `ModelSpace` of categorical labels whose costs are known. A budget
-    that no architecture meets is refused before anything is trained.
+    that nothing meets is refused before anything is trained.
 
     Args:
-        budget: what an architecture may cost.
-        costs: the cost of every candidate, unless the space has a ``cost_table``.
-        feasible: in place of both, the architectures inside a budget that was proven already.
+        budget, costs, feasible: see `Budgeted`.
         seed: of all draws.
         mutation_hooks: as in NNI.
     """
@@ -141,9 +135,8 @@ class BudgetedOneShot(Budgeted, OneShotStrategy):
 
 
 class OneShotSearch(BudgetedOneShot):
-    """Base of the one-shot strategies of `STRATEGIES`, which search while they train the supernet.
-
-    What they export is the most probable architecture *inside* the budget, found exactly.
+    """Base of the one-shot strategies of `STRATEGIES`: what they export is the most probable architecture *inside* the
+    budget, found exactly.
 
     Args:
         options: the strategy's options; by default ``values`` and the defaults of the others.
@@ -192,10 +185,8 @@ class OneShotSearch(BudgetedOneShot):
         return self.feasible.best_k(self.log_probabilities(), k)
 
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
-        """NNI's way to ask for results: the ``limit`` most probable architectures inside the budget, the best first.
-
-        NNI's one-shot strategies know the first only. ValueError without a limit: all of them are too many.
-        """
+        """NNI's way to ask for results: the ``limit`` most probable architectures inside the budget, the best first;
+        NNI's own knows the first only. ValueError without a limit."""
         if limit is None:
             raise ValueError("limit: None would list every architecture inside the budget; give a number")
         for sample in self.export_samples(limit):

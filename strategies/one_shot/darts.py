@@ -21,17 +21,9 @@ from strategies.one_shot.shared_mixture import SharedMixture
 class BudgetedDartsModule(SearchModule, DartsLightningModule):
     """The search as a Lightning module: an architecture step on a validation batch, a weight step on a training one.
 
-    Differs from NNI's in that the budget penalty has a gradient, the architecture step computes no weight gradients,
-    and parameters come in an order that does not change between processes (NNI's does, which swaps the moments of the
-    architecture optimizer when a run resumes).
-
-    Args:
-        training_module: the evaluator's module.
-        options: of the strategy.
-        alphas: {label: architecture parameter}.
-        penalty: pressure towards the budget.
-        draws: what the sampling layers share.
-        gradient_clip_val: norm to which the weights' gradient is clipped.
+    Unlike NNI's, the budget penalty has a gradient, the architecture step computes no weight gradients, and parameters
+    come in the same order in every process (or a resumed run would swap the moments of the architecture optimizer).
+    ``training_module`` is the evaluator's, ``alphas`` are {label: architecture parameter}.
     """
 
     def __init__(
@@ -110,11 +102,8 @@ class BudgetedDartsModule(SearchModule, DartsLightningModule):
 
 
 class DARTS(OneShotSearch):
-    """First-order DARTS over the full mixture of candidates, under a `Budget`.
-
-    A penalty on the expected costs (`BudgetPenalty`) moves the architecture parameters into the budget. NNI's ``DARTS``
-    has a penalty without gradient and exports an argmax that may be outside. Takes what `OneShotSearch` takes.
-    """
+    """First-order DARTS over the full mixture of candidates, under a `Budget`: a penalty on the expected costs
+    (`BudgetPenalty`) moves the architecture parameters into it. Takes what `OneShotSearch` takes."""
 
     name = "darts"
     options: DifferentiableOptions

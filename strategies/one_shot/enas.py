@@ -20,10 +20,8 @@ _DRAWS = 64
 
 
 class FactorisedPolicy(nn.Module):
-    """A probability for every candidate of every label, independent between labels, restricted to a `FeasibleSet`.
-
-    Uniform at first. An ``nn.Module`` of one parameter vector a label, so it travels with checkpoints.
-    """
+    """A probability for every candidate of every label, independent between labels, restricted to a `FeasibleSet`;
+    uniform at first."""
 
     def __init__(self, feasible: FeasibleSet) -> None:
         super().__init__()
@@ -131,16 +129,12 @@ class EnasModule(SearchModule):
             self.log("policy_entropy", self.policy.entropy())
 
     def update_policy(self, paths: list[dict[str, Any]], share: Tensor, rewards: list[float]) -> None:
-        """One step of the policy from paths that differ in one or two labels, rewarded on the same batch.
+        """One step of the policy from ``paths`` that differ in one or two labels, rewarded on the same batch.
 
-        What the batch and the rest of the path do to the reward is common to all of them and cancels. With ``q`` the
-        policy's probabilities of the paths relative to each other and ``R`` their rewards, the gradient is that of
-        their expected reward: path ``i`` adds ``q_i (R_i - sum_j q_j R_j)`` to the logits of what it chooses.
-
-        Args:
-            paths: as `FactorisedPolicy.draw_alike` draws them.
-            share: their probabilities relative to each other, (paths,).
-            rewards: what each scored; more is better.
+        What the batch and the rest of the path do to the reward is common to all and cancels. With ``q`` (``share``, as
+        `FactorisedPolicy.draw_alike` gives it) the policy's probabilities of the paths relative to each other and ``R``
+        their rewards, path ``i`` adds the gradient of their expected reward, ``q_i (R_i - sum_j q_j R_j)``, to the
+        logits of what it chooses.
         """
         values = torch.tensor(rewards, dtype=torch.float64)
         gains = (share * (values - (share * values).sum())).tolist()
@@ -195,12 +189,10 @@ def _reward_in(metrics: dict[str, float], wanted: str | None) -> float:
 class ENAS(OneShotSearch, NniRandomOneShot):
     """A policy samples paths of the supernet that it trains and learns from their validation scores, under a `Budget`.
 
-    NNI's ``ENAS`` needs tianshou, takes a batch's last element for its kind under Lightning 2.6, knows no budget and
-    exports a random draw. Here the policy is a few lines of torch: one categorical distribution per label, moved by the
-    rewards of paths that differ in one or two labels (`EnasModule.update_policy`). NNI's LSTM can also learn that two
-    labels go together, but its most probable architecture inside a budget cannot be found; of independent labels it is
-    found exactly, and the export is the same at every call. Only architectures inside the budget are ever sampled.
-    Takes what `OneShotSearch` takes.
+    The policy is one categorical distribution per label, moved by the rewards of paths that differ in one or two labels
+    (`EnasModule.update_policy`). NNI's LSTM can also learn that two labels go together, but its most probable
+    architecture inside a budget cannot be found; of independent labels it is found exactly. Only architectures inside
+    the budget are ever sampled. Takes what `OneShotSearch` takes; unlike NNI's ``ENAS`` it needs no tianshou.
     """
 
     name = "enas"

@@ -42,12 +42,8 @@ class GumbelLayer(SharedMixture):
 
 
 class GumbelDARTS(DARTS):
-    """DARTS whose mixture is weighted by a Gumbel-softmax sample with annealed temperature, under a `Budget`.
-
-    NNI's ``GumbelDARTS`` draws different noise for one label in several places and feeds its penalty (which has no
-    gradient either) with noise of its own. Here one draw serves a label everywhere, and the budget's penalty acts on
-    the probabilities themselves.
-    """
+    """DARTS whose mixture is weighted by a Gumbel-softmax sample with annealed temperature, under a `Budget`. Unlike
+    NNI's, one draw serves a label everywhere, and the penalty acts on the probabilities themselves."""
 
     name = "gumbel-darts"
     options: GumbelOptions

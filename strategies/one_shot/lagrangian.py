@@ -16,11 +16,9 @@ class BudgetPenalty(nn.Module):
 
     For each bound, ``g`` is the relative excess of the expected cost (negative inside). Its gradient is added with the
     weight ``max(0, m + stiffness * g)`` of the augmented Lagrangian for inequalities; after each step the multiplier
-    ``m`` moves by ``rate * g`` and never below 0, so that the pressure grows exactly as long as a bound is violated.
-    Weights are in units of the task's gradient (a running mean of its norm): a weight of 1 pushes as hard as the task
-    does, whatever the scale of its loss, so there is nothing to tune.
-
-    Multipliers and the running mean are buffers: they travel with a checkpoint.
+    ``m`` moves by ``rate * g`` and never below 0. Weights are in units of the task's gradient (a running mean of its
+    norm): a weight of 1 pushes as hard as the task does, whatever the scale of its loss. Both are buffers, for
+    checkpoints.
     """
 
     multipliers: Tensor

@@ -23,12 +23,8 @@ class PathSource(Protocol):
 
 class FairPaths:
     """Strictly fair sampling (FairNAS, Chu et al. 2021, section 3.2): of every label each candidate is drawn once
-    before any is drawn again.
-
-    Labels of m candidates complete a round after m draws, each on its own. Costs play no part: a budget would make some
-    candidates rarer than others. Different from the paper, weights move after every path and not once a round, whose
-    forty and more passes a step could not be afforded.
-    """
+    before any is drawn again, whatever it costs. Unlike in the paper, weights move after every path and not once a
+    round, which would take more than forty passes per step."""
 
     def __init__(self, table: CostTable) -> None:
         self.table = table
@@ -54,11 +50,8 @@ class FairPaths:
 
 
 class SandwichPaths:
-    """The sandwich rule (universally slimmable networks, Yu & Huang 2019; BigNAS, Yu et al. 2020): the largest and the
-    smallest path and ``randoms`` random ones in every step, all inside the budget.
-
-    "Largest" and "smallest" mean MACs, or the first cost of the table where it has none.
-    """
+    """The sandwich rule (universally slimmable networks, Yu & Huang 2019; BigNAS, Yu et al. 2020): the largest, the
+    smallest (in MACs, or the table's first cost) and ``randoms`` random paths in every step, all inside the budget."""
 
     def __init__(self, feasible: FeasibleSet, randoms: int = 2) -> None:
         self.feasible = feasible

@@ -60,14 +60,9 @@ class BinaryGateLayer(SinglePathLayer):
 
 
 class Proxyless(DARTS):
-    """ProxylessNAS under a `Budget`: a weight step runs one candidate per block, an architecture step two.
-
-    NNI's ``Proxyless`` exports a random sample (27 different ones in 30 calls), runs every candidate in each backward
-    pass, which also changes the batch-norm statistics of those that were not sampled, and its penalty has no gradient.
-    This one exports the most probable one inside the budget, the same at every call, and runs the two paths of the
-    paper. Choices other than `LayerChoice` are refused: NNI's handling of `Repeat` keeps architecture parameters that
-    no budget sees.
-    """
+    """ProxylessNAS under a `Budget`: a weight step runs one candidate per block, an architecture step two, as in the
+    paper (NNI's runs every candidate in each backward pass). Choices other than `LayerChoice` are refused: NNI's
+    handling of `Repeat` keeps architecture parameters that no budget sees."""
 
     name = "proxyless"
 

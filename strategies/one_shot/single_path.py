@@ -101,11 +101,9 @@ class ContrastModule(BudgetedDartsModule):
 
 
 class GDAS(DARTS):
-    """Single-path differentiable search: like `DARTS`, but a weight step runs one sampled candidate per block.
-
-    That is the search of GDAS (Dong & Yang 2019) but for the gradient of its architecture parameters, which does not
-    rank candidates; see `ContrastModule`. The cost of a step does not grow with the number of candidates.
-    """
+    """Single-path differentiable search: like `DARTS`, but a weight step runs one sampled candidate per block, as in
+    GDAS (Dong & Yang 2019), whose architecture gradient does not rank candidates; see `ContrastModule` for the one
+    here. The cost of a step does not grow with the number of candidates."""
 
     name = "gdas"
     options: SinglePathOptions

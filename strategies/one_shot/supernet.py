@@ -70,16 +70,15 @@ class _PathModule(SearchModule, RandomSamplingLightningModule):
 
 
 class RandomOneShot(BudgetedOneShot, NniRandomOneShot):
-    """Trains a supernet on sampled architectures (single path one-shot, Guo et al. 2020).
-
-    NNI's ``RandomOneShot`` ignores seeds, rejects at most 100 times where there is a filter, and exports samples that
-    the filter refuses. This one searches nothing by itself: hand the trained space to `RegularizedEvolution`.
+    """Trains a supernet on sampled architectures (single path one-shot, Guo et al. 2020). It searches nothing by
+    itself: hand the trained space to `RegularizedEvolution`.
 
     Args:
-        sampling: "uniform": one path per step, uniform inside the budget. "fair": one path per step, every candidate as
-            often as the others, whatever the budget (`FairPaths`). "sandwich": the largest, the smallest and two random
-            paths inside the budget in each step, the largest teaching the others (`SandwichPaths`); the evaluator's
-            module must have batches of ``(inputs, targets)`` and map inputs to logits.
+        sampling: "uniform": one path per step, uniform inside the budget. "fair": one path per step, every
+            candidate as often as the others, whatever the budget (`FairPaths`). "sandwich": the largest, the
+            smallest and two random paths inside the budget in each step, the largest teaching the others
+            (`SandwichPaths`); the evaluator's module must have batches of ``(inputs, targets)`` and map inputs to
+            logits.
         paths: another source of training paths.
         common: what `BudgetedOneShot` takes.
     """
