@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from search_space import Cost, InvalidRequest, baseline, baselines, cost
-from search_space.fitting import fit_baseline
+from search_space.hand_designed import fit_baseline
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(baselines()) if not name.startswith("mobilenetv2")])

@@ -15,7 +15,7 @@ from search_space.network import make_block
 from search_space.padding import direction_at
 from search_space.sliced import Sliced, layers_with_weights
 from search_space.supernet import supernet_candidates
-from strategies.one_shot.batch_norms import frozen_statistics
+from strategies.one_shot.base import frozen_statistics
 
 SPATIAL = tuple(name for name, operator in operators.items() if operator.scope == "spatial")
 WIDE = Block("dw_k3", 8, 8, expanded_channels=48, activation="hardswish", se_channels=16, residual=True)

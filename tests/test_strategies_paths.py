@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from search_space.space import SepConvSpace
 from strategies import Budget, FeasibleSet, RandomOneShot
-from strategies.one_shot.paths import FairPaths, SandwichPaths
-from strategies.one_shot.supernet import _PathModule
+from strategies.one_shot.supernet import FairPaths, SandwichPaths, _PathModule
 
 
 def test_fair_paths_draw_every_candidate_once_before_any_twice() -> None:

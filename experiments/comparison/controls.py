@@ -11,8 +11,7 @@ from experiments.runs.task import SearchTask, stream_seed
 from experiments.training.targets import hand_designed
 from search_space.architecture import Architecture
 from search_space.base.checks import check_int, refusal, unknown
-from search_space.fitting import FIT_SUFFIX
-from search_space.hand_designed import baselines
+from search_space.hand_designed import FIT_SUFFIX, baselines
 from search_space.network_cost import cost
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet

@@ -20,7 +20,7 @@ from search_space.base.checks import printable
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable, load_costs
-from search_space.fitting import FIT_SUFFIX, fit_baseline
+from search_space.hand_designed import FIT_SUFFIX, fit_baseline
 from search_space.network_cost import cost
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet, format_ranges

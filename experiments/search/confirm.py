@@ -15,7 +15,7 @@ from experiments.runs.task import SearchTask, stream_seed
 from experiments.runs.trainings import Trainings
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
-from search_space.fitting import FIT_SUFFIX
+from search_space.hand_designed import FIT_SUFFIX
 from strategies.budget.budget import EXACT_METRICS
 
 _COLUMNS = ("finalist", "seed", "validation_loss", "validation_accuracy", "architecture")

@@ -18,8 +18,10 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
 from nni.nas.space import RawFormatModelSpace
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_space.cost_table import CostTable
+from search_space.sliced import Sliced
 from strategies.budget.budget import Budget
 from strategies.budget.budgeted import Budgeted
 from strategies.budget.feasible import FeasibleSet
@@ -201,3 +203,24 @@ def loss_of(result: Any) -> Tensor:
 def log_softmax(logits: Tensor) -> np.ndarray:
     """Log-probabilities of ``logits`` (candidates,), float64 on the CPU."""
     return torch.log_softmax(logits.detach().double().cpu(), -1).numpy()
+
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Inside, the batch norms of ``module`` that are in training mode normalise by the batch but leave their running
+    statistics as they are."""
+    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.track_running_stats]
+    norms = [norm for norm in norms if norm.training]
+    # narrower candidates decide for the wide layers that they are parts of
+    sliced = [part for part in module.modules() if isinstance(part, Sliced) and part.tracks_statistics]
+    for norm in norms:
+        norm.track_running_stats = False
+    for part in sliced:
+        part.tracks_statistics = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+        for part in sliced:
+            part.tracks_statistics = True

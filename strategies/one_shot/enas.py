@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from search_space.base.errors import InvalidRequest
 from strategies.budget.feasible import FeasibleSet
-from strategies.one_shot.base import OneShotSearch, SearchModule, log_softmax, loss_of
-from strategies.one_shot.batch_norms import frozen_statistics
+from strategies.one_shot.base import OneShotSearch, SearchModule, frozen_statistics, log_softmax, loss_of
 from strategies.one_shot.options import EnasOptions
 
 #: Architectures drawn from the policy at once; the first inside the budget is taken.

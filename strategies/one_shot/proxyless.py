@@ -9,7 +9,7 @@ from nni.nas.nn.pytorch import LayerChoice, MutableModule
 from torch import nn
 
 from search_space.base.errors import InvalidRequest
-from strategies.one_shot.batch_norms import frozen_statistics
+from strategies.one_shot.base import frozen_statistics
 from strategies.one_shot.darts import DARTS
 from strategies.one_shot.single_path import SinglePathLayer
 

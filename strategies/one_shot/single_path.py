@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from strategies.one_shot.base import MixedLayer, loss_of
-from strategies.one_shot.batch_norms import frozen_statistics
+from strategies.one_shot.base import MixedLayer, frozen_statistics, loss_of
 from strategies.one_shot.darts import DARTS, BudgetedDartsModule
 from strategies.one_shot.options import SinglePathOptions
 
