@@ -18,7 +18,7 @@ from search_space.macro_definition import divisible
 from search_space.macro_file import find_macro
 from search_space.network_cost import block_cost, fixed_cost
 from search_space.notation import parse, parse_block
-from search_space.options import SpaceOptions, StageCandidates, operator_names
+from search_space.options import SpaceOptions, operator_names
 from search_space.registry import operators
 
 
@@ -87,9 +87,16 @@ class SearchSpace:
         for number, own in options.stages.items():
             if number not in wanted:
                 raise InvalidRequest(
-                    f"stages: there is no stage {shown(number)}; {skeleton.macro} has the stages 0 to {numbers[-1]}"
+                    f"space.stages: there is no stage {shown(number)}; {skeleton.macro} has the stages 0 to"
+                    f" {numbers[-1]}"
                 )
-            wanted[number] = whole.changed(own, f"stages[{number}].")
+            where = f"space.stages[{number}].operators"
+            wanted[number] = _Wanted(
+                whole.operators if own.operators is None else operator_names(own.operators, where),
+                whole.widths if own.widths is None else tuple(own.widths),
+                whole.search_se if own.search_se is None else own.search_se,
+                where,
+            )
         choices = tuple(
             wanted[number].choices(block, size)
             for number, (block, size) in zip(numbers, skeleton.sized_blocks(), strict=True)
@@ -99,8 +106,7 @@ class SearchSpace:
             for name in part.operators:
                 if not any(block.operator == name for blocks in here for block in blocks):
                     raise InvalidRequest(
-                        f"{part.where}operators: {name} fits no block of {skeleton.macro} at width {options.width};"
-                        " leave it out"
+                        f"{part.where}: {name} fits no block of {skeleton.macro} at width {options.width}; leave it out"
                     )
         return cls(skeleton, choices, numbers)
 
@@ -215,28 +221,13 @@ class _Wanted:
     operators: tuple[str, ...]
     widths: tuple[float, ...]
     search_se: bool
-    where: str = ""
-
-    def changed(self, own: StageCandidates, where: str) -> _Wanted:
-        try:
-            return _Wanted(
-                self.operators if own.operators is None else operator_names(own.operators),
-                self.widths if own.widths is None else tuple(own.widths),
-                self.search_se if own.search_se is None else own.search_se,
-                where,
-            )
-        except InvalidRequest as error:
-            raise InvalidRequest(f"{where}{error}") from None
+    where: str = "space.operators"
 
     def choices(self, block: Block, size: int) -> tuple[Block, ...]:
         """All candidates that fit where ``block`` stands on a ``size`` x ``size`` map."""
-        found: dict[Block, None] = {}  # ordered; two widths can round to the same channels
-        for name in self.operators:
-            for candidate in self._variants(block, name):
-                if not candidate.is_skip and operators[name].unfit(candidate.slot(size, size)) is not None:
-                    continue
-                found[candidate] = None
-        return tuple(found)
+        variants = [candidate for name in self.operators for candidate in self._variants(block, name)]
+        fitting = [b for b in variants if b.is_skip or b.definition.unfit(b.slot(size, size)) is None]
+        return tuple(dict.fromkeys(fitting))  # two widths can round to the same channels
 
     def _variants(self, block: Block, name: str) -> Iterable[Block]:
         if name == SKIP:

@@ -48,8 +48,8 @@ from search_space.options import is_macro_file
 def find_macro(given: str | Mapping[str, Any]) -> MacroDefinition:
     """The macro-architecture that `SpaceOptions.macro` means: built in, in a YAML file, or written inline."""
     if not isinstance(given, str):
-        return macro_from_dict(given)
-    return load_macro(given) if is_macro_file(given) else built_in_macro(given)
+        return macro_from_dict(given, "space.macro")
+    return load_macro(given) if is_macro_file(given) else built_in_macro(given, "space.macro")
 
 
 def load_macro(path: Path | str) -> MacroDefinition:

@@ -141,10 +141,10 @@ _BUILT_IN = {
 MACROS = tuple(_BUILT_IN)
 
 
-def built_in_macro(name: str) -> MacroDefinition:
-    """The definition of the built-in macro ``name``; InvalidRequest for an unknown name."""
+def built_in_macro(name: str, where: str = "macro") -> MacroDefinition:
+    """The definition of the built-in macro ``name``; InvalidRequest, beginning with ``where``, for an unknown name."""
     if name not in _BUILT_IN:
-        raise unknown("macro", name, MACROS, "sepnas list macros")
+        raise unknown(where, name, MACROS, "sepnas list macros")
     return _BUILT_IN[name]
 
 

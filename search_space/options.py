@@ -71,31 +71,31 @@ class SpaceOptions:
     stages: dict[int, StageCandidates] = option(factory=dict)
 
     def __post_init__(self) -> None:
-        require(isinstance(self.macro, str | dict), "macro", self.macro, "must be a name, a path or a mapping of keys")
-        check_options(self)
-        require(self.operators is not None, "operators", None, "must be a preset or a list of names")
-        _check_candidates("", self)
-        require(isinstance(self.stages, dict), "stages", self.stages, "must be a mapping of numbers to candidates")
+        why = "must be a name, a path or a mapping of keys"
+        require(isinstance(self.macro, str | dict), "space.macro", self.macro, why)
+        require(self.operators is not None, "space.operators", None, "must be a preset or a list of names")
+        _check_candidates("space", self)
+        require(
+            isinstance(self.stages, dict), "space.stages", self.stages, "must be a mapping of numbers to candidates"
+        )
         for number, own in self.stages.items():
-            check_int("stages", number, 0)
-            where = f"stages[{shown(number)}]"
+            check_int("space.stages", number, 0)
+            where = f"space.stages[{shown(number)}]"
             require(isinstance(own, StageCandidates), where, own, "must be candidates (operators, widths, search_se)")
-            check_options(own, where)
-            _check_candidates(f"{where}.", own)
+            _check_candidates(where, own)
 
 
 def _check_candidates(place: str, given: SpaceOptions | StageCandidates) -> None:
-    """InvalidRequest for lists that are empty, repeat themselves or do not hold texts; ``place`` begins the field."""
-    operators, widths = given.operators, given.widths
+    """InvalidRequest for values of a wrong type, and lists that are empty, repeat themselves or do not hold texts."""
+    check_options(given, place)
+    where, operators, widths = f"{place}.operators", given.operators, given.widths
     if operators is not None and not isinstance(operators, str):
-        where = f"{place}operators"
         require(isinstance(operators, list | tuple), where, operators, "must be a preset or a list of names")
         require(all(isinstance(name, str) for name in operators), where, operators, "must hold names only")
         require(len(operators) > 0, where, operators, "is empty", "name at least one")
         require(len(set(operators)) == len(operators), where, operators, "names an operator twice", "leave one out")
-    if widths is not None:
-        where = f"{place}widths"
-        require(0 < len(set(widths)) == len(widths), where, widths, "must be one or more different multipliers")
+    different = widths is None or 0 < len(set(widths)) == len(widths)
+    require(different, f"{place}.widths", widths, "must be one or more different multipliers")
 
 
 def is_macro_file(macro: str | dict[str, Any]) -> TypeGuard[str]:
@@ -104,8 +104,8 @@ def is_macro_file(macro: str | dict[str, Any]) -> TypeGuard[str]:
     return isinstance(macro, str) and (macro.endswith((".yaml", ".yml")) or "/" in macro)
 
 
-def preset(name: str) -> tuple[str, ...]:
-    """The operators of a preset; InvalidRequest for an unknown name."""
+def preset(name: str, where: str = "space.operators") -> tuple[str, ...]:
+    """The operators of a preset; InvalidRequest, beginning with ``where``, for an unknown name."""
     from search_space.ops import operators  # imports torch
 
     if name == "paper":
@@ -114,17 +114,17 @@ def preset(name: str) -> tuple[str, ...]:
         return ("dw_k3", "dw_k5", "dw_k7")
     if name == "full":
         return (*operators, SKIP)
-    raise refusal("operators", name, "is not a preset; give a list of names or a preset", nearest(name, PRESETS))
+    raise refusal(where, name, "is not a preset; give a list of names or a preset", nearest(name, PRESETS))
 
 
-def operator_names(given: str | Iterable[str]) -> tuple[str, ...]:
-    """The operators of a preset's name or of a list; InvalidRequest for an unknown one."""
+def operator_names(given: str | Iterable[str], where: str = "space.operators") -> tuple[str, ...]:
+    """The operators of a preset's name or of a list; InvalidRequest, beginning with ``where``, for an unknown one."""
     from search_space.ops import operators
 
-    names = preset(given) if isinstance(given, str) else tuple(given)
+    names = preset(given, where) if isinstance(given, str) else tuple(given)
     for name in names:
         if name != SKIP and name not in operators:
             # one name alone may be meant for a preset
             presets = PRESETS if len(names) == 1 else ()
-            raise unknown("operators", name, [*presets, *operators, SKIP], "sepnas list operators")
+            raise unknown(where, name, [*presets, *operators, SKIP], "sepnas list operators")
     return names

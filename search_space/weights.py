@@ -49,8 +49,8 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
     for own, names in _names_of_tensors(module):
         tensor = tensors.pop(names[0], None)
         if tensor is None or tensor.shape != own.shape:
-            found = "missing" if tensor is None else f"of shape {tuple(tensor.shape)}, not {tuple(own.shape)}"
-            raise InvalidRequest(f"weights: {plain(path)} is of another architecture: {names[0]} is {found}")
+            fault = "missing" if tensor is None else f"of shape {tuple(tensor.shape)}, not {tuple(own.shape)}"
+            raise InvalidRequest(f"weights: {plain(path)} is of another architecture: {names[0]} is {fault}")
         state.update(dict.fromkeys(names, tensor))
     if tensors:
         raise InvalidRequest(

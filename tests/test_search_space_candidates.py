@@ -51,7 +51,7 @@ def test_presets_are_what_their_names_say() -> None:
     with pytest.raises(InvalidRequest) as caught:
         preset("all")
     assert str(caught.value) == (
-        "operators: 'all' is not a preset; give a list of names or a preset; known are paper, kernels, full"
+        "space.operators: 'all' is not a preset; give a list of names or a preset; known are paper, kernels, full"
     )
 
 
@@ -107,12 +107,12 @@ def test_stages_can_have_candidates_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
-        ({5: StageCandidates()}, "stages: there is no stage 5; mobilenetv3-small has the stages 0 to 4"),
-        ({1: StageCandidates(operators=["conv"])}, "stages[1].operators: 'conv' is unknown; known are "),
-        ({1: StageCandidates(widths=[])}, "stages[1].widths: [] must be one or more different multipliers"),
+        ({5: StageCandidates()}, "space.stages: there is no stage 5; mobilenetv3-small has the stages 0 to 4"),
+        ({1: StageCandidates(operators=["conv"])}, "space.stages[1].operators: 'conv' is unknown; known are "),
+        ({1: StageCandidates(widths=[])}, "space.stages[1].widths: [] must be one or more different multipliers"),
         (
             {0: StageCandidates(operators=["dw_k3", "group_k3_w16"], widths=[0.5])},
-            "stages[0].operators: group_k3_w16 fits no block of mobilenetv3-small at width 1.0; leave it out",
+            "space.stages[0].operators: group_k3_w16 fits no block of mobilenetv3-small at width 1.0; leave it out",
         ),
         ({1: StageCandidates(operators=["skip"])}, "choices[1]: empty; no operator asked for fits this block"),
     ],
@@ -125,7 +125,7 @@ def test_impossible_stages_are_refused(stages: dict[int, StageCandidates], messa
 
 @pytest.mark.parametrize("widths", [(), (0.0,), (1.0, 1.0), (17.0,), (float("nan"),)])
 def test_impossible_widths_are_refused(widths: tuple[float, ...]) -> None:
-    with pytest.raises(InvalidRequest, match=r"^widths(\[0\])?: .* must "):
+    with pytest.raises(InvalidRequest, match=r"^space\.widths(\[0\])?: .* must "):
         SearchSpace.create(widths=widths)
 
 
@@ -148,9 +148,9 @@ def test_size_is_the_product_of_the_choices() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "operators: () is empty; name at least one"),
-        (("dw_k3", "dw_k3"), "operators: ('dw_k3', 'dw_k3') names an operator twice; leave one out"),
-        (("dw_k3", "conv"), "operators: 'conv' is unknown; known are "),
+        ((), "space.operators: () is empty; name at least one"),
+        (("dw_k3", "dw_k3"), "space.operators: ('dw_k3', 'dw_k3') names an operator twice; leave one out"),
+        (("dw_k3", "conv"), "space.operators: 'conv' is unknown; known are "),
         (("skip",), "choices[1]: empty; no operator asked for fits this block"),  # 16 -> 24 channels at stride 2
     ],
 )
@@ -164,7 +164,10 @@ def test_operators_that_fit_nowhere_are_refused() -> None:
     # at this width every layer has 8 channels
     with pytest.raises(InvalidRequest) as caught:
         SearchSpace.create(width=0.01, operators=("dw_k3", "group_k3_w16"), widths=(1.0,))
-    assert str(caught.value) == "operators: group_k3_w16 fits no block of mobilenetv3-small at width 0.01; leave it out"
+    assert (
+        str(caught.value)
+        == "space.operators: group_k3_w16 fits no block of mobilenetv3-small at width 0.01; leave it out"
+    )
 
 
 def test_choices_must_match_the_blocks() -> None:
