@@ -75,8 +75,8 @@ class ImageBatches(Dataset[Batch]):
     def __getitem__(self, batch: BatchDraw | torch.Tensor | Sequence[int]) -> Batch:
         """Return (images, labels): float32 (batch, channels, height, width), normalised, and int64 (batch,).
 
-        With mixup labels are float32 probabilities (batch, classes). Of several processes each gets a `SharedBatch`:
-        its rows of what one process alone would get. Plain positions carry no seed: their images are never augmented.
+        With mixup labels are float32 probabilities (batch, classes). Each of several processes gets a `SharedBatch`:
+        its rows of the batch that one process would get. Plain positions carry no seed: their images are not augmented.
         """
         if not isinstance(batch, BatchDraw):
             images, labels = self._gather(torch.as_tensor(batch, dtype=torch.int64))

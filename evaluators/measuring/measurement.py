@@ -19,7 +19,7 @@ from search_space.base.errors import InvalidRequest
 BINS = 15
 #: Sum of the bins' gaps, weighted by their images: the expected calibration error (theirs, equation 3).
 NORM: Final = "l1"
-#: Rank of the second accuracy; it says nothing about networks of no more classes than this.
+#: The second accuracy counts labels among so many most probable classes; it needs more classes than that.
 TOP = 5
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}

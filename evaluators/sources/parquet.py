@@ -1,8 +1,8 @@
 """Parquet files on disk: one file, or a folder of them, as image data sets are published.
 
-Which split a file belongs to is said by the start of its name or by the name of the folder it lies in
-(``train-00000-of-00002.parquet``, ``train/part-0.parquet``), in any letter case; hidden files are ignored. Files that
-say nothing are the training images, if no other file is. Columns are found as `evaluators.sources.table` says.
+The start of a file's name, or the name of the folder it lies in, says which split it belongs to
+(``train-00000-of-00002.parquet``, ``train/part-0.parquet``), in any letter case; hidden files are ignored. If no name
+says a split, all files are training images. `evaluators.sources.table` says which columns are taken.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ class ClassificationModule(LightningModule):
     or their probabilities, float32 ``(batch, classes)``, as mixup makes them. Logs ``train_loss`` and
     ``train_accuracy`` per epoch, and ``<split>_loss``, ``<split>_accuracy`` when it validates or tests.
 
-    Of several processes each is given its part of a batch (`evaluators.data.batches.SharedBatch`): what they learn
-    together is what one process would learn from the whole. Batch norms see the part only, unless Lightning
-    synchronises them. ``fused`` takes the optimizer's one-kernel form, which is faster, but needs a gradient for every
-    weight in every step: not for supernets whose paths are sampled. ``cycles`` are those of `TrainingRun`.
+    Each of several processes gets its part of a batch (`evaluators.data.batches.SharedBatch`); together they learn what
+    one process would learn from the whole batch. Batch norms see the part only, unless Lightning synchronises them.
+    ``fused`` takes the optimizer's one-kernel form, which is faster, but needs a gradient for every weight in every
+    step, so it is not for supernets whose paths are sampled. ``cycles`` are those of `TrainingRun`.
     """
 
     def __init__(
@@ -137,5 +137,5 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     if labels.ndim == 2:
-        labels = labels.argmax(1)  # the class that most of a mixed image is of
+        labels = labels.argmax(1)  # the class that has the largest share of a mixed image
     return (logits.argmax(1) == labels).float().mean()

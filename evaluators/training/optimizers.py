@@ -98,7 +98,7 @@ def learning_rate_scale(recipe: Recipe, total_steps: int) -> Callable[[int], flo
             return 1 - progress
         if recipe.schedule == "step":
             return recipe.decay_factor ** bisect_right(milestones, step)
-        # a step at which an epoch begins must not count to the epoch before it by rounding
+        # rounding must not count the first step of an epoch to the epoch before it
         return recipe.decay_factor ** math.floor(step / steps_per_epoch / recipe.decay_epochs + 1e-9)
 
     return scale

@@ -130,7 +130,7 @@ def _rank() -> int:
 def world_size() -> int:
     """How many processes were started to train together, this one among them; 1 unless `is_launched`."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()  # Lightning deletes WORLD_SIZE behind a training
+        return torch.distributed.get_world_size()  # Lightning deletes WORLD_SIZE after a training
     if not is_launched():
         return 1
     return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))

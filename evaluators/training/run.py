@@ -47,12 +47,12 @@ class TrainingRun(TrainingOptions):
             leaves the test images alone and needs ``train_on="train"``.
         accelerator: what trains.
         folder: where a killed training leaves what it resumes from; None for nowhere.
-        title: of the progress bar and of what goes wrong.
+        title: of the progress bar and of error messages.
         keep_best: measure every epoch on the validation images and keep the best one's weights in ``folder``.
-        cycles: rising numbers of epochs at each of which the recipe's schedule is through and begins anew, so that the
+        cycles: rising numbers of epochs; at each of them the recipe's schedule has ended and starts again, so that the
             weights are worth measuring there; the last is the recipe's. Empty for one pass through the schedule.
-        until: one of ``cycles`` after which the training is left; the same run with a later one goes on from
-            ``folder``. None for the whole training.
+        until: one of ``cycles`` at which the training stops; the same run with a later one goes on from ``folder``.
+            None for the whole training.
     """
 
     seed: int = option(0, least=0, most=SEED_LIMIT - 1)
