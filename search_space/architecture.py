@@ -238,23 +238,17 @@ class Architecture:
     @property
     def final_size(self) -> int:
         """Side (pixels) of the map that the head gets."""
-        size = downsampled(self.image_size, self.stem.stride)
-        for block in self.blocks:
-            size = downsampled(size, block.stride)
-        return size
+        block, size = list(self.sized_blocks())[-1]
+        return downsampled(size, block.stride)
 
     def with_operators(self, changes: dict[int, str]) -> Architecture:
         """The same network with the spatial operator of some inverted residuals exchanged: ``{index: name}``."""
-        for index in changes:
-            if not 0 <= index < len(self.blocks):
-                raise InvalidRequest(
-                    f"blocks[{shown(index)}]: there are only {len(self.blocks)} blocks, counted from 0"
-                )
-        blocks = tuple(
-            replace(block, operator=changes[index]) if index in changes else block
-            for index, block in enumerate(self.blocks)
-        )
-        return replace(self, blocks=blocks)
+        blocks = list(self.blocks)
+        for index, name in changes.items():
+            if not 0 <= index < len(blocks):
+                raise InvalidRequest(f"blocks[{shown(index)}]: there are only {len(blocks)} blocks, counted from 0")
+            blocks[index] = replace(blocks[index], operator=name)
+        return replace(self, blocks=tuple(blocks))
 
     def __str__(self) -> str:
         """One line of text, from which `search_space.notation.parse` makes an equal value."""

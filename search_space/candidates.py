@@ -16,7 +16,7 @@ from search_space.base.errors import InvalidRequest
 from search_space.cost_table import CostTable
 from search_space.macro_definition import divisible
 from search_space.macro_file import find_macro
-from search_space.network_cost import block_cost, fixed_cost
+from search_space.network_cost import block_cost, head_cost, stem_cost
 from search_space.notation import parse, parse_block
 from search_space.options import SpaceOptions, operator_names
 from search_space.registry import operators
@@ -170,7 +170,7 @@ class SearchSpace:
             own = [block_cost(block, size) for block in self.choices[index]]
             costs["macs"][self.labels[index]] = np.array([cost.macs for cost in own], dtype=np.int64)
             costs["params"][self.labels[index]] = np.array([cost.params for cost in own], dtype=np.int64)
-        fixed = fixed_cost(self.skeleton)
+        fixed = stem_cost(self.skeleton) + head_cost(self.skeleton)
         return CostTable(
             candidates=dict(zip(self.labels, self.candidates, strict=True)),
             costs=costs,
@@ -231,7 +231,7 @@ class _Wanted:
 
     def _variants(self, block: Block, name: str) -> Iterable[Block]:
         if name == SKIP:
-            if _keeps_shape(block):
+            if block.stride == 1 and block.in_channels == block.out_channels:
                 yield _skip(block)
         elif operators[name].scope == "block":
             yield replace(
@@ -253,10 +253,6 @@ class _Wanted:
         yield designed
         if self.search_se:
             yield other
-
-
-def _keeps_shape(block: Block) -> bool:
-    return block.stride == 1 and block.in_channels == block.out_channels
 
 
 def _skip(block: Block) -> Block:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,10 +52,7 @@ class CostTable:
     @property
     def size(self) -> int:
         """Number of architectures."""
-        total = 1
-        for values in self.candidates.values():
-            total *= len(values)
-        return total
+        return math.prod(map(len, self.candidates.values()))
 
     def with_cost(self, name: str, costs: Mapping[str, Mapping[str, float]], fixed: float = 0.0) -> CostTable:
         """This table and one metric more: ``costs[label][candidate]``, and what all architectures have in common.
@@ -110,12 +108,9 @@ class CostTable:
     def reachable(self) -> dict[str, tuple[Any, Any]]:
         """{metric: (smallest, largest)} over all architectures, each metric on its own; int or float."""
         ends = {}
-        for metric, by_label in self.costs.items():
-            extremes = [
-                np.array([int(pick(by_label[label])) for label in self.labels]) for pick in (np.argmin, np.argmax)
-            ]
-            low, high = self.evaluate(np.stack(extremes), (metric,))[metric]
-            ends[metric] = (low.item(), high.item())
+        for metric, own in self.costs.items():
+            extremes = [[pick(own[label]) for label in self.labels] for pick in (np.argmin, np.argmax)]
+            ends[metric] = tuple(self.evaluate(np.array(extremes), (metric,))[metric].tolist())
         return ends
 
 

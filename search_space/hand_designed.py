@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from search_space.architecture import Architecture, Block
+from search_space.architecture import Architecture
 from search_space.base.checks import unknown
 from search_space.base.errors import InvalidRequest
 from search_space.layer_cost import Cost
@@ -53,14 +53,8 @@ def _bsconv_u(architecture: Architecture) -> Architecture:
     """BSConv section 4.1: every separable block becomes BSConv-U of the same kernel, without activation or norm behind
     its pointwise convolution, and without residual as MobileNetV1 has none."""
     blocks = tuple(
-        Block(
-            operator=block.operator.replace("dw_", "bsconv_u_"),
-            in_channels=block.in_channels,
-            out_channels=block.out_channels,
-            stride=block.stride,
-            activation=block.activation,
-        )
-        for block in architecture.blocks
+        replace(b, operator=b.operator.replace("dw_", "bsconv_u_"), expanded_channels=0, project_activation="none")
+        for b in architecture.blocks
     )
     return replace(architecture, blocks=blocks)
 
@@ -88,10 +82,7 @@ _BASELINES: dict[str, tuple[Change, str]] = {
     "mobilenetv3-small-k7": (_for_5x5(middle="dw_k7"), f"XSepConv fig. 5: 7x7 {_MIDDLE}"),
     "mobilenetv3-small-xsep-k7": (_for_5x5(middle="xsep_k7"), f"XSepConv fig. 5: XSepConv k=7 {_MIDDLE}"),
     "mobilenetv3-small-down7": (_for_5x5(down="dw_k7"), f"XSepConv fig. 4: 7x7 {_FIRST}"),
-    "mobilenetv3-small-xsep-down7": (
-        _for_5x5(down="xsep_k7"),
-        f"XSepConv fig. 4: down-sampling XSepConv k=7 {_FIRST}",
-    ),
+    "mobilenetv3-small-xsep-down7": (_for_5x5(down="xsep_k7"), f"XSepConv fig. 4: down-sampling XSepConv k=7 {_FIRST}"),
     "mobilenetv3-small-bsconv-s": (_bsconv_s, _ORTHONORMAL),
     "mobilenetv3-small-torchvision": (_plain, f"MobileNetV3-Small {_BIASES}"),
     "mobilenetv3-large": (_plain, "MobileNetV3-Large with depthwise convolutions"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.padding import FOUR_GROUPS, Direction, four_group_sizes
+from search_space.padding import FOUR_GROUPS, Direction, near_equal_split
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -72,16 +72,13 @@ class EvenPad(nn.Module):
             raise ValueError(f"kernel: {kernel} is odd; EvenPad is for even kernels")
         self.kernel = kernel
         self.direction = direction
-        self.groups = list(four_group_sizes(channels))
+        self.groups = list(near_equal_split(channels, 4))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.direction is not Direction.FOUR_GROUP:
             return F.pad(x, self.direction.zeros(self.kernel))
         groups = x.split(self.groups, dim=1)
-        return torch.cat(
-            [F.pad(g, d.zeros(self.kernel)) for g, d in zip(groups, FOUR_GROUPS, strict=True)],
-            dim=1,
-        )
+        return torch.cat([F.pad(g, d.zeros(self.kernel)) for g, d in zip(groups, FOUR_GROUPS, strict=True)], dim=1)
 
     def extra_repr(self) -> str:
         return f"kernel={self.kernel}, direction={self.direction.name.lower()}"

@@ -10,12 +10,7 @@ from dataclasses import replace
 
 from search_space.architecture import Architecture
 from search_space.base.checks import unknown
-from search_space.macro_definition import (
-    MacroDefinition,
-    MacroHead,
-    MacroStem,
-    Stage,
-)
+from search_space.macro_definition import MacroDefinition, MacroHead, MacroStem, Stage
 
 
 def _bottlenecks(

@@ -99,7 +99,7 @@ class Network(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.stem = make_stem(architecture)
-        directions = iter(assign_directions(count_directed_layers(architecture.blocks)))
+        directions = iter(assign_directions(sum(map(directed_layers, architecture.blocks))))
         self.blocks = nn.Sequential()
         for block, size in architecture.sized_blocks():
             own = tuple(next(directions) for _ in range(directed_layers(block)))
@@ -124,13 +124,8 @@ def make_stem(architecture: Architecture) -> ConvNormAct:
 
 
 def directed_layers(block: Block) -> int:
-    """Even-sized layers of ``block`` whose padding direction the network assigns."""
+    """Even-sized layers of ``block`` whose padding direction the network assigns (XSepConv section 3.2)."""
     return 0 if block.is_skip else block.definition.directed_layers
-
-
-def count_directed_layers(blocks: tuple[Block, ...]) -> int:
-    """N of XSepConv section 3.2. Layers with a padding of their own (C2sp, the ablations) take no part in it."""
-    return sum(directed_layers(block) for block in blocks)
 
 
 def make_expand(block: Block) -> nn.Module:
@@ -161,12 +156,7 @@ def make_block(block: Block, size: int, directions: tuple[Direction, ...], *, or
         last = block.activation if block.definition.activation_after_residual else "none"
         return WholeBlock(body, residual=block.residual, activation=last)
     return InvertedResidual(
-        make_expand(block),
-        body,
-        make_se(block),
-        make_project(block),
-        residual=block.residual,
-        orthonormal=orthonormal,
+        make_expand(block), body, make_se(block), make_project(block), residual=block.residual, orthonormal=orthonormal
     )
 
 
@@ -191,12 +181,7 @@ def initialise_layer(layer: nn.Module) -> None:
 def orthonormal_bases(network: nn.Module) -> list[nn.Conv2d]:
     """All convolutions of ``network`` whose weight is a subspace basis W_B: those of ``bsconv_s`` operators, and the
     projections of an architecture marked ``orthonormal``."""
-    bases: list[nn.Conv2d] = []
-    for module in network.modules():
-        own = getattr(module, "orthonormal_bases", None)
-        if own is not None:
-            bases.extend(own())
-    return bases
+    return [basis for module in network.modules() for basis in getattr(module, "orthonormal_bases", list)()]
 
 
 def orthonormal_loss(bases: list[nn.Conv2d]) -> Tensor:

@@ -14,15 +14,10 @@ from search_space.network import Network
 
 def cost(architecture: Architecture) -> Cost:
     """MACs of one image and trainable parameters of ``build(architecture)`` (convention: `search_space.layer_cost`)."""
-    total = fixed_cost(architecture)
+    total = stem_cost(architecture) + head_cost(architecture)
     for block, size in architecture.sized_blocks():
         total += block_cost(block, size)
     return total
-
-
-def fixed_cost(architecture: Architecture) -> Cost:
-    """What stem and head cost, whatever the blocks are."""
-    return stem_cost(architecture) + head_cost(architecture)
 
 
 def block_cost(block: Block, size: int) -> Cost:

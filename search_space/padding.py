@@ -52,11 +52,6 @@ def assign_directions(layers: int) -> tuple[Direction, ...]:
     return tuple(directions)
 
 
-def four_group_sizes(channels: int) -> tuple[int, ...]:
-    """Channels of each of the four padding groups: near-equal, the first ones larger when 4 does not divide."""
-    return near_equal_split(channels, 4)
-
-
 def near_equal_split(channels: int, parts: int) -> tuple[int, ...]:
     """``channels`` in ``parts`` segments whose sizes differ by at most one, the larger first."""
     size, rest = divmod(channels, parts)

@@ -50,6 +50,10 @@ class MultiTrial(Budgeted, Strategy):
     name = ""
     proposer: Proposer[Any]
 
+    def __init_subclass__(cls, *, name: str, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls.name = name
+
     def __init__(
         self,
         options: MultiTrialOptions | None = None,
@@ -156,54 +160,38 @@ class MultiTrial(Budgeted, Strategy):
         self._again = [trial for trial in range(len(self._proposed)) if trial not in scored]
 
 
-class Random(MultiTrial):
+class Random(MultiTrial, name="random"):
     """NNI's form of `strategies.multi_trial.random.RandomProposer`."""
 
-    name = "random"
 
-
-class GridSearch(MultiTrial):
+class GridSearch(MultiTrial, name="grid"):
     """NNI's form of `strategies.multi_trial.grid.GridProposer`."""
 
-    name = "grid"
 
-
-class RegularizedEvolution(MultiTrial):
+class RegularizedEvolution(MultiTrial, name="evolution"):
     """NNI's form of `strategies.multi_trial.evolution.EvolutionProposer`."""
 
-    name = "evolution"
 
-
-class NSGA2(MultiTrial):
+class NSGA2(MultiTrial, name="nsga2"):
     """NNI's form of `strategies.multi_trial.nsga2.NSGA2Proposer`."""
 
-    name = "nsga2"
 
-
-class TPE(MultiTrial):
+class TPE(MultiTrial, name="tpe"):
     """NNI's form of `strategies.multi_trial.tpe.TpeProposer`."""
 
-    name = "tpe"
 
-
-class Predictor(MultiTrial):
+class Predictor(MultiTrial, name="predictor"):
     """NNI's form of `strategies.multi_trial.predictor.PredictorProposer`."""
 
-    name = "predictor"
 
-
-class SuccessiveHalving(MultiTrial):
+class SuccessiveHalving(MultiTrial, name="halving"):
     """NNI's form of `strategies.multi_trial.halving.HalvingProposer`: the evaluator gets the best architectures several
     times, and should train one it has seen before on, not anew."""
 
-    name = "halving"
 
-
-class PolicyBasedRL(MultiTrial):
+class PolicyBasedRL(MultiTrial, name="policy-rl"):
     """NNI's form of `strategies.multi_trial.policy_rl.PolicyProposer`; ``policy_fn``, as in NNI's ``PolicyBasedRL``,
     makes the policy of a ``TuningEnvironment``."""
-
-    name = "policy-rl"
 
     def __init__(self, options: MultiTrialOptions | None = None, *, policy_fn: Any = None, **values: Any) -> None:
         super().__init__(options, **values)

@@ -103,11 +103,10 @@ def make(
 
     InvalidRequest if the name is unknown or the options are those of another strategy.
     """
-    common = {"budget": budget, "costs": costs, "feasible": feasible, "seed": seed, **values}
-    strategy = registered(name)
-    if strategy.kind == "one-shot":
-        return strategy.load()(options, **common)
-    return import_module("strategies.adapter").MultiTrial(options, name=name, **common)
+    values |= {"budget": budget, "costs": costs, "feasible": feasible, "seed": seed}
+    if registered(name).kind == "one-shot":
+        return registered(name).load()(options, **values)
+    return import_module("strategies.adapter").MultiTrial(options, name=name, **values)
 
 
 import_module("strategies.one_shot.options")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from search_space import Architecture, Block, Head, Slot, Stem, build, operators
 from search_space.layers import EvenConvNormAct, EvenPad
-from search_space.padding import Direction, assign_directions, direction_at, four_group_sizes, near_equal_split
+from search_space.padding import Direction, assign_directions, direction_at, near_equal_split
 
 SIZE = 41
 CENTRE = SIZE // 2
@@ -176,7 +176,7 @@ def test_near_equal_segments_add_up_and_differ_by_at_most_one(channels: int, par
 
 
 def test_padding_groups_are_four() -> None:
-    assert four_group_sizes(10) == (3, 3, 2, 2)
+    assert near_equal_split(10, 4) == (3, 3, 2, 2)
 
 
 def test_odd_kernels_are_refused() -> None:

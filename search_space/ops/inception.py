@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,31 +31,31 @@ def _spatial(channels: int, kernel: int, stride: int) -> nn.Conv2d:
 class _Inception(nn.Module):
     def __init__(self, slot: Slot, kernel: int) -> None:
         super().__init__()
-        self.reduce = nn.ModuleList(
-            ConvNormAct(slot.in_channels, width, 1, activation=slot.activation) for width in _widths(slot)
-        )
-        self.spatial = nn.ModuleList(_spatial(width, kernel, slot.stride) for width in _widths(slot))
-        self.norm = nn.BatchNorm2d(slot.out_channels)
-        self.act = ACTIVATIONS[slot.activation]()
-
-    def forward(self, x: Tensor) -> Tensor:
-        towers = [spatial(reduce(x)) for reduce, spatial in zip(self.reduce, self.spatial, strict=True)]
-        return self.act(self.norm(torch.cat(towers, dim=1)))
-
-
-class _ReformulatedInception(nn.Module):
-    def __init__(self, slot: Slot, kernel: int) -> None:
-        super().__init__()
         self.widths = list(_widths(slot))
-        self.reduce = ConvNormAct(slot.in_channels, slot.out_channels, 1, activation=slot.activation)
+        self.reduce: Any = self._make_reduce(slot)
         self.spatial = nn.ModuleList(_spatial(width, kernel, slot.stride) for width in self.widths)
         self.norm = nn.BatchNorm2d(slot.out_channels)
         self.act = ACTIVATIONS[slot.activation]()
 
+    def _make_reduce(self, slot: Slot) -> nn.Module:
+        return nn.ModuleList(
+            ConvNormAct(slot.in_channels, width, 1, activation=slot.activation) for width in self.widths
+        )
+
+    def _segments(self, x: Tensor) -> Iterable[Tensor]:
+        return [reduce(x) for reduce in self.reduce]
+
     def forward(self, x: Tensor) -> Tensor:
-        segments = self.reduce(x).split(self.widths, dim=1)
-        towers = [spatial(segment) for spatial, segment in zip(self.spatial, segments, strict=True)]
+        towers = [spatial(segment) for spatial, segment in zip(self.spatial, self._segments(x), strict=True)]
         return self.act(self.norm(torch.cat(towers, dim=1)))
+
+
+class _ReformulatedInception(_Inception):
+    def _make_reduce(self, slot: Slot) -> nn.Module:
+        return ConvNormAct(slot.in_channels, slot.out_channels, 1, activation=slot.activation)
+
+    def _segments(self, x: Tensor) -> Iterable[Tensor]:
+        return self.reduce(x).split(self.widths, dim=1)
 
 
 @operators.register("inception_k{kernel}", kernel=(3, 5))

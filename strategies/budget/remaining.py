@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from strategies.budget.feasible import FeasibleSet, Scores
 from strategies.budget.used_labels import Key
@@ -57,13 +56,10 @@ class Remaining:
 
     def best(self, scores: Scores) -> dict[str, Any] | None:
         """The one with the largest sum of ``scores[label][candidate]``."""
-        if self._listed is not None:
-            return self._best_listed(self._listed, scores)
-        ranked = islice(self.feasible.ranked(scores), max(_MOST_RANKED, len(self._removed) + 1))
-        return next((sample for sample in ranked if sample in self), None)
-
-    def _best_listed(self, listed: NDArray[np.int64], scores: Scores) -> dict[str, Any] | None:
-        table = self.feasible.table
+        if self._listed is None:
+            ranked = islice(self.feasible.ranked(scores), max(_MOST_RANKED, len(self._removed) + 1))
+            return next((sample for sample in ranked if sample in self), None)
+        table, listed = self.feasible.table, self._listed
         totals = sum(np.asarray(scores[label])[listed[:, column]] for column, label in enumerate(table.labels))
         order = np.argsort(-np.asarray(totals), kind="stable")
         for place, row in enumerate(order):

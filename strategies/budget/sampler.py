@@ -187,14 +187,12 @@ def _integer_costs(table: CostTable, budget: Budget) -> tuple[list[IntArray], In
         base = table.fixed[metric] + sum(least)
         columns.append([((v - m) / unit).astype(np.int64) for v, m in zip(own, least, strict=True)])
         # each label loses less than one unit, and the arithmetic here far less than another
-        lows.append(-_OPEN if low is None else _clipped((low * (1 - SLACK) - base) / unit) - 2 * len(own) - 2)
-        highs.append(_OPEN if high is None else _clipped((high * (1 + SLACK) - base) / unit) + 2)
+        ends = [-np.inf if low is None else low * (1 - SLACK), np.inf if high is None else high * (1 + SLACK)]
+        start, end = (math.floor(np.clip((end - base) / unit, -_OPEN, _OPEN)) for end in ends)
+        lows.append(start - 2 * len(own) - 2)
+        highs.append(end + 2)
     costs = [
         np.stack([column[i] for column in columns], axis=1) if columns else np.empty((len(values), 0), dtype=np.int64)
         for i, values in enumerate(table.candidates.values())
     ]
     return costs, np.array(lows, dtype=np.int64), np.array(highs, dtype=np.int64), exact
-
-
-def _clipped(value: float) -> int:
-    return int(np.floor(np.clip(value, -_OPEN, _OPEN)))

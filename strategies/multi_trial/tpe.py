@@ -67,11 +67,14 @@ class TpeProposer(Proposer[TpeOptions]):
         if sum(map(math.isfinite, self._metrics)) < self.options.n_startup_jobs:
             return self.remaining.random(self.rng)
         good, ratio = self._estimate()
-        ranked = sorted(self._proposals(good), key=lambda sample: -self._total(ratio, sample))
-        for sample in ranked:
-            if sample in self.remaining:
-                return sample
-        return self.remaining.best(ratio)
+        candidates = self.feasible.table.candidates
+
+        def total(sample: Sample) -> float:
+            return float(sum(ratio[label][candidates[label].index(value)] for label, value in sample.items()))
+
+        ranked = sorted(self._proposals(good), key=total, reverse=True)
+        new = next((sample for sample in ranked if sample in self.remaining), None)
+        return self.remaining.best(ratio) if new is None else new
 
     def _estimate(self) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
         """{label: l(value)} and {label: log l(value) - log g(value)}."""
@@ -104,14 +107,7 @@ class TpeProposer(Proposer[TpeOptions]):
             return [table.sample(row) for row in inside]
         return [self.feasible.nearest(table.sample(row), self.rng) for row in proposals[:_REPAIRED]]
 
-    def _total(self, ratio: dict[str, FloatArray], sample: Sample) -> float:
-        candidates = self.feasible.table.candidates
-        return float(sum(ratio[label][candidates[label].index(value)] for label, value in sample.items()))
-
 
 register(
-    "tpe",
-    "tree-structured Parzen estimators of what good and other architectures choose",
-    TpeOptions,
-    TpeProposer,
+    "tpe", "tree-structured Parzen estimators of what good and other architectures choose", TpeOptions, TpeProposer
 )

@@ -195,6 +195,11 @@ class OneShotSearch(BudgetedOneShot):
             yield self.model_space.freeze(sample)
 
 
+def relative_gains(share: Tensor, values: Tensor) -> Tensor:
+    """``share_i (values_i - sum_j share_j values_j)``: the gradient of an expected value by the logits of ``share``."""
+    return share * (values - (share * values).sum())
+
+
 def loss_of(result: Any) -> Tensor:
     """The loss in what a Lightning ``training_step`` returns."""
     return result["loss"] if isinstance(result, dict) else result

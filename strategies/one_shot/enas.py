@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from search_space.base.errors import InvalidRequest
 from strategies.budget.feasible import FeasibleSet
-from strategies.one_shot.base import OneShotSearch, SearchModule, frozen_statistics, log_softmax, loss_of
+from strategies.one_shot.base import (
+    OneShotSearch,
+    SearchModule,
+    frozen_statistics,
+    log_softmax,
+    loss_of,
+    relative_gains,
+)
 from strategies.one_shot.options import EnasOptions
 
 #: Architectures drawn from the policy at once; the first inside the budget is taken.
@@ -38,18 +45,15 @@ class FactorisedPolicy(nn.Module):
     def draw(self, generator: torch.Generator) -> dict[str, Any]:
         """A sample inside the budget: the first of some draws that is; the best of one perturbed policy if none is."""
         table = self.feasible.table
-        noise, perturbed = [], []
-        for logits in self.log_probabilities().values():
+        noisy = {}
+        for label, logits in self.log_probabilities().items():
             # drawn on the CPU, so that a run gives the same paths on every device
             gumbel = -torch.empty(_DRAWS, len(logits), dtype=torch.float64).exponential_(generator=generator).log()
-            noise.append(logits + gumbel.numpy())
-            perturbed.append(noise[-1].argmax(1))
-        for row in np.stack(perturbed, axis=1):
-            sample = table.sample(row)
-            if self.feasible.admits(sample):
-                return sample
-        # where the budget does not bind, this is the same draw (the Gumbel-max trick)
-        return self.feasible.best({label: own[0] for label, own in zip(table.labels, noise, strict=True)})
+            noisy[label] = logits + gumbel.numpy()
+        rows = np.stack([own.argmax(1) for own in noisy.values()], axis=1)
+        inside = rows[self.feasible.budget.inside(table.evaluate(rows))]
+        # where the budget does not bind, both are the same draw (the Gumbel-max trick)
+        return table.sample(inside[0]) if len(inside) else self.feasible.best({k: own[0] for k, own in noisy.items()})
 
     def draw_alike(self, generator: torch.Generator, count: int) -> tuple[list[dict[str, Any]], Tensor]:
         """Up to ``count`` samples inside the budget that differ in one label, or two where there is a budget.
@@ -135,20 +139,17 @@ class EnasModule(SearchModule):
         their rewards, path ``i`` adds the gradient of their expected reward, ``q_i (R_i - sum_j q_j R_j)``, to the
         logits of what it chooses.
         """
-        values = torch.tensor(rewards, dtype=torch.float64)
-        gains = (share * (values - (share * values).sum())).tolist()
+        gains = relative_gains(share, torch.tensor(rewards, dtype=torch.float64))
         chosen = np.stack([self.policy.feasible.table.indices(path) for path in paths])
         optimizer: Any = self.architecture_optimizers()
         optimizer.zero_grad()
         if self.options.entropy_weight:
             self.manual_backward(-self.options.entropy_weight * self.policy.entropy())
-        for logits, column in zip(self.policy.logits, chosen.T, strict=True):
+        for logits, column in zip(self.policy.logits, torch.from_numpy(chosen.T), strict=True):
             if (column == column[0]).all():
                 logits.grad = None  # Adam's moments are those of the steps in which a label took part
                 continue
-            gradient = torch.zeros_like(logits)
-            for index, gain in zip(column.tolist(), gains, strict=True):
-                gradient[index] -= gain
+            gradient = -torch.zeros_like(logits).index_add(0, column.to(logits.device), gains.to(logits))
             logits.grad = gradient if logits.grad is None else logits.grad + gradient
         optimizer.step()
 

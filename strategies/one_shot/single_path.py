@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from strategies.one_shot.base import MixedLayer, frozen_statistics, loss_of
+from strategies.one_shot.base import MixedLayer, frozen_statistics, loss_of, relative_gains
 from strategies.one_shot.darts import DARTS, BudgetedDartsModule
 from strategies.one_shot.options import SinglePathOptions
 
@@ -81,7 +81,7 @@ class ContrastModule(BudgetedDartsModule):
         loss = torch.stack(losses).double().cpu()
         share = probabilities[drawn] / probabilities[drawn].sum()
         gradient = torch.zeros_like(probabilities)
-        gradient[drawn] = share * (loss - (share * loss).sum())
+        gradient[drawn] = relative_gains(share, loss)
         alpha.grad = gradient.to(alpha)
 
     def _next_label(self) -> str:

@@ -64,11 +64,10 @@ class SandwichPaths:
         self.feasible = feasible
         self.randoms = randoms
         table = feasible.table
-        metric = "macs" if "macs" in table.metrics else table.metrics[0]
-        costs = {label: np.asarray(table.costs[metric][label], dtype=np.float64) for label in table.labels}
-        scale = max(1.0, *(float(np.abs(values).max()) for values in costs.values()))
-        self.largest = feasible.best({label: values / scale for label, values in costs.items()})
-        self.smallest = feasible.best({label: -values / scale for label, values in costs.items()})
+        costs = table.costs["macs" if "macs" in table.metrics else table.metrics[0]]
+        scale = max(1.0, *(float(np.abs(costs[label]).max()) for label in table.labels))
+        self.largest = feasible.best({label: costs[label] / scale for label in table.labels})
+        self.smallest = feasible.best({label: -costs[label] / scale for label in table.labels})
 
     def random(self, rng: np.random.RandomState) -> Sample:
         """A random path inside the budget."""
