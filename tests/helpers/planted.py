@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -71,20 +71,11 @@ class Handicapped(nn.Module):
         return y + self.noise * y.detach().square().mean().sqrt() * torch.randn_like(y) if self.noise else y
 
 
-class Shape(NamedTuple):
-    """Widths of a layer."""
-
-    inputs: int
-    outputs: int
-
-
-def shapes(form: Form) -> list[Shape]:
-    """Widths of the four layers."""
+def shapes(form: Form) -> list[tuple[int, int]]:
+    """(inputs, outputs) of the four layers."""
     if form == "parallel":
-        return [Shape(GROUP, 16)] * LAYERS
-    if form == "residual":
-        return [Shape(24, 24)] * LAYERS
-    return [Shape(24, 32), Shape(32, 28), Shape(28, 24), Shape(24, 20)]
+        return [(GROUP, 16)] * LAYERS
+    return [(24, 24)] * LAYERS if form == "residual" else [(24, 32), (32, 28), (28, 24), (24, 20)]
 
 
 class PlantedSpace(ModelSpace):
@@ -108,7 +99,7 @@ class PlantedSpace(ModelSpace):
             first = self.layers[-1]["level0"].linear
             for k in range(1, CANDIDATES):  # alike but for their handicaps
                 self.layers[-1][f"level{k}"].linear.load_state_dict(first.state_dict())
-        self.classifier = nn.Linear(LAYERS * 16 if form == "parallel" else widths[-1].outputs, CLASSES)
+        self.classifier = nn.Linear(LAYERS * 16 if form == "parallel" else widths[-1][1], CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run(x, list(self.layers))
@@ -152,9 +143,9 @@ class Batches:
 class Task(LightningModule):
     """Classification by stochastic gradient descent that cools down."""
 
-    def __init__(self, steps: int, learning_rate: float = 0.03) -> None:
+    def __init__(self, steps: int) -> None:
         super().__init__()
-        self.steps, self.learning_rate = steps, learning_rate
+        self.steps = steps
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
@@ -168,7 +159,7 @@ class Task(LightningModule):
         self.log("val_accuracy", (logits.argmax(1) == batch[1]).float().mean())
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.SGD(self.parameters(), self.learning_rate, momentum=0.9, weight_decay=1e-4)
+        optimizer = torch.optim.SGD(self.parameters(), 0.03, momentum=0.9, weight_decay=1e-4)
         return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)]
 
 
@@ -233,8 +224,6 @@ def cost_table(orders: Sequence[Sequence[int]]) -> CostTable:
 
 #: Excludes the all-best choice, which costs 192: four in five of that.
 BUDGET = Budget(max_macs=5 + 150)
-
-
 #: {form: accuracy of every architecture, in the order of `ARCHITECTURES`}: each trained alone for 20 epochs on two
 #: problems, judged on 4,096 fresh vectors
 VALUES: dict[Form, list[float]] = json.loads((Path(__file__).parents[1] / "golden" / "planted_values.json").read_text())
@@ -244,12 +233,9 @@ ARCHITECTURES = list(itertools.product(range(CANDIDATES), repeat=LAYERS))
 
 def value(form: Form, levels: Sequence[int]) -> float:
     """Accuracy of an architecture over that of the best inside `BUDGET`."""
-    inside = [
-        accuracy
-        for accuracy, own in zip(VALUES[form], ARCHITECTURES, strict=True)
-        if BUDGET.max_macs >= 5 + sum(cost * COSTS[level] for cost, level in zip(LAYER_COSTS, own, strict=True))
-    ]
-    return VALUES[form][ARCHITECTURES.index(tuple(levels))] / max(inside)
+    macs = np.array([5 + sum(LAYER_COSTS[i] * COSTS[level] for i, level in enumerate(own)) for own in ARCHITECTURES])
+    inside = np.array(VALUES[form])[macs <= BUDGET.max_macs]
+    return VALUES[form][ARCHITECTURES.index(tuple(levels))] / inside.max()
 
 
 @dataclass(frozen=True)
@@ -396,26 +382,17 @@ def main(arguments: Sequence[str]) -> None:
     for name, (form, handicap) in itertools.product(one_shot if names == "all" else names.split(","), problems):
         strategy = partial(make, name, **options)
         if of_gradients:
-            _row(
-                name,
-                form,
-                handicap,
-                seeds,
-                _mean([fidelity(strategy, form, handicap, seed=s) for s in range(int(seeds))]),
-            )
+            correlations = [fidelity(strategy, form, handicap, seed=seed) for seed in range(int(seeds))]
+            _row(name, form, handicap, seeds, _mean(correlations))
             continue
         for budget in (None, BUDGET) if handicap == "noise" else (None,):
-            found = [search(strategy, form, handicap, budget=budget, seed=seed) for seed in range(int(seeds))]
-            exported = _mean([value(form, one.levels) for one in found])
-            shortlisted = _mean([value(form, one.best_of_shortlist) for one in found])
-            clean = sum(one.levels.count(0) for one in found)
-            _row(
-                *(name, form, handicap, "free" if budget is None else "budget", len(found)),
-                *(f"{clean}/{LAYERS * len(found)}", exported, shortlisted)
-                if budget
-                else (f"{clean}/{LAYERS * len(found)}", "", ""),
-                *(f"{np.mean([one.entropy for one in found]):.2f}", f"{np.mean([one.seconds for one in found]):.2f}"),
-            )
+            results = [search(strategy, form, handicap, budget=budget, seed=seed) for seed in range(int(seeds))]
+            exported = _mean([value(form, one.levels) for one in results])
+            shortlisted = _mean([value(form, one.best_of_shortlist) for one in results])
+            clean = f"{sum(one.levels.count(0) for one in results)}/{LAYERS * len(results)}"
+            means = (f"{np.mean([getattr(one, field) for one in results]):.2f}" for field in ("entropy", "seconds"))
+            values = (exported, shortlisted) if budget else ("", "")
+            _row(name, form, handicap, "budget" if budget else "free", len(results), clean, *values, *means)
 
 
 if __name__ == "__main__":
