@@ -155,7 +155,7 @@ def test_a_commented_config_reads_back_as_itself_and_keeps_to_the_schema(config:
 
 
 def test_a_commented_config_explains_every_option_also_those_of_the_strategy(tmp_path: Path) -> None:
-    text = " ".join(commented_yaml(SearchConfig()).replace("#", "").split())
+    text = " ".join(commented_yaml(SearchConfig(strategy=StrategyConfig("gdas"))).replace("#", "").split())
     for name in ("image_size: 32", "max_macs: null", "candidates_per_step: 4", "parallel_seeds: 1"):
         assert name in text
 
@@ -244,7 +244,7 @@ def test_completions_name_commands_and_options(capsys: pytest.CaptureFixture[str
         (["search", "digit", "--out", "run"], "digits"),
         (["search", "--search.preset", "bsconv-cifer"], "bsconv-cifar"),
         (["search", "--strategy.name", "evolutoin"], "evolution"),
-        (["search", "--strategy.options.warmup_epoch", "3"], "warmup_epochs"),
+        (["search", "--strategy.name", "gdas", "--strategy.options.warmup_epoch", "3"], "warmup_epochs"),
         (["search", "digits", "--out", "run", "--space.operators", "dw_k3,xsep_k33"], "xsep_k3"),
         (["search", "digits", "--out", "run", "--space.macro", "mobilenetv3-smal"], "mobilenetv3-small"),
         (["search", "digits", "--out", "run", "--data.name", "digit"], "digits"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from evaluators.sources.find import DATASETS
 from evaluators.training.presets import PRESETS as RECIPE_PRESETS
+from experiments.options.config import AUTO, StrategyConfig
 from experiments.options.parsing import Command, Parser
 from experiments.options.values import options_of
 from experiments.tables import table
@@ -48,7 +49,7 @@ def _baselines() -> str:
 
 
 def _strategies() -> str:
-    rows: list[tuple[str, str]] = []
+    rows: list[tuple[str, str]] = [(AUTO, options_of(StrategyConfig)["name"].help.partition(". auto ")[2])]
     for name, strategy in STRATEGIES.items():
         rows.append((name, strategy.summary))
         rows.extend(

@@ -86,8 +86,7 @@ class Sample:
     """How many trainings a table has.
 
     Attributes:
-        n: architectures, drawn uniformly from those that the config searches; the first n of a sequence, so that a
-            later call with more of them, or with other seeds, adds to the table.
+        n: architectures, drawn uniformly from those that are searched.
         seeds: trainings of each of these architectures.
     """
 
@@ -130,6 +129,6 @@ TABULATE = Command(
     _add_table_options,
     _tabulate,
     details="They are trained by the config's retrain.recipe on the training images and measured on the validation"
-    " images. A call that was killed continues where it stopped; nothing is trained twice.",
+    " images. More architectures or seeds are added to what OUT holds; nothing is trained twice.",
     defaults=config_defaults,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ from strategies.budget.budget import Budget
 from strategies.options import MultiTrialOptions, OneShotOptions, StrategyOptions
 from strategies.registry import registered
 
+#: The strategy that stands for whichever suits the time.
+AUTO = "auto"
 #: Hand-designed networks that are finalists of every search, in their widest form inside the budget.
 FITTED_FINALISTS = ("mobilenetv3-small", "mobilenetv3-small-xsep")
 #: What winners are compared with unless others are named: hand-designed networks fitted to the budget, and random ones.
@@ -27,19 +30,28 @@ class StrategyConfig:
     """How the space is searched.
 
     Attributes:
-        name: gdas, darts, evolution, ...; see `sepnas list strategies`.
+        name: halving, gdas, evolution, ...; see `sepnas list strategies`. auto takes halving, which trains real
+            networks, if at least 30 trainings fit the time, and gdas, which trains one supernet, otherwise.
         options: options of that strategy by name; `sepnas list strategies` shows them with their defaults.
     """
 
-    name: str = "gdas"
+    name: str = AUTO
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        registered(self.name)
+        if self.name != AUTO:
+            registered(self.name)
+        elif self.options:
+            name, value = next(iter(self.options.items()))
+            why = "is for one strategy, and auto may take another"
+            raise refusal(f"strategy.options.{name}", value, why, "set strategy.name")
 
     def typed_options(self) -> StrategyOptions:
-        """The options as an instance of the strategy's option class; InvalidRequest for an unknown or ill-typed one."""
-        cls = registered(self.name).options
+        """The options as an instance of the strategy's option class; InvalidRequest for an unknown or ill-typed one.
+
+        Of auto they are those of halving, which it prefers.
+        """
+        cls = registered("halving" if self.name == AUTO else self.name).options
         for name, value in self.options.items():
             if name not in options_of(cls):
                 why = f"is unknown for {self.name}"
@@ -52,14 +64,14 @@ class RetrainConfig(TrainingOptions):
     """How winners and baselines are trained for the comparison.
 
     Attributes:
-        recipe: the training recipe, the same for every network.
         seeds: one training for each seed.
         parallel_seeds: trainings at once on one device, each in a process of its own.
+        recipe: the training recipe, the same for every network.
     """
 
-    recipe: Recipe = field(default_factory=Recipe)
     seeds: list[int] = option(factory=lambda: [0, 1, 2], least=0, most=SEED_LIMIT - 1)
     parallel_seeds: int = option(1, least=1)
+    recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
         check_options(self, "retrain")
@@ -91,6 +103,8 @@ class SearchConfig:
         costs: JSON files with your own additive costs, such as `sepnas latency --table` writes; budget.max_costs bounds
             them by name.
         strategy: the search strategy.
+        time: what strategy auto plans for, as 90s, 30m or 2h. halving takes as many candidates as fit; null means
+            30m as the limit, and halving's usual number of candidates.
         search: recipe of the supernet's training or, with evolution's scoring "training", of each candidate's.
         retrain: the final training.
         supernet: folder of a run whose trained supernet is used instead of training one, for example with another
@@ -109,6 +123,7 @@ class SearchConfig:
     finalist_seeds: int = option(2, least=1)
     costs: list[str] = field(default_factory=list)
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    time: str | None = None
     search: Recipe = field(default_factory=Recipe)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
     supernet: str | None = None
@@ -118,12 +133,16 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.time is not None:
+            seconds(self.time)
+            why = f"has no effect with strategy.name {self.strategy.name}"
+            require(self.strategy.name == AUTO, "time", self.time, why, "leave one of them out")
         options = self.strategy.typed_options()
         if self.supernet is not None and not options.inherits_weights:
             raise InvalidRequest(
                 f'supernet: {self.supernet!r} is of no use to {self.strategy.name}; only scoring "supernet" takes one'
             )
-        if isinstance(options, MultiTrialOptions):
+        if isinstance(options, MultiTrialOptions) and self.strategy.name != AUTO:
             options.epochs_at_rungs(self.search.epochs)
         if isinstance(options, OneShotOptions) and options.warmup_epochs >= self.search.epochs:
             raise InvalidRequest(
@@ -134,3 +153,11 @@ class SearchConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dicts, for YAML."""
         return asdict(self)
+
+
+def seconds(text: str) -> float:
+    """How long ``text``, as 90s, 30m or 2h, is; InvalidRequest for another text."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(s|m|h)", text)
+    if found is None or float(found[1]) == 0:
+        raise refusal("time", text, "is not a time above 0", "write it like 90s, 30m or 2h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from evaluators.training.presets import RECIPES
 from evaluators.training.recipes import Recipe
-from experiments.options.config import SearchConfig, StrategyConfig
+from experiments.options.config import AUTO, SearchConfig, StrategyConfig
 from experiments.options.values import options_of, summary
 from strategies.registry import STRATEGIES
 
@@ -33,16 +33,18 @@ def _class(cls: type) -> dict[str, Any]:
     if cls is Recipe:
         properties["preset"] = {"enum": list(RECIPES), "description": "a whole recipe; other fields win over it"}
     if cls is StrategyConfig:
-        properties["name"]["enum"] = list(STRATEGIES)
-        made["allOf"] = [_strategy(name) for name in STRATEGIES]
+        properties["name"]["enum"] = [AUTO, *STRATEGIES]
+        none = {
+            "if": {"properties": {"name": {"const": AUTO}}},
+            "then": {"properties": {"options": {"maxProperties": 0}}},
+        }
+        made["allOf"] = [none, *(_strategy(name) for name in STRATEGIES)]
     return made | {"description": summary(cls)}
 
 
 def _strategy(name: str) -> dict[str, Any]:
-    """Which options there are if the strategy is ``name``; the default one need not be named."""
-    named: dict[str, Any] = {"properties": {"name": {"const": name}}}
-    if name != StrategyConfig().name:
-        named["required"] = ["name"]
+    """Which options there are if the strategy is ``name``."""
+    named = {"properties": {"name": {"const": name}}, "required": ["name"]}
     return {"if": named, "then": {"properties": {"options": _class(STRATEGIES[name].options)}}}
 
 

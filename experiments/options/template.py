@@ -10,7 +10,7 @@ import yaml
 
 from evaluators.training.presets import RECIPES
 from evaluators.training.recipes import Recipe
-from experiments.options.config import SearchConfig, StrategyConfig
+from experiments.options.config import AUTO, SearchConfig, StrategyConfig
 from experiments.options.values import Option, options_of, summary
 from strategies.registry import STRATEGIES
 
@@ -44,7 +44,7 @@ def _strategy_options(own: Option, name: str, given: Mapping[str, Any], indent: 
     """The options that are given, and as comments the others with their defaults."""
     yield f"{indent}{own.name}:" if given else f"{indent}{own.name}: {{}}"
     inner = f"{indent}  "
-    for option in options_of(STRATEGIES[name].options).values():
+    for option in options_of(STRATEGIES[name].options).values() if name != AUTO else ():
         yield from _comment(option.help, inner)
         if option.name in given:
             yield f"{inner}{option.name}: {_flow(given[option.name])}"

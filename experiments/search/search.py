@@ -15,7 +15,7 @@ from nni.nas.strategy.base import Strategy
 from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.supernet import supernet_evaluator
-from experiments.options.config import SearchConfig
+from experiments.options.config import AUTO, SearchConfig
 from experiments.options.files import read_config
 from experiments.runs.claimed_folder import first_difference
 from experiments.runs.files import copy_file
@@ -23,6 +23,7 @@ from experiments.runs.folder import RunFolder, check_out, find_run, open_run
 from experiments.runs.provenance import provenance
 from experiments.runs.records import ScoreRecord, metrics_writer
 from experiments.runs.task import SearchTask, stream_seed
+from experiments.search.choice import as_begun, chosen
 from experiments.search.confirm import confirm
 from experiments.search.trials import InheritedWeights, Judge, ShortTrainings, score_proposals
 from search_space.architecture import Architecture
@@ -43,12 +44,17 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     Everything that can be wrong with the request is found before ``out`` is touched. A killed search goes on with
     ``resume``; one that is finished is left as it is.
     """
+    if resume:
+        config = as_begun(config, out)
     check_out(out, config.as_dict(), resume=resume, overwrite=overwrite)
     task = SearchTask(config)
     task.check()
     if config.supernet is not None:
         _reused_supernet(config)
     task.announce()
+    if config.strategy.name == AUTO:
+        config = task.config = chosen(config, task)
+        task.check()
     device = pick_accelerator(config.accelerator)
     run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
     if run.winner.exists():

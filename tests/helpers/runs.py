@@ -21,6 +21,7 @@ def tiny_values(**more: Any) -> dict[str, Any]:
     return {
         "data": {"name": "digits", "image_size": 8, "max_train_images": 80},
         "space": {"width": 0.25, "operators": ["dw_k3", "skip"], "widths": [1.0]},
+        "strategy": {"name": "gdas"},
         "search": {"epochs": 1, "batch_size": 32, "warmup_epochs": 0},
         "accelerator": "cpu",
         "finalists": 0,
