@@ -128,7 +128,7 @@ TABULATE = Command(
     "train a sample of architectures, as a table to judge searches by",
     _add_table_options,
     _tabulate,
-    details="They are trained by the config's retrain.recipe on the training images and measured on the validation"
-    " images. More architectures or seeds are added to what OUT holds; nothing is trained twice.",
+    details="Trained by the config's retrain.recipe and measured on validation images. More architectures or seeds are"
+    " added to what OUT holds.",
     defaults=config_defaults,
 )
