@@ -86,7 +86,7 @@ class Sample:
     """How many trainings a table has.
 
     Attributes:
-        n: architectures, drawn uniformly from those that are searched.
+        n: architectures, drawn uniformly from what is searched.
         seeds: trainings of each of these architectures.
     """
 
@@ -128,7 +128,7 @@ TABULATE = Command(
     "train a sample of architectures, as a table to judge searches by",
     _add_table_options,
     _tabulate,
-    details="Trained by the config's retrain.recipe and measured on validation images. More architectures or seeds are"
+    details="By the config's retrain.recipe and measured on validation images. More architectures or seeds are"
     " added to what OUT holds.",
     defaults=config_defaults,
 )
