@@ -40,11 +40,11 @@ def test_real_trainings_are_searched_by_if_enough_fit(time: str | None, each: fl
 
 def test_halving_takes_the_candidates_that_fit_the_time_beside_the_finalists() -> None:
     recipe = {"epochs": 8, "batch_size": 32, "warmup_epochs": 0}
-    config = auto(time="40m", search=recipe, finalists=2, finalist_seeds=5, jobs=6)
-    options = choose(config, 144.0)[0].typed_options()  # 100 trainings, less 4 finalists by 5 seeds
+    config = auto(time="40m", search=recipe, finalists=6, finalist_seeds=5, jobs=6)
+    options = choose(config, 144.0)[0].typed_options()  # 100 trainings, less 8, 4, 2, 2 and 2 of finalists
     assert isinstance(options, HalvingOptions)
     # of each 4 candidates 4 are trained for 2 epochs, 2 for 2 more and 1 for 4 more: 2 whole trainings
-    assert options.trials == 160
+    assert options.trials == 164
     assert options.ahead == 6
     assert choose(auto(search=recipe), 60.0)[0].typed_options() == HalvingOptions()  # as many as usual
 
@@ -80,9 +80,9 @@ def test_a_search_says_what_it_chose_and_a_killed_one_keeps_to_it(
     monkeypatch.setattr(choice_module, "training_seconds", lambda *_: 0.9)
     with pytest.raises(Killed):
         search(config, tmp_path / "run")
-    assert "strategy: halving with 29 trials, as 33 trainings of about 0.9 s fit 30s" in capsys.readouterr().out
+    assert "strategy: halving with 33 trials, as 33 trainings of about 0.9 s fit 30s" in capsys.readouterr().out
     kept = read_config(tmp_path / "run" / "config.yaml")
-    assert kept.strategy == StrategyConfig("halving", {"trials": 29, "rungs": 1})
+    assert kept.strategy == StrategyConfig("halving", {"trials": 33, "rungs": 1})
     assert kept.time is None
     monkeypatch.setattr(choice_module, "training_seconds", lambda *_: 1e9)  # a busy machine must not change the search
     with pytest.raises(Killed):

@@ -148,6 +148,12 @@ def test_best_k_are_the_brute_force_best_in_order(seed: int, k: int) -> None:
     assert all(budget.admits(table.cost(sample)) for sample in found)
     assert [total(sample) for sample in found] == pytest.approx([total(sample) for sample in inside[:k]], abs=1e-6)
     assert found[0] == FeasibleSet(table, budget).best(scores)
+    diverse: list[dict[str, str]] = []  # greedily, over all that there are
+    for sample in inside:
+        if len(diverse) < k and all(sum(sample[n] != other[n] for n in sample) >= 2 for other in diverse):
+            diverse.append(sample)
+    apart = FeasibleSet(table, budget).best_k(scores, k, apart=2)
+    assert [total(sample) for sample in apart] == pytest.approx([total(sample) for sample in diverse], abs=1e-6)
 
 
 def test_best_k_of_none_is_refused() -> None:

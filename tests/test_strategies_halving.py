@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from evaluators import Recipe, load_data, retrain
 from evaluators.training.optimizers import cycled_learning_rate_scale, learning_rate_scale
 from evaluators.training.run import TrainingRun
 from experiments.runs.trainings import Score
+from experiments.search.confirm import round_sizes
 from experiments.search.search import search
 from search_space import InvalidRequest, baseline
 from strategies import SuccessiveHalving
@@ -113,7 +115,7 @@ def test_finalists_and_fitted_networks_are_confirmed_by_validation(
 
     def train(data: Any, architecture: Any, recipe: Any, run: TrainingRun) -> Score:
         trained.append(run.title)
-        loss = {"mobilenetv3-small@fit": 0.5, "finalist 2": 0.2}.get(run.title, 0.3)
+        loss = {"mobilenetv3-small@fit": 0.5, "finalist 2": 0.2, "finalist 1": 0.29}.get(run.title, 0.3)
         return Score(1 - loss, loss + 0.01 * (run.seed % 3), 0.0)
 
     monkeypatch.setattr(trainings_module, "_train", train)
@@ -121,16 +123,49 @@ def test_finalists_and_fitted_networks_are_confirmed_by_validation(
     run = search(halving(jobs=1, **{"finalists": 2, "finalist_seeds": 2}), out)
     table = rows(run.finalists)
     assert {row["finalist"] for row in table} >= {"finalist 1", "finalist 2", "mobilenetv3-small@fit"}
-    assert {int(row["seed"]) for row in table} == {0, 1}
+    # the worse half is trained once
+    assert {row["finalist"] for row in table if row["seed"] == "1"} == {"finalist 1", "finalist 2"}
     second = next(row["architecture"] for row in table if row["finalist"] == "finalist 2")
     assert str(run.read_winner()) == second
-    assert "finalist 2 is ahead of" in capsys.readouterr().out
+    assert "finalist 2 is left; mobilenetv3-small@fit" in capsys.readouterr().out
     # a search that is killed behind them trains none of them again
     run.winner.unlink()
     count = len(trained)
     search(halving(jobs=1, **{"finalists": 2, "finalist_seeds": 2}), out, resume=True)
     assert len(trained) == count
     assert str(run.read_winner()) == second
+
+
+def test_rounds_leave_the_better_half_and_two_at_least() -> None:
+    assert round_sizes(7, 4) == [7, 4, 2, 2]
+    assert round_sizes(1, 2) == [1, 1]
+    assert round_sizes(5, 1) == [5]
+
+
+def test_a_killed_confirmation_keeps_its_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What later rounds said must not change who went on to them."""
+    losses = {"finalist 1": [0.2, 0.9, 0.9], "finalist 2": [0.3, 0.1, 0.1], "mobilenetv3-small@fit": [0.4, 0.0, 0.0]}
+    calls = Counter[str]()
+
+    def train(data: Any, architecture: Any, recipe: Any, run: TrainingRun) -> Score:
+        calls[run.title] += 1
+        loss = losses.get(run.title, [0.5] * 99)[calls[run.title] - 1]
+        if kill and calls[run.title] == 3:
+            raise KeyboardInterrupt
+        return Score(1 - loss, loss, 0.0)
+
+    monkeypatch.setattr(trainings_module, "_train", train)
+    options = halving(jobs=1, **{"finalists": 2, "finalist_seeds": 3})
+    kill = True
+    with pytest.raises(KeyboardInterrupt):
+        search(options, tmp_path / "run")
+    kill = False
+    calls.subtract({title: 1 for title, count in calls.items() if count == 3})
+    run = search(options, tmp_path / "run", resume=True)
+    table = rows(run.finalists)
+    assert [row["seed"] for row in table if row["finalist"] == "mobilenetv3-small@fit"] == ["0"]
+    assert {row["finalist"] for row in table if row["seed"] == "2"} == {"finalist 1", "finalist 2"}
+    assert str(run.read_winner()) == next(row["architecture"] for row in table if row["finalist"] == "finalist 2")
 
 
 def test_a_hand_designed_network_wins_where_nothing_found_is_better(

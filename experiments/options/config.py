@@ -96,10 +96,10 @@ class SearchConfig:
         budget: what the network may cost.
         fill: share of the tightest upper bound that searched architectures use at least, as larger networks are mostly
             better; 0 searches the whole budget. Without an upper bound, and for Pareto sets, the whole is searched.
-        finalists: how many of the best candidates are trained by the search's recipe with several seeds, beside
-            hand-designed networks fitted to the budget, and the winner is the best of all on the validation images; 0
-            takes the search's own best.
-        finalist_seeds: trainings of each finalist.
+        finalists: how many of the best candidates are trained by the search's recipe beside hand-designed networks
+            fitted to the budget, in rounds that leave the better half; the winner is the best on the validation images
+            at the end. 0 takes the search's own best.
+        finalist_seeds: rounds, each with another seed.
         costs: JSON files with your own additive costs, such as `sepnas latency --table` writes; budget.max_costs bounds
             them by name.
         strategy: the search strategy.
@@ -119,8 +119,8 @@ class SearchConfig:
     space: SpaceOptions = field(default_factory=SpaceOptions)
     budget: Budget = field(default_factory=Budget)
     fill: float = option(0.85, least=0, below=1)
-    finalists: int = option(3, least=0)
-    finalist_seeds: int = option(2, least=1)
+    finalists: int = option(5, least=0)
+    finalist_seeds: int = option(3, least=1)
     costs: list[str] = field(default_factory=list)
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     time: str | None = None

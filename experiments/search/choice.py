@@ -16,6 +16,7 @@ from experiments.options.files import read_config
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask, stream_seed
 from experiments.runs.trainings import jobs_at_once
+from experiments.search.confirm import round_sizes
 from strategies.multi_trial.halving import HalvingOptions
 
 #: Whole trainings that must fit the time, at least, for a search by real trainings.
@@ -58,7 +59,8 @@ def choose(config: SearchConfig, each: float) -> tuple[StrategyConfig, str]:
     usual = HalvingOptions()
     options = replace(usual, rungs=min(usual.rungs, config.search.epochs), ahead=max(usual.ahead, jobs))
     if config.time is not None:
-        fit -= (config.finalists + len(FITTED_FINALISTS)) * config.finalist_seeds
+        if config.finalists:
+            fit -= sum(round_sizes(config.finalists + len(FITTED_FINALISTS), config.finalist_seeds))
         while options.trials < _MOST_TRIALS:
             more = replace(options, trials=options.trials + 1)
             if _whole_trainings(more, config) > fit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from evaluators.base.progress import progress_bar
@@ -24,8 +25,9 @@ _COLUMNS = ("finalist", "seed", "validation_loss", "validation_accuracy", "archi
 def confirm(config: SearchConfig, task: SearchTask, run: RunFolder, found: Sequence[Architecture]) -> Architecture:
     """The best of ``found`` and of hand-designed networks fitted to the budget, by their mean validation loss.
 
-    Each is trained by the search's recipe with ``config.finalist_seeds`` seeds. What a killed search has trained
-    already is not repeated. Prints how they did and what that says of the search.
+    They are trained by the search's recipe, in rounds: each trains those that are left by one more seed, and the better
+    half of these goes on to the next, two at least. ``config.finalist_seeds`` rounds decide. What a killed search has
+    trained already is not repeated. Prints how they did and what that says of the search.
 
     Args:
         config: of the search.
@@ -37,28 +39,37 @@ def confirm(config: SearchConfig, task: SearchTask, run: RunFolder, found: Seque
     finalists |= _fitted(config, task, set(finalists.values()))
     table = Table(run.finalists, _COLUMNS)
     table.keep([row for row in table.rows if row["architecture"] == str(finalists.get(row["finalist"]))])
-    done = {(row["finalist"], int(row["seed"])) for row in table.rows}
-    calls = [(name, seed) for seed in range(config.finalist_seeds) for name in finalists if (name, seed) not in done]
-    runs = [
-        TrainingRun(
-            seed=stream_seed(config.seed, f"finalist seed {seed}"),
-            train_on="train",
-            measure_on="validation",
-            accelerator=config.accelerator,
-            title=name,
-        )
-        for name, seed in calls
-    ]
+    sizes = round_sizes(len(finalists), config.finalist_seeds)
+    left = list(finalists)
     with (
-        progress_bar(len(calls), "finalists", "training") as bar,
-        Trainings(task, config.search, len(calls)) as trainings,
+        progress_bar(sum(sizes), "finalists", "training") as bar,
+        Trainings(task, config.search, len(finalists)) as trainings,
     ):
-        scores = trainings.each([(finalists[name], run) for (name, _), run in zip(calls, runs, strict=True)])
-        for (name, seed), score in zip(calls, scores, strict=True):
-            values = (name, seed, repr(score.loss), repr(score.accuracy), str(finalists[name]))
-            table.append(dict(zip(_COLUMNS, values, strict=True)))
-            bar.update(1)
-    return _winner(finalists, table.rows)
+        for seed, size in enumerate(sizes):
+            left = sorted(left, key=lambda name: _mean(table, name, "validation_loss", rounds=seed))[:size]
+            done = {row["finalist"] for row in table.rows if int(row["seed"]) == seed}
+            missing = [name for name in finalists if name in left and name not in done]
+            bar.update(size - len(missing))
+            training = TrainingRun(
+                seed=stream_seed(config.seed, f"finalist seed {seed}"),
+                train_on="train",
+                measure_on="validation",
+                accelerator=config.accelerator,
+            )
+            calls = [(finalists[name], replace(training, title=name)) for name in missing]
+            for name, score in zip(missing, trainings.each(calls), strict=True):
+                values = (name, seed, repr(score.loss), repr(score.accuracy), str(finalists[name]))
+                table.append(dict(zip(_COLUMNS, values, strict=True)))
+                bar.update(1)
+    return _winner(finalists, left, table, len(sizes))
+
+
+def round_sizes(count: int, rounds: int) -> list[int]:
+    """How many of ``count`` finalists are trained in each of ``rounds``."""
+    sizes = [count]
+    while len(sizes) < rounds:
+        sizes.append(min(count, max(2, math.ceil(sizes[-1] / 2))))
+    return sizes
 
 
 def _fitted(config: SearchConfig, task: SearchTask, others: set[Architecture]) -> dict[str, Architecture]:
@@ -78,23 +89,29 @@ def _fitted(config: SearchConfig, task: SearchTask, others: set[Architecture]) -
     return found
 
 
-def _winner(finalists: dict[str, Architecture], rows: list[dict[str, str]]) -> Architecture:
-    losses: dict[str, list[float]] = {name: [] for name in finalists}
-    accuracies: dict[str, list[float]] = {name: [] for name in finalists}
-    for row in rows:
-        loss = float(row["validation_loss"])
-        losses[row["finalist"]].append(loss if math.isfinite(loss) else math.inf)
-        accuracies[row["finalist"]].append(float(row["validation_accuracy"]))
-    means = {name: fmean(values) for name, values in losses.items()}
-    for name in sorted(means, key=means.__getitem__):
-        print(f"  {name}: validation loss {means[name]:.4f}, accuracy {fmean(accuracies[name]):.2%}")
-    best = min(means, key=means.__getitem__)
+def _mean(table: Table, name: str, column: str, *, rounds: int) -> float:
+    """Over the first ``rounds`` trainings of a finalist; infinite if one of them diverged, 0 if there is none."""
+    values = [float(row[column]) for row in table.rows if row["finalist"] == name and int(row["seed"]) < rounds]
+    return (fmean(values) if all(map(math.isfinite, values)) else math.inf) if values else 0.0
+
+
+def _winner(finalists: dict[str, Architecture], left: Sequence[str], table: Table, rounds: int) -> Architecture:
+    """The best of those ``left`` after the last of ``rounds``."""
+    means = {name: _mean(table, name, "validation_loss", rounds=rounds) for name in finalists}
+    for name in sorted(means, key=lambda name: (name not in left, means[name])):
+        seeds = sum(row["finalist"] == name for row in table.rows)
+        accuracy = _mean(table, name, "validation_accuracy", rounds=rounds)
+        print(f"  {name}: validation loss {means[name]:.4f}, accuracy {accuracy:.2%} ({seeds} trainings)")
+    best = min(left, key=means.__getitem__)
     hand_designed = [name for name in means if name.endswith(FIT_SUFFIX)]
     if not math.isfinite(means[best]):
         raise RuntimeError("every finalist's training diverged; lower search.learning_rate")
     if best in hand_designed:
         print(f"no searched network is better than {best} on the validation images: it is the winner")
     elif hand_designed:
-        next_best = min(hand_designed, key=means.__getitem__)
-        print(f"{best} is ahead of {next_best} by {means[next_best] - means[best]:.4f} of validation loss")
+        next_best = min(hand_designed, key=lambda name: (name not in left, means[name]))
+        if next_best in left:
+            print(f"{best} is ahead of {next_best} by {means[next_best] - means[best]:.4f} of validation loss")
+        else:
+            print(f"{best} is left; {', '.join(hand_designed)} fell behind in an earlier round")
     return finalists[best]

@@ -120,7 +120,8 @@ def _search_in_training(
     )
     _train_supernet(config, task, run, strategy, clips_gradients=True)
     scores = strategy.log_probabilities()
-    samples = strategy.export_samples(max(1, config.finalists))
+    # the most probable ones differ in one choice: a shortlist of them would be one network with variations
+    samples = strategy.export_samples(max(1, config.finalists), apart=max(1, len(task.table.labels) // 3))
     record = ScoreRecord(run.architectures, "log_probability")
     for sample in samples[len(record.scored) :]:  # a run killed right behind this has its rows already
         chosen = zip(task.table.labels, task.table.indices(sample), strict=True)

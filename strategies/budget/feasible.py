@@ -51,9 +51,11 @@ class FeasibleSet:
         the most probable one."""
         return next(self.ranked(scores))
 
-    def best_k(self, scores: Scores, k: int) -> list[dict[str, str]]:
-        """The ``k`` samples inside the budget with the largest sums of scores, best first; all of them if there are
-        fewer."""
+    def best_k(self, scores: Scores, k: int, *, apart: int = 1) -> list[dict[str, str]]:
+        """The ``k`` samples inside the budget with the largest sums of scores, best first; fewer if there are no more.
+
+        Each differs from all before it in ``apart`` labels at least.
+        """
         check_int("k", k, 1)
         values = {label: np.asarray(scores[label], dtype=np.float64) for label in self.table.labels}
         candidates = self.table.candidates
@@ -62,17 +64,17 @@ class FeasibleSet:
             return math.fsum(own[candidates[label].index(sample[label])] for label, own in values.items())
 
         # sums that the solver cannot tell apart come in any order
-        return sorted(islice(self.ranked(scores), k), key=total, reverse=True)
+        return sorted(islice(self.ranked(scores, apart=apart), k), key=total, reverse=True)
 
-    def ranked(self, scores: Scores) -> Iterator[dict[str, str]]:
+    def ranked(self, scores: Scores, *, apart: int = 1) -> Iterator[dict[str, str]]:
         """All samples inside the budget by their sum of ``scores[label][candidate]``, the largest first.
 
-        Each is found exactly, when it is asked for; sums that differ by less than 1e-6, the solver's tolerance, may
-        come in either order.
+        Those that differ from an earlier one in fewer than ``apart`` labels are left out. Each is found exactly, when
+        it is asked for; sums that differ by less than 1e-6, the solver's tolerance, may come in either order.
         """
         costs = self._minimised(scores)
         solutions: list[IntArray] = []
-        while (solution := self._program.solve(costs, without=solutions)) is not None:
+        while (solution := self._program.solve(costs, without=solutions, apart=apart)) is not None:
             solutions.append(solution)
             yield self.table.sample(solution)
         if not solutions:

@@ -42,18 +42,19 @@ class IntegerProgram:
         objective: NDArray[np.floating],
         without: Sequence[IntArray] = (),
         *,
+        apart: int = 1,
         gap: float = 0.0,
         seconds: float = np.inf,
         nodes: int | None = None,
     ) -> IntArray | None:
-        """Candidates (labels,) at the minimum of ``objective`` (candidates of all labels,), leaving out the
-        architectures ``without``; None if nothing else is inside.
+        """Candidates (labels,) at the minimum of ``objective`` (candidates of all labels,), among those that
+        differ from each of ``without`` in ``apart`` labels at least; None if none of them is inside.
 
         ``gap`` > 0 accepts a minimum that may be lower by that share of itself. TimeoutError if the solver takes more
         than ``seconds``, or more than ``nodes`` of its search tree (the same on every machine), for a solution.
         """
         options = {"mip_rel_gap": gap, "time_limit": seconds} | ({} if nodes is None else {"node_limit": nodes})
-        cuts = [self._cut([np.array([k]) for k in solution]) for solution in without]
+        cuts = [self._cut([np.array([k]) for k in solution], apart) for solution in without]
         for _ in range(_CUTS):
             solution = self._relaxed(objective, cuts, options)
             if solution is None:
@@ -88,12 +89,12 @@ class IntegerProgram:
         labels = zip(self.table.labels, solution, strict=True)
         return [np.flatnonzero(np.all([own[label] == own[label][k] for own in bounded], axis=0)) for label, k in labels]
 
-    def _cut(self, candidates: list[IntArray]) -> LinearConstraint:
-        """Not one of ``candidates[i]`` at every label i at once."""
+    def _cut(self, candidates: list[IntArray], apart: int = 1) -> LinearConstraint:
+        """Something else than one of ``candidates[i]`` at ``apart`` labels i or more."""
         row = np.zeros(self._offsets[-1])
         for offset, own in zip(self._offsets, candidates, strict=False):
             row[offset + own] = 1
-        return LinearConstraint(row[None, :], -np.inf, len(candidates) - 1)
+        return LinearConstraint(row[None, :], -np.inf, len(candidates) - apart)
 
     def _cost_row(self, metric: str, low: float | None, high: float | None) -> LinearConstraint:
         row = np.concatenate([self.table.costs[metric][label] for label in self.table.labels])

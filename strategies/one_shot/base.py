@@ -182,9 +182,12 @@ class OneShotSearch(BudgetedOneShot):
         """The most probable architecture inside the budget, {label: value}; the same at every call."""
         return self.feasible.best(self.log_probabilities())
 
-    def export_samples(self, k: int) -> list[dict[str, Any]]:
-        """The ``k`` most probable architectures inside the budget, the best first; fewer if there are fewer."""
-        return self.feasible.best_k(self.log_probabilities(), k)
+    def export_samples(self, k: int, *, apart: int = 1) -> list[dict[str, Any]]:
+        """The ``k`` most probable architectures inside the budget, the best first; fewer if there are fewer.
+
+        Each differs from those before it in ``apart`` choices at least.
+        """
+        return self.feasible.best_k(self.log_probabilities(), k, apart=apart)
 
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
         """NNI's way to ask for results: the ``limit`` most probable architectures inside the budget, the best first;
