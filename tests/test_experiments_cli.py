@@ -155,7 +155,7 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
 def test_unknown_commands_are_answered_by_the_known_ones(refused: Refused) -> None:
     said = refused("serach")
     assert said.startswith("command: 'serach' is unknown; known are demo, search, retrain")
-    assert said.endswith("and 4 more (`sepnas --help` shows all); did you mean search?")
+    assert said.endswith("and 5 more (`sepnas --help` shows all); did you mean search?")
     assert "'--nope' is unknown" in refused("--nope")
 
 
@@ -229,8 +229,14 @@ def test_a_search_needs_a_folder(refused: Refused) -> None:
             "strategy: {name: snas}",
             ["strategy.name", "'snas'", ", ".join(list(STRATEGIES)[:10]), "`sepnas list strategies` shows all"],
         ),
-        ("strategy: {options: {trials: 3}}", ["strategy.options.trials", "unknown for gdas", "candidates_per_step"]),
-        ("strategy: {options: {warmup_epochs: few}}", ["strategy.options.warmup_epochs", "'few'", "whole number"]),
+        (
+            "strategy: {name: gdas, options: {trials: 3}}",
+            ["strategy.options.trials", "unknown for gdas", "candidates_per_step"],
+        ),
+        (
+            "strategy: {name: gdas, options: {warmup_epochs: few}}",
+            ["strategy.options.warmup_epochs", "'few'", "whole number"],
+        ),
         (
             "strategy: {name: evolution, options: {scoring: fast}}",
             ["strategy.options.scoring", "'fast'", "known are supernet, training"],
@@ -412,6 +418,13 @@ def test_a_list_is_read_by_the_type_of_its_field() -> None:
 
 
 def test_keys_of_a_group_join_what_the_config_has(refused: Refused) -> None:
-    config = parsed("--strategy.options", "{multiplier_rate: 0.1}", "--strategy.options.warmup_epochs", "3")
+    config = parsed(
+        "--strategy.name",
+        "gdas",
+        "--strategy.options",
+        "{multiplier_rate: 0.1}",
+        "--strategy.options.warmup_epochs",
+        "3",
+    )
     assert config.strategy.options == {"multiplier_rate": 0.1, "warmup_epochs": 3}
     assert "needs a value" in refused("search", "--strategy.options.warmup_epochs")

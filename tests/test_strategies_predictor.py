@@ -12,11 +12,12 @@ from helpers.spaces import Landscape, random_budget
 from helpers.tabular import regret
 from scipy.optimize import check_grad
 
+from search_space.cost_table import CostTable
 from strategies import Budget, FeasibleSet
 from strategies.budget.remaining import Remaining
 from strategies.multi_trial._surrogate import GaussianProcess, expected_improvement
 from strategies.multi_trial.evolution import EvolutionOptions
-from strategies.multi_trial.predictor import PredictorOptions, PredictorProposer
+from strategies.multi_trial.predictor import PredictorOptions, PredictorProposer, kinds_of
 
 Scored = list[tuple[dict[str, Any], float]]
 
@@ -53,14 +54,22 @@ def run(
     return scored, predictor
 
 
-def test_the_marginal_likelihood_has_the_gradient_that_is_used() -> None:
+KINDS = ["dw", "dw", "xsep", "skip"]
+
+
+@pytest.mark.parametrize("kinds", [None, [KINDS] * 5], ids=["no kinds", "kinds"])
+def test_the_marginal_likelihood_has_the_gradient_that_is_used(kinds: list[list[str]] | None) -> None:
     rng = np.random.default_rng(0)
-    process = GaussianProcess([4] * 5)
+    process = GaussianProcess([4] * 5, kinds)
     chosen, targets = rng.integers(0, 4, (25, 5)), rng.normal(size=25)
     same = (chosen[:, None] == chosen[None]).astype(np.float64)
+    rows = process.encode(chosen)
+    alike = [process._likeness(rows, rows, features) for features in process._alike]
     at = process._prior_mean + 0.3 * rng.normal(size=len(process._prior_mean))
     error = check_grad(
-        lambda p: process._objective(p, same, targets)[0], lambda p: process._objective(p, same, targets)[1], at
+        lambda p: process._objective(p, same, alike, targets)[0],
+        lambda p: process._objective(p, same, alike, targets)[1],
+        at,
     )
     assert error < 1e-4
 
@@ -75,6 +84,38 @@ def test_the_process_predicts_what_it_did_not_see() -> None:
     mean, std = process.predict(chosen[100:])
     assert np.corrcoef(mean, truth[100:])[0, 1] > 0.8
     assert 0.5 < np.sqrt(np.mean(((mean - truth[100:]) / std) ** 2)) < 2  # it knows how sure it is
+
+
+def test_what_scores_say_of_kinds_is_said_of_candidates_that_were_never_scored() -> None:
+    rng = np.random.default_rng(1)
+    names = [
+        f"{family}_k{size}-e{width}" for family in ("dw", "xsep", "c2sp", "mix") for size in (3, 5) for width in (8, 9)
+    ]
+    labels = {f"b{label}": (*names, "skip") for label in range(6)}
+    unit = {label: np.ones(len(values), dtype=np.int64) for label, values in labels.items()}
+    table = CostTable(labels, {"macs": unit}, {"macs": 0})
+    kinds = kinds_of(table)
+    assert kinds is not None
+    assert kinds[0] == ["dw"] * 4 + ["xsep"] * 4 + ["c2sp"] * 4 + ["mix"] * 4 + ["skip"]
+    worth = {"dw": 0.0, "xsep": 1.0, "c2sp": -1.0, "mix": 0.5, "skip": -0.5}
+    chosen = rng.integers(0, len(names) + 1, (70, 6))
+    truth = np.array([sum(worth[own[k]] for own, k in zip(kinds, row, strict=True)) for row in chosen])
+    noisy = truth + rng.normal(size=70)
+    correlations = []
+    for known in (None, kinds):
+        process = GaussianProcess([len(names) + 1] * 6, known)
+        process.fit(chosen[:25], noisy[:25], tune=True)
+        mean, std = process.predict(chosen[25:])
+        correlations.append(np.corrcoef(mean, truth[25:])[0, 1])
+    assert correlations[1] > correlations[0] + 0.2
+    assert np.sqrt(np.mean(((mean - truth[25:]) / std) ** 2)) < 2
+    # the additive part knows kinds too: it prefers any xsep to any c2sp
+    scores = process.additive_scores()
+    assert min(min(own[4:8]) for own in scores) > max(max(own[8:12]) for own in scores)
+
+
+def test_names_without_kinds_are_taken_as_they_are() -> None:
+    assert kinds_of(Landscape(0, labels=2, values=3).costs) is None
 
 
 def test_expected_improvement_is_the_mean_of_what_is_above() -> None:

@@ -5,11 +5,20 @@ one for all of them together,
 
     k(a, b) = sum_l v_l [a_l = b_l]  +  sum_{l<m} u_l u_m [a_l = b_l] [a_m = b_m]  +  v exp(-sum_l t_l [a_l != b_l]),
 
-plus noise on the diagonal. The relevance of each label (``v_l``, ``u_l``, ``t_l``), ``v`` and the noise maximise the
-marginal likelihood times a wide prior, by some steps of L-BFGS from where the last fit ended.
+plus noise on the diagonal. Candidates may be of kinds, as operators of one family with other kernels and widths are.
+Then what is alike by kind is alike to a lesser degree: two more parts are
+
+    w sum_l [kind(a_l) = kind(b_l)] / labels  +  c sum_k z_k(a) z_k(b) / kinds,
+
+z_k the number of labels with kind k, less its mean and over its standard deviation under uniform draws. Few scores say
+little of each single candidate, but much of kinds. The relevance of each label (``v_l``, ``u_l``, ``t_l``), ``w``,
+``c``, ``v`` and the noise maximise the marginal likelihood times a wide prior, by some steps of L-BFGS from where the
+last fit ended.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +31,8 @@ IntArray = NDArray[np.int64]
 
 #: Steps of L-BFGS in a fit.
 _STEPS = 12
+#: Prior variances of what kinds at labels, and numbers of kinds, explain.
+_KINDS = (0.2, 0.3)
 #: Added to the diagonal, of targets with variance 1.
 _JITTER = 1e-6
 #: Scores lower than so many robust standard deviations below the median count as that low: failed trainings must not
@@ -30,16 +41,32 @@ _OUTLIER = 4.0
 
 
 class GaussianProcess:
-    """Fits targets of architectures, given as candidate numbers (n, labels), and predicts those of others."""
+    """Fits targets of architectures, given as candidate numbers (n, labels), and predicts those of others.
 
-    def __init__(self, sizes: list[int]) -> None:
+    Args:
+        sizes: how many candidates each label has.
+        kinds: for each label the kinds of its candidates, or None if nothing is known of them.
+    """
+
+    def __init__(self, sizes: list[int], kinds: Sequence[Sequence[str]] | None = None) -> None:
         labels = len(sizes)
         self._offsets = np.concatenate([[0], np.cumsum(sizes)])
         self._sizes = np.asarray(sizes)
-        # log of: v_l (labels), u_l (labels), t_l (labels), v, noise
+        self._alike = [] if kinds is None else _features(kinds)
+        # log of: v_l (labels), u_l (labels), t_l (labels), w and c (if there are kinds), v, noise
         pairs = np.sqrt(0.6 / max(labels * (labels - 1), 1))
-        self._prior_mean = np.log([*[0.5 / labels] * labels, *[pairs] * labels, *[2.0 / labels] * labels, 0.2, 0.03])
-        self._prior_std = np.array([*[1.5] * labels, *[0.7] * labels, *[1.0] * labels, 1.0, 2.0])
+        self._prior_mean = np.log(
+            [
+                *[0.5 / labels] * labels,
+                *[pairs] * labels,
+                *[2.0 / labels] * labels,
+                *_KINDS[: len(self._alike)],
+                0.2,
+                0.03,
+            ]
+        )
+        alike = [1.5] * len(self._alike)
+        self._prior_std = np.array([*[1.5] * labels, *[0.7] * labels, *[1.0] * labels, *alike, 1.0, 2.0])
         self._low, self._high = np.log(1e-5), np.log(20.0)
         self._parameters = self._prior_mean.copy()
         self._one_hot = np.empty((0, int(self._offsets[-1])))
@@ -53,43 +80,56 @@ class GaussianProcess:
         self._mean, self._scale = float(targets.mean()), float(targets.std()) or 1.0
         y = (targets - self._mean) / self._scale
         same = (chosen[:, None, :] == chosen[None, :, :]).astype(np.float64)
+        rows = self.encode(chosen)
+        alike = [self._likeness(rows, rows, own) for own in self._alike]
         if tune:
             result = minimize(
                 self._objective,
                 self._parameters,
-                args=(same, y),
+                args=(same, alike, y),
                 jac=True,
                 method="L-BFGS-B",
                 bounds=[(self._low, self._high)] * len(self._parameters),
                 options={"maxiter": _STEPS},
             )
             self._parameters = result.x
-        covariance, _, _ = self._covariance(same, self._parameters)
+        covariance, _, _ = self._covariance(same, alike, self._parameters)
         factor = cho_factor(covariance, lower=True)
         self._factor = np.tril(factor[0])
         self._weights = cho_solve(factor, y)
-        self._one_hot = self.encode(chosen)
+        self._one_hot = rows
 
-    def _split(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, float, float]:
-        """v_l, u_l, t_l, v and the noise."""
-        values = np.exp(parameters)
-        alone, pairs, rates = values[:-2].reshape(3, len(self._sizes))
-        return alone, pairs, rates, float(values[-2]), float(values[-1])
+    def _split(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float, float]:
+        """v_l, u_l, t_l, (w, c), v and the noise."""
+        values, labels = np.exp(parameters), len(self._sizes)
+        alone, pairs, rates = values[: 3 * labels].reshape(3, labels)
+        return alone, pairs, rates, values[3 * labels : -2], float(values[-2]), float(values[-1])
 
-    def _covariance(self, same: FloatArray, parameters: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The covariance (n, n) from ``same`` (n, n, labels); in it, the sum whose half square is the pairs' part (but
-        for the squares in it), and the joint part."""
-        alone, pairs, rates, scale, noise = self._split(parameters)
+    @staticmethod
+    def _likeness(rows: FloatArray, others: FloatArray, features: FloatArray) -> FloatArray:
+        """Products of the ``features`` (candidates, k) of ``rows`` (n, candidates) and ``others`` (m, candidates)."""
+        return np.asarray((rows @ features) @ (others @ features).T)
+
+    def _covariance(
+        self, same: FloatArray, alike: Sequence[FloatArray], parameters: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The covariance (n, n) from ``same`` (n, n, labels) and the parts ``alike`` (n, n); in it, the sum whose half
+        square is the pairs' part (but for the squares in it), and the joint part."""
+        alone, pairs, rates, kinds, scale, noise = self._split(parameters)
         sums, joint = same @ pairs, scale * np.exp(same @ rates - rates.sum())
         total = same @ (alone - 0.5 * pairs**2) + 0.5 * sums**2 + joint
+        for weight, part in zip(kinds, alike, strict=True):
+            total += weight * part
         total[np.diag_indices_from(total)] += noise + _JITTER
         return total, sums, joint
 
-    def _objective(self, parameters: FloatArray, same: FloatArray, y: FloatArray) -> tuple[float, FloatArray]:
+    def _objective(
+        self, parameters: FloatArray, same: FloatArray, alike: Sequence[FloatArray], y: FloatArray
+    ) -> tuple[float, FloatArray]:
         """Minus the log posterior of the parameters, and its gradient."""
         labels = len(self._sizes)
-        alone, pairs, rates, _, noise = self._split(parameters)
-        total, sums, joint = self._covariance(same, parameters)
+        alone, pairs, rates, kinds, _, noise = self._split(parameters)
+        total, sums, joint = self._covariance(same, alike, parameters)
         off = (parameters - self._prior_mean) / self._prior_std
         try:
             factor = cho_factor(total, lower=True)
@@ -106,6 +146,7 @@ class GaussianProcess:
         gradient[labels : 2 * labels] = pairs * ((outer * sums).ravel() @ flat - pairs * by_label)
         both = outer * joint
         gradient[2 * labels : 3 * labels] = rates * (both.ravel() @ flat - both.sum())
+        gradient[3 * labels : -2] = [weight * (outer * part).sum() for weight, part in zip(kinds, alike, strict=True)]
         gradient[-2] = both.sum()
         gradient[-1] = noise * np.trace(outer)
         return float(loss), gradient + off / self._prior_std
@@ -118,7 +159,7 @@ class GaussianProcess:
 
     def predict(self, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation (n,) of the noiseless targets of ``chosen`` (n, labels)."""
-        alone, pairs, rates, scale, _ = self._split(self._parameters)
+        alone, pairs, rates, kinds, scale, _ = self._split(self._parameters)
         rows = self.encode(chosen)
 
         def matches(weights: FloatArray) -> FloatArray:
@@ -126,7 +167,10 @@ class GaussianProcess:
 
         cross = matches(alone - 0.5 * pairs**2) + 0.5 * matches(pairs) ** 2
         cross += scale * np.exp(matches(rates) - rates.sum())
-        prior = (alone - 0.5 * pairs**2).sum() + 0.5 * pairs.sum() ** 2 + scale
+        prior = np.full(len(rows), (alone - 0.5 * pairs**2).sum() + 0.5 * pairs.sum() ** 2 + scale)
+        for weight, features in zip(kinds, self._alike, strict=True):
+            cross += weight * self._likeness(rows, self._one_hot, features)
+            prior += weight * ((rows @ features) ** 2).sum(axis=1)
         explained = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
         variance = np.maximum(prior - (explained**2).sum(axis=0), 1e-12)
         return self._mean + self._scale * (cross @ self._weights), self._scale * np.sqrt(variance)
@@ -134,9 +178,29 @@ class GaussianProcess:
     def additive_scores(self) -> list[FloatArray]:
         """For each label what each of its candidates adds to the mean, as far as labels count alone."""
         sums = self._one_hot.T @ self._weights
-        relevance = np.exp(self._parameters[: len(self._sizes)])
-        own = np.split(sums, self._offsets[1:-1])
-        return [self._scale * factor * values for factor, values in zip(relevance, own, strict=True)]
+        alone, _, _, kinds, _, _ = self._split(self._parameters)
+        total = np.repeat(alone, self._sizes) * sums
+        for weight, features in zip(kinds, self._alike, strict=True):
+            total += weight * (features @ (features.T @ sums))
+        return [self._scale * values for values in np.split(total, self._offsets[1:-1])]
+
+
+def _features(kinds: Sequence[Sequence[str]]) -> list[FloatArray]:
+    """Features (candidates of all labels, k) whose sums over an architecture's candidates have the products that the
+    two parts for kinds are: of the kinds at each label, and of how often each kind is there."""
+    names = sorted({kind for own in kinds for kind in own})
+    labels = len(kinds)
+    per_label = [np.array([[kind == name for name in names] for kind in own], dtype=np.float64) for own in kinds]
+    shares = np.array([own.mean(axis=0) for own in per_label])  # how likely a label is to be of each kind
+    spread = np.sqrt((shares * (1 - shares)).sum(axis=0) * len(names))
+    known = spread > 0
+    at_labels = np.zeros((sum(map(len, per_label)), labels, len(names)))
+    start = 0
+    for label, own in enumerate(per_label):
+        at_labels[start : start + len(own), label] = own / np.sqrt(labels)
+        start += len(own)
+    counts = np.concatenate([own - share for own, share in zip(per_label, shares, strict=True)])
+    return [at_labels.reshape(len(at_labels), -1), counts[:, known] / spread[known]]
 
 
 def expected_improvement(mean: FloatArray, std: FloatArray, best: float) -> FloatArray:

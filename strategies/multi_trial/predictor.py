@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,7 @@ class PredictorProposer(Proposer[PredictorOptions]):
         self._sizes = np.array([len(values) for values in self._table.candidates.values()])
         self._proposed: list[IntArray] = []  # in the order of trials
         self._metrics: dict[int, float] = {}
-        self._process = GaussianProcess(self._sizes.tolist())
+        self._process = GaussianProcess(self._sizes.tolist(), kinds_of(self._table))
         self._tuned_at = -_EVERY
         self._optima: list[IntArray] = []
 
@@ -169,6 +170,16 @@ class PredictorProposer(Proposer[PredictorOptions]):
         return [optimum for optimum in optima if optimum is not None]
 
 
+def kinds_of(table: CostTable) -> list[list[str]] | None:
+    """For each label the kinds of its candidates, by their names: ``xsep`` of ``xsep_k5-e24``.
+
+    None if the names tell nothing, as those of another space than ours may.
+    """
+    kinds = [[re.split(r"_k\d|-", str(name))[0] for name in values] for values in table.candidates.values()]
+    shortened = any(len(set(own)) < len(own) for own in kinds)
+    return kinds if shortened else None
+
+
 def predict_scores(
     table: CostTable, scored: Sequence[Sample], scores: Sequence[float], wanted: Sequence[Sample]
 ) -> list[float]:
@@ -180,7 +191,7 @@ def predict_scores(
 
     if len(scores) < _LEAST:
         raise InvalidRequest(f"scores: {len(scores)} are too few for a model; score {_LEAST} architectures or more")
-    process = GaussianProcess([len(values) for values in table.candidates.values()])
+    process = GaussianProcess([len(values) for values in table.candidates.values()], kinds_of(table))
     process.fit(np.stack([table.indices(sample) for sample in scored]), np.asarray(scores), tune=True)
     return process.predict(np.stack([table.indices(sample) for sample in wanted]))[0].tolist()
 
