@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import experiments.runs.trainings as trainings_module
 from experiments.cli import main
 from experiments.options.files import read_config
 from experiments.rank.rank import rank
-from experiments.rank.table import ScoreTable, summary, tabulate
+from experiments.rank.table import ScoreTable, open_table, summary, tabulate
 from experiments.runs.folder import find_run
+from experiments.runs.task import SearchTask
 from experiments.runs.trainings import Score
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.notation import parse
+from strategies.multi_trial.predictor import predict_scores
 
 MANY = {"operators": ["dw_k3", "dw_k5", "skip"], "width": 0.25}
 RETRAIN = {"recipe": {"epochs": 1, "batch_size": 32, "warmup_epochs": 0}}
@@ -135,9 +138,6 @@ def test_a_run_is_judged_by_a_table_without_any_training(
 
 
 def test_a_model_predicts_the_scores_it_was_given(tmp_path: Path) -> None:
-    from experiments.runs.task import SearchTask
-    from strategies.multi_trial.predictor import predict_scores
-
     task = SearchTask(tiny_config(**_some()))
     samples = [task.table.sample(row) for row in task.feasible.sample_many(np.random.RandomState(0), 60)]
     scores = [float(sum(str(value).startswith("dw_k5") for value in sample.values())) for sample in samples]
@@ -179,6 +179,19 @@ def test_a_table_of_other_images_judges_nothing(table: Path, tmp_path: Path) -> 
         rank(run, read_config(run.config), against=table)
 
 
+def test_a_table_may_come_from_another_machine_but_not_from_other_classes(table: Path, tmp_path: Path) -> None:
+    shutil.copytree(table, tmp_path / "table")
+    about = json.loads((table / "about.json").read_text())
+    task = SearchTask(tiny_config(**_some()))
+    (tmp_path / "table" / "about.json").write_text(
+        json.dumps({**about, "data": {**about["data"], "name": "/elsewhere"}})
+    )
+    assert open_table(tmp_path / "table", task)[0].trained() == ScoreTable(table / "scores.csv").trained()
+    (tmp_path / "table" / "about.json").write_text(json.dumps({**about, "classes": ["cat", "dog"]}))
+    with pytest.raises(InvalidRequest, match=r"is a table of other images \(classes was "):
+        open_table(tmp_path / "table", task)
+
+
 def test_diverged_trainings_are_counted(tmp_path: Path) -> None:
     table = ScoreTable(tmp_path / "scores.csv")
     first, second = (parse(row) for row in trained_texts())
@@ -188,8 +201,6 @@ def test_diverged_trainings_are_counted(tmp_path: Path) -> None:
 
 
 def trained_texts() -> list[str]:
-    from experiments.runs.task import SearchTask
-
     task = SearchTask(tiny_config(**_some()))
     rows_ = task.feasible.sample_many(np.random.RandomState(1), 2)
     return [str(task.space.architecture(task.table.sample(row))) for row in rows_]

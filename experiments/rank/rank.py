@@ -86,6 +86,7 @@ def rank(
     source = _source(run, config)
     device = pick_accelerator(config.accelerator)
     check_precision(recipe.precision, device)
+    task = SearchTask(config)
     request: dict[str, Any] = {
         "judged": _fingerprint(run, source),
         "calibration_images": _options(config).images_to_calibrate,
@@ -94,11 +95,10 @@ def rank(
         request |= deciding(config, recipe)
         table = None
     else:
-        table, recipe = open_table(against, config)
+        table, recipe = open_table(against, task)
         request |= {"against": str(against.resolve()), **deciding(config, recipe)}
     claimed = ClaimedFolder(folder, RANKING)
     claimed.check(request, overwrite=overwrite)
-    task = SearchTask(config)
     task.announce()
     if table is None:
         samples = draw_spread(task.feasible, n, stream_seed(config.seed, "rank"))

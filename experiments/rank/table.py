@@ -79,10 +79,11 @@ def tabulate(
     check_seeds(seeds)
     recipe = config.retrain.recipe
     check_precision(recipe.precision, pick_accelerator(config.accelerator))
-    request = {**deciding(config, recipe), **{key: config.as_dict()[key] for key in ("space", "budget", "fill")}}
+    task = SearchTask(config)
+    of_space = {key: config.as_dict()[key] for key in ("space", "budget", "fill")}
+    request = {**deciding(config, recipe), "classes": list(task.classes), **of_space}
     claimed = ClaimedFolder(folder, TABLE)
     claimed.check(request, overwrite=overwrite)
-    task = SearchTask(config)
     task.announce()
     architectures = _draw(task, n)
     claimed.claim(request, overwrite=overwrite)
@@ -113,19 +114,24 @@ def summary(table: ScoreTable) -> str:
     return "\n".join(lines)
 
 
-def open_table(folder: Path, config: SearchConfig) -> tuple[ScoreTable, Recipe]:
+def open_table(folder: Path, task: SearchTask) -> tuple[ScoreTable, Recipe]:
     """The table in ``folder`` and the recipe of its trainings.
 
-    InvalidRequest if there is none, or if it is of other images than ``config`` searches on: those that were held out
-    there may have been trained on here.
+    InvalidRequest if there is none, or if it is of other images than those of ``task``: what was held out there may
+    have been trained on here. Where the images lie does not count, as tables travel.
     """
     claimed = ClaimedFolder(folder, TABLE, field="against")
     if not claimed.is_claimed or not (folder / SCORES_FILE).is_file():
         raise InvalidRequest(f"against: {folder} holds no table; `sepnas tabulate` makes one")
     request = claimed.request()
-    difference = first_difference(request.get("data"), json.loads(json.dumps(deciding(config, Recipe())["data"])))
+    mine = {**deciding(task.config, Recipe()), "classes": list(task.classes)}
+    kept, asked = (
+        {"classes": own.get("classes"), "data": {**own.get("data", {}), "name": None}}
+        for own in (request, json.loads(json.dumps(mine)))
+    )
+    difference = first_difference(kept, asked)
     if difference is not None:
-        raise InvalidRequest(f"against: {folder} is a table of other images (data.{difference}); take one of the same")
+        raise InvalidRequest(f"against: {folder} is a table of other images ({difference}); take one of the same")
     return ScoreTable(folder / SCORES_FILE), make(Recipe, request.get("recipe", {}), "against.recipe.")
 
 
