@@ -11,11 +11,11 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_space.base.checks import unknown
+from search_space.base.checks import plain, unknown
 from search_space.base.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -28,11 +28,22 @@ _MEMORY_FULL = (
     "memory: there is not enough of it; take a smaller batch, data.where stream, or fewer jobs or parallel_seeds, and"
     " run the command again, search and demo with --resume"
 )
+#: What torch says in RuntimeErrors of the CPU's memory and in OutOfMemoryError of a GPU's, what ONNX Runtime says,
+#: and what a pool says one of whose processes was killed for memory.
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "Failed to allocate memory",
+    "A process in the process pool was terminated abruptly",
+)
 #: what is installed by another extra than [search]
 _EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "datasets": "hub"}
 #: characters of a line of complaint
 _LONGEST = 300
 _SHELLS = ("bash", "zsh", "tcsh")
+#: what stands in place of a command
+_OPTIONS = ("--help", "--version", "--print_completion")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,19 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except Exception as error:
-        if _disk_full(error):
-            return _complain(_DISK_FULL, BAD_REQUEST)
-        if _memory_full(error):
-            return _complain(_MEMORY_FULL, BAD_REQUEST)
-        if isinstance(error, ModuleNotFoundError) and error.name is not None:
-            name = error.name.partition(".")[0]
-            extra = _EXTRAS.get(name, "search")
-            return _complain(f"package {name}: not installed; run: pip install 'sepnas[{extra}]'", BAD_REQUEST)
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            return _complain(f"path: {str(error.filename)!r:.80} is too long; give a shorter one", BAD_REQUEST)
+        if (remedy := _remedy(error)) is not None:
+            return _complain(remedy, BAD_REQUEST)
+        hint = " (SEPNAS_TRACEBACK=1 shows where)"
         if os.environ.get("SEPNAS_TRACEBACK"):
             traceback.print_exc()
-        hint = "" if os.environ.get("SEPNAS_TRACEBACK") else " (SEPNAS_TRACEBACK=1 shows where)"
+            hint = ""
         reason = " ".join(str(error).split()) or "no reason given"
         return _complain(f"failed: {type(error).__name__}: {reason[: _LONGEST - 100]}{hint}", FAILED)
 
@@ -83,33 +87,44 @@ def _run(arguments: list[str]) -> None:
     elif name in COMMANDS:
         COMMANDS[name].main(name, others)
     else:
-        raise unknown("command", name, COMMANDS, "sepnas --help")
+        kind, known = ("option", _OPTIONS) if name.startswith("-") else ("command", COMMANDS)
+        raise unknown(kind, name, known, "sepnas --help")
 
 
 def _complain(message: str, code: int) -> int:
     """Print one line without control characters, and not too long a one."""
-    line = "".join(character if character.isprintable() else " " for character in message)
-    line = " ".join(line.split())
+    line = " ".join(plain(message, len(message)).split())
     if len(line) > _LONGEST - 8:
         line = f"{line[: _LONGEST // 2]} ... {line[-(_LONGEST // 2 - 20) :]}"
     print(f"sepnas: {line}", file=sys.stderr)
     return code
 
 
+def _remedy(error: Exception) -> str | None:
+    """What the user can do about an error that is not a mistake of ours; None for others."""
+    if any(_disk_full(each) for each in _chain(error)):
+        return _DISK_FULL
+    if any(isinstance(each, MemoryError) or any(sign in str(each) for sign in _NO_MEMORY) for each in _chain(error)):
+        return _MEMORY_FULL
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        name = error.name.partition(".")[0]
+        return f"package {name}: not installed; run: pip install 'sepnas[{_EXTRAS.get(name, 'search')}]'"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"path: {str(error.filename)!r:.80} is too long; give a shorter one"
+    return None
+
+
 def _overview(commands: Mapping[str, Command]) -> str:
-    width = max(map(len, commands))
-    lines = []
-    for group in dict.fromkeys(command.group for command in commands.values()):
-        lines += ["", f"{group}:"]
-        lines += [
-            f"  {name:{width}}  {command.summary}" for name, command in commands.items() if command.group == group
-        ]
+    groups: dict[str, list[str]] = {}
+    for name, command in commands.items():
+        row = f"  {name:{max(map(len, commands))}}  {command.summary}"
+        groups.setdefault(command.group, ["", f"{command.group}:"]).append(row)
     return "\n".join(
         [
             "usage: sepnas COMMAND ...",
             "",
             "Finds a small separable-convolution network for your images within a budget of MACs and parameters.",
-            *lines,
+            *chain(*groups.values()),
             "",
             "`sepnas COMMAND --help` shows every option and its default, `sepnas --version` the version;"
             f" `sepnas --print_completion SHELL` prints completions for {', '.join(_SHELLS)}.",
@@ -118,13 +133,14 @@ def _overview(commands: Mapping[str, Command]) -> str:
 
 
 def _version() -> str:
-    try:
-        return version("sepnas")
-    except PackageNotFoundError:  # a checkout that is not installed
-        import tomllib
+    from experiments.runs.provenance import package_version
 
-        text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8")
-        return str(tomllib.loads(text)["project"]["version"])
+    if (version := package_version("sepnas")) is not None:
+        return version
+    import tomllib
+
+    text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    return str(tomllib.loads(text)["project"]["version"])
 
 
 def _completion(commands: Mapping[str, Command], shell: str = "") -> str:
@@ -135,7 +151,7 @@ def _completion(commands: Mapping[str, Command], shell: str = "") -> str:
         raise unknown("--print_completion", shell, _SHELLS)
     import shtab
 
-    parser = argparse.ArgumentParser("sepnas", description="small networks within a budget")
+    parser = argparse.ArgumentParser("sepnas")
     parser.add_argument("--version", action="store_true", help="print the version")
     parser.add_argument("--print_completion", choices=_SHELLS, help="print completions for a shell")
     subparsers = parser.add_subparsers(parser_class=Parser)
@@ -145,23 +161,8 @@ def _completion(commands: Mapping[str, Command], shell: str = "") -> str:
 
 
 def _disk_full(error: BaseException) -> bool:
-    return any(
-        (isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left on device" in str(e)
-        for e in _chain(error)
-    )
-
-
-def _memory_full(error: BaseException) -> bool:
-    # torch raises plain RuntimeErrors for the CPU's memory, and OutOfMemoryError for a GPU's; ONNX Runtime its own
-    # a process that is killed for memory breaks its pool
-    signs = (
-        "A process in the process pool was terminated abruptly",
-        "can't allocate memory",
-        "not enough memory",
-        "out of memory",
-        "Failed to allocate memory",
-    )
-    return any(isinstance(e, MemoryError) or any(sign in str(e) for sign in signs) for e in _chain(error))
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or "No space left on device" in str(error)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

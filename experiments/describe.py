@@ -34,9 +34,9 @@ def rows(architecture: Architecture) -> list[dict[str, Any]]:
     return [
         dict.fromkeys(_COLUMNS, "")
         | layer
-        | {"macs": own.macs, "params": own.params}
-        | {"macs_share": own.macs / total.macs, "params_share": own.params / total.params}
-        for layer, own in layers
+        | {"macs": part.macs, "params": part.params}
+        | {"macs_share": part.macs / total.macs, "params_share": part.params / total.params}
+        for layer, part in layers
     ]
 
 

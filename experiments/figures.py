@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -26,10 +27,12 @@ _SHADES = ((0.85, 0.75), (0.6, 0.9), (1.0, 0.5))
 
 
 @contextmanager
-def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
+def figure(
+    path: Path, width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Iterator[Figure]:
     """A figure in the common style, sizes in inches; saved as ``path`` (PNG) when the block ends without an error."""
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        drawing = Figure(figsize=(width, height), dpi=150, layout="constrained")
+        drawing = Figure(figsize=(width, height), dpi=150, layout=layout)
         yield drawing
         with replacing(path) as temporary:
             drawing.savefig(temporary)

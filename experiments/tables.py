@@ -1,9 +1,8 @@
-"""Tables of text: as wide as the terminal if there is one; in files and pipes every row is one line."""
+"""Tables of text: as wide as the terminal, or as COLUMNS says; without either every row is one line."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Collection, Iterable, Sequence
 from io import StringIO
 
@@ -12,14 +11,14 @@ _UNLIMITED = 10_000
 
 
 def table(rows: Iterable[Sequence[object]], header: Sequence[str] = (), right: Collection[int] = ()) -> str:
-    """Rows in columns two spaces apart, those numbered in ``right`` aligned right. Long cells wrap on a terminal."""
+    """Rows in columns two spaces apart, those numbered in ``right`` aligned right. Cells that are too long wrap."""
     from rich.console import Console
     from rich.table import Table
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED
+    width = shutil.get_terminal_size((_UNLIMITED, 24)).columns
     cells = [[str(cell) for cell in row] for row in rows]
     grid = Table(box=None, show_header=bool(header), pad_edge=False, padding=(0, 2, 0, 0), header_style="none")
-    for position in range(max((len(row) for row in cells), default=0)):
+    for position in range(max(map(len, cells), default=0)):
         name = header[position] if header else ""
         grid.add_column(name, justify="right" if position in right else "left", overflow="fold")
     for row in cells:

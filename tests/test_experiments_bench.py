@@ -17,7 +17,7 @@ from torch import nn
 from experiments import bench
 from experiments.bench import Row, in_own_process, peak_memory
 from experiments.cli import main
-from experiments.commands.bench import BENCHMARKS
+from experiments.commands.timing import BENCHMARKS
 from search_space import baseline
 from search_space.candidates import SearchSpace
 from search_space.space import SepConvSpace

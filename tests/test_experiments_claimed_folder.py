@@ -16,8 +16,8 @@ from experiments.rank.rank import RANKING
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.folder import RUN
 from experiments.training.evaluate import EVALUATION
-from experiments.training.export import EXPORT
 from experiments.training.retrain import TRAININGS
+from experiments.training.trained import EXPORT
 from search_space.base.errors import InvalidRequest
 
 MARKED = [RUN, TRAININGS, RANKING, PARTIAL_TABLE]

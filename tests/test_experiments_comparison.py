@@ -21,9 +21,6 @@ from experiments.runs.folder import RunFolder
 from search_space.network_cost import cost
 from search_space.serialization import load_architecture
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
 # --- comparison ---
 
 

@@ -13,7 +13,7 @@ import pytest
 import experiments.training.retrain as retrain_module
 from experiments.comparison.compare import compare
 from experiments.comparison.controls import check_names, controls
-from experiments.comparison.verdict import Opponent, verdict
+from experiments.comparison.report import verdict
 from experiments.options.config import DEFAULT_BASELINES, SearchConfig
 from experiments.options.files import make_config
 from experiments.runs.folder import RunFolder, open_run
@@ -84,6 +84,7 @@ def test_without_an_upper_bound_controls_are_as_large_as_the_winner(run: RunFold
         ("random:x", "^baselines: 'random:x' does not say how many random networks; write it like random:3"),
         ("random:99999", "^baselines: 'random:99999' does not say"),
         ("random", "^baselines: 'random' is unknown"),
+        ("randm:3", "^baselines: 'randm:3' is unknown; known are .* did you mean random:3\\?$"),
     ],
 )
 def test_wrong_requests_are_refused(request_: str, message: str) -> None:
@@ -133,7 +134,7 @@ def result(accuracies: list[float]) -> Result:
     ],
 )
 def test_verdicts_say_what_the_seeds_allow(winner: list[float], opponent: list[float], words: list[str]) -> None:
-    text = verdict(result(winner), [Opponent("V3@fit", dict(enumerate(opponent)))])
+    text = verdict(result(winner), {"V3@fit": dict(enumerate(opponent))})
     for word in words:
         assert word in text
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.commands import architecture_file, network
+from helpers.commands import Refused, architecture_file, network
 
 from evaluators.training.presets import RECIPES
 from experiments.cli import main
@@ -17,24 +16,6 @@ from search_space.network_cost import cost
 from search_space.registry import operators
 from search_space.serialization import save_architecture
 from strategies.registry import STRATEGIES
-
-ROOT = Path(__file__).resolve().parent.parent
-HEAVY = (
-    "torch",
-    "nni",
-    "pytorch_lightning",
-    "pymoo",
-    "onnx",
-    "onnxruntime",
-    "scipy",
-    "sklearn",
-    "datasets",
-    "matplotlib",
-    "pandas",
-)
-
-Refused = Callable[..., str]
-
 
 # --- cost and list ---
 

@@ -81,6 +81,7 @@ def test_describe_as_json_has_the_figures(capsys: pytest.CaptureFixture[str], tm
         (("space", "digits", "--space.widths", "0"), "space.widths[0]: 0 must be a number above 0 and at most 16"),
         (("space", "digits", "--budget.max_macs", "1k"), "budget.max_macs: 1,000 is below the smallest architecture"),
         (("space", "digits", "--space.macro", "resnet"), "space.macro: 'resnet' is unknown; known are mobilenetv3"),
+        (("space", "digits", "--search.epochs", "3"), "option: '--search.epochs' is unknown; `sepnas space --help`"),
         (("space", "digits", "--space.macro", "no.yaml"), "macro file no.yaml: does not exist; give a YAML file"),
     ],
 )
@@ -129,6 +130,26 @@ def test_spaces_of_ones_own_macro(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "block02 (stage 1; " in " ".join(out.split())
     assert "budget none: " in out
     assert "100.0000% of the space" in out
+
+
+def test_space_offers_what_it_uses_and_reads_whole_configs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, out, _ = run(capsys, "space", "--help")
+    for name in ("--data.image_size", "--space.operators", "--budget.max_macs", "--costs"):
+        assert name in out
+    for name in ("--search.", "--retrain.", "--strategy.", "--finalists", "--jobs", "--help.recipe"):
+        assert name not in out
+    path = tmp_path / "config.yaml"
+    path.write_text("{search: {epochs: 3}, strategy: {name: tpe}, space: {operators: [dw_k3]}}", encoding="utf-8")
+    assert run(capsys, "space", str(path))[0] == 0
+
+
+def test_tables_keep_to_the_width_that_columns_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns, narrow in (("60", True), ("", False)):
+        monkeypatch.setenv("COLUMNS", columns)
+        _, out, _ = run(capsys, "list", "presets")
+        assert (max(map(len, out.splitlines())) <= 60) is narrow
 
 
 @pytest.mark.parametrize("what", ["presets", "macros"])

@@ -21,8 +21,7 @@ from experiments.cli import main
 from experiments.options.files import read_config
 from experiments.runs.folder import open_run
 from experiments.runs.provenance import provenance
-from experiments.training.evaluate import evaluate
-from experiments.training.evaluation_plot import plot_evaluation
+from experiments.training.evaluate import evaluate, plot_evaluation
 from experiments.training.trained import find_trained
 from search_space.hand_designed import baseline
 from search_space.serialization import save_architecture

@@ -21,7 +21,7 @@ from evaluators.augment.crops import centre
 from evaluators.data.decode import square
 from experiments.cli import main
 from experiments.runs.folder import find_run
-from experiments.training import export as export_module
+from experiments.training import trained as export_module
 from search_space.network_cost import cost
 from search_space.serialization import load_architecture
 from search_space.weights import load_network

@@ -13,7 +13,7 @@ import yaml
 from helpers.runs import complaint, tiny_values
 
 import experiments.search.search as search_module
-import experiments.training.targets as targets_module
+import experiments.training.retrain as targets_module
 from evaluators.training.presets import PRESETS, RECIPES, Preset, recipe
 from evaluators.training.recipes import Recipe
 from experiments.cli import main

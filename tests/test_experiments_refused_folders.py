@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.commands import old_run, pictures, tiny, write
+from helpers.commands import Refused, old_run, pictures, tiny, write
 
 from experiments.options.files import read_config
-
-ROOT = Path(__file__).resolve().parent.parent
-HEAVY = (
-    "torch",
-    "nni",
-    "pytorch_lightning",
-    "pymoo",
-    "onnx",
-    "onnxruntime",
-    "scipy",
-    "sklearn",
-    "datasets",
-    "matplotlib",
-    "pandas",
-)
-
-Refused = Callable[..., str]
-
 
 # --- folders for results ---
 

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.commands import architecture_file, pictures, tiny, write
+from helpers.commands import Refused, architecture_file, pictures, tiny, write
 
 from experiments.cli import main
 from search_space.candidates import SearchSpace
 from strategies.budget.feasible import format_ranges
-
-ROOT = Path(__file__).resolve().parent.parent
-HEAVY = (
-    "torch",
-    "nni",
-    "pytorch_lightning",
-    "pymoo",
-    "onnx",
-    "onnxruntime",
-    "scipy",
-    "sklearn",
-    "datasets",
-    "matplotlib",
-    "pandas",
-)
-
-Refused = Callable[..., str]
-
 
 # --- budgets ---
 

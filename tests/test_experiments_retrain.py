@@ -25,9 +25,6 @@ from search_space.network_cost import cost
 from search_space.serialization import load_architecture
 from search_space.weights import load_network
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
 # --- retraining ---
 
 

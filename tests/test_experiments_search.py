@@ -26,8 +26,6 @@ from search_space.network_cost import cost
 from search_space.notation import parse
 from search_space.serialization import load_architecture
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="module", params=["gdas", "darts", "evolution", "training"])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:

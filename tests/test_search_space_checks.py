@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from helpers.refusals import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +29,6 @@ from search_space.base.checks import (
     shown,
     unknown,
 )
-from search_space.base.errors import InvalidRequest
 
 HUGE = 10**5000
 
@@ -66,12 +66,6 @@ STRANGE = [
     object(),
     3 + 4j,
 ]
-
-
-def refused(call: Callable[[], Any]) -> str:
-    with pytest.raises(InvalidRequest) as caught:
-        call()
-    return str(caught.value)
 
 
 def assert_one_short_line(text: str) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers.refusals import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_space import (
-    InvalidRequest,
     SearchSpace,
     SpaceOptions,
     StageCandidates,
@@ -53,15 +53,6 @@ STRANGE = [
     [HUGE],
     {"a": HUGE},
 ]
-
-
-def refused(call: Callable[[], Any]) -> str:
-    with pytest.raises(InvalidRequest) as caught:
-        call()
-    text = str(caught.value)
-    assert len(text) <= 300, text
-    assert text.isprintable(), text
-    return text
 
 
 def taken_or_refused(call: Callable[[], Any]) -> None:

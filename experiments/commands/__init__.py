@@ -5,20 +5,7 @@ Each imports what does the work when it runs: parsing and help need no torch.
 
 from __future__ import annotations
 
-from experiments.commands import (
-    bench,
-    compare,
-    demo,
-    evaluate,
-    export,
-    latency,
-    listing,
-    networks,
-    pareto,
-    rank,
-    retrain,
-    search,
-)
+from experiments.commands import compare, demo, listing, networks, pareto, rank, retrain, search, timing, trained
 from experiments.options.parsing import Command
 
 COMMANDS: dict[str, Command] = {
@@ -26,15 +13,15 @@ COMMANDS: dict[str, Command] = {
     "search": search.SEARCH,
     "retrain": retrain.COMMAND,
     "compare": compare.COMMAND,
-    "export": export.COMMAND,
-    "evaluate": evaluate.COMMAND,
+    "export": trained.EXPORT,
+    "evaluate": trained.EVALUATE,
     "pareto": pareto.COMMAND,
     "rank": rank.RANK,
     "tabulate": rank.TABULATE,
     "cost": networks.COST,
     "describe": networks.DESCRIBE,
-    "latency": latency.COMMAND,
+    "latency": timing.LATENCY,
     "space": search.SPACE,
     "list": listing.COMMAND,
-    "bench": bench.COMMAND,
+    "bench": timing.BENCH,
 }

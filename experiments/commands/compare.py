@@ -6,51 +6,45 @@ from pathlib import Path
 
 from experiments.options.config import DEFAULT_BASELINES
 from experiments.options.files import read_config
-from experiments.options.parsing import Command, Namespace, Parser, quiet
+from experiments.options.parsing import Command, Namespace, Parser
 from search_space.base.errors import InvalidRequest
 
 
 def _add_options(parser: Parser) -> None:
     parser.add_argument(
-        "runs", type=str, nargs="+", help="folders of finished searches on the same data, or of `sepnas retrain --out`"
+        "runs", nargs="+", help="folders of finished searches on the same data, or of `sepnas retrain --out`"
     )
     parser.add_argument(
         "--baselines",
-        type=str,
         help="networks to compare with, separated by commas: NAME of `sepnas list baselines`, NAME@fit for its widest"
         " form inside the budget, random:K for K random networks that use nine tenths of it (default, beside a search:"
         f" {','.join(DEFAULT_BASELINES)})",
     )
     parser.add_argument(
-        "--out", type=str, help="folder for the report (default: RUN/report of the first search; required without one)"
+        "--out", help="folder for the report (default: RUN/report of the first search; required without one)"
     )
-    parser.add_argument("--title", type=str, help="what table and plot call the data (default: as the config does)")
+    parser.add_argument("--title", help="what table and plot call the data (default: as the config does)")
     parser.add_argument("--overwrite", action="store_true", help="delete training results that were made another way")
 
 
 def _run(options: Namespace) -> None:
-    quiet()
-    from evaluators.training.processes import check_alone
-
-    check_alone("compare")
-    paths = [Path(run).resolve() for run in options.runs]
-    if len(set(paths)) != len(paths):
+    folders = [Path(run) for run in options.runs]
+    if len({folder.resolve() for folder in folders}) != len(folders):
         raise InvalidRequest(f"runs: a folder stands twice in {', '.join(options.runs)}; name each run once")
     from experiments.comparison.compare import compare
     from experiments.runs.folder import find_run
     from experiments.training.retrain import ABOUT_FILE
 
-    folders = [Path(run) for run in options.runs]
     trained = [folder for folder in folders if (folder / ABOUT_FILE).is_file()]
     runs = [find_run(folder) for folder in folders if folder not in trained]
     if options.out is None and not runs:
         raise InvalidRequest("--out: missing; without a search's folder name one for the report")
     out = Path(options.out) if options.out is not None else runs[0].report
-    asked = (",".join(DEFAULT_BASELINES) if runs else "") if options.baselines is None else options.baselines
+    names = (",".join(DEFAULT_BASELINES) if runs else "") if options.baselines is None else options.baselines
     compare(
         runs,
         [read_config(run.config) for run in runs],
-        [name.strip() for name in asked.split(",") if name.strip()],
+        [name.strip() for name in names.split(",") if name.strip()],
         out,
         trained=trained,
         title=options.title,
@@ -68,4 +62,5 @@ COMMAND = Command(
     details="Trains them by the same recipe and seeds (skipping those already trained), and writes comparison.csv,"
     " comparison.md and accuracy_macs.png. Networks that `sepnas retrain --out` trained the same way join the table;"
     " without a search it holds only those.",
+    alone=True,
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.options.files import find_config, read_config
-from experiments.options.parsing import Command, Namespace, Parser, quiet
+from experiments.options.parsing import Command, Namespace, Parser
 from search_space.options import PRESETS, SpaceOptions
 
 #: What the winner is held against.
@@ -28,34 +28,23 @@ def _add_options(parser: Parser) -> None:
 
 
 def _run(options: Namespace) -> None:
-    quiet()
-    from evaluators.training.processes import check_alone
-
-    check_alone("demo")
-    demo(Path(options.out), options.space, resume=options.resume, overwrite=options.overwrite)
-
-
-def demo(out: Path, space: str = "quick", *, resume: bool, overwrite: bool) -> None:
-    """Search, compare the winner with its controls, export it, print the table and where everything is.
-
-    ``space`` is "quick" for the candidates of the bundled config, or a preset, searched at the default widths.
-    """
+    """Search, compare the winner with its controls, export it, print the table and where everything is."""
     import torch
 
     from experiments.comparison.compare import compare
     from experiments.search.search import search
-    from experiments.training.export import export
+    from experiments.training.trained import export
 
-    start = time.perf_counter()
+    start, out = time.perf_counter(), Path(options.out)
     # trainings go on side by side; more threads than one each would get in each other's way
     torch.set_num_threads(1)
     config = read_config(find_config("digits"))
-    if space != "quick":
-        config = replace(config, space=SpaceOptions(config.space.macro, config.space.width, operators=space))
+    if options.space != "quick":  # a preset, at the default widths
+        config = replace(config, space=SpaceOptions(config.space.macro, config.space.width, operators=options.space))
     print(f"== search by {config.strategy.name}")
-    run = search(config, out / "search", resume=resume, overwrite=overwrite)
+    run = search(config, out / "search", resume=options.resume, overwrite=options.overwrite)
     print("\n== train the winner and its controls")
-    compare([run], [config], list(CONTROLS), out / "report", overwrite=overwrite)
+    compare([run], [config], list(CONTROLS), out / "report", overwrite=options.overwrite)
     export(run.path, out / "export", overwrite=True)
     print(f"\n{(out / 'report' / 'comparison.md').read_text(encoding='utf-8')}")
     print(f"report: {out / 'report'}; the winner: {out / 'export'}")
@@ -69,4 +58,5 @@ COMMAND = Command(
     _run,
     details="Searches under a budget, trains the winner and other networks of that budget alike, and writes table and"
     " plot.",
+    alone=True,
 )

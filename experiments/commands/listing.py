@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 
 from evaluators.sources.find import DATASETS
 from evaluators.training.presets import PRESETS as RECIPE_PRESETS
@@ -32,14 +33,12 @@ def _macros() -> str:
     from search_space.macros import MACROS
     from strategies.budget.budget import format_count
 
-    rows = []
-    for name in MACROS:
-        architecture = macro(name, image_size=224, classes=1000)
-        total = cost(architecture)
-        macs, params = format_count(total.macs), format_count(total.params)
-        size = f"{len(architecture.blocks)} blocks; at 224 pixels, 1000 classes"
-        rows.append((name, f"{size} {macs} MACs, {params} params"))
-    return table(rows)
+    def describe(name: str) -> str:
+        network = macro(name, image_size=224, classes=1000)
+        macs, params = map(format_count, astuple(cost(network)))
+        return f"{len(network.blocks)} blocks; at 224 pixels, 1000 classes {macs} MACs, {params} params"
+
+    return table((name, describe(name)) for name in MACROS)
 
 
 def _baselines() -> str:
@@ -52,9 +51,8 @@ def _strategies() -> str:
     rows: list[tuple[str, str]] = [(AUTO, options_of(StrategyConfig)["name"].help.partition(". auto ")[2])]
     for name, strategy in STRATEGIES.items():
         rows.append((name, strategy.summary))
-        rows.extend(
-            (f"  {own.name} = {own.default!r}", f"  {own.help}") for own in options_of(strategy.options).values()
-        )
+        options = options_of(strategy.options).values()
+        rows += [(f"  {option.name} = {option.default!r}", f"  {option.help}") for option in options]
     return table(rows)
 
 

@@ -40,12 +40,9 @@ def named_network(options: Namespace) -> Architecture:
         return baseline(options.network, **given, **width)
     path = Path(options.network)
     if not options.network.endswith(".json") and not path.exists():
-        raise refusal(
-            "network",
-            options.network,
-            "is neither a baseline, nor a JSON file, nor the folder of a run",
-            nearest(options.network, baselines(), "sepnas list baselines"),
-        )
+        why = "is neither a baseline, nor a JSON file, nor the folder of a run"
+        near = nearest(options.network, baselines(), "sepnas list baselines")
+        raise refusal("network", options.network, why, near)
     if options.width is not None:
         raise InvalidRequest("--width: an architecture file has its channels fixed; leave it out")
     if path.is_dir():
@@ -75,10 +72,8 @@ def _describe(options: Namespace) -> None:
     architecture = named_network(options)
     from experiments.describe import describe, summary
 
-    if options.json:
-        print(json.dumps(summary(architecture, options.network), indent=2))
-    else:
-        print(describe(architecture, options.network))
+    name = options.network
+    print(json.dumps(summary(architecture, name), indent=2) if options.json else describe(architecture, name))
 
 
 COST = Command("look at networks", "multiply-accumulates and parameters of a network", add_network, _cost)

@@ -5,29 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.options.files import read_config
-from experiments.options.parsing import Command, Namespace, Parser, quiet
+from experiments.options.parsing import Command, Namespace, Parser
 from search_space.base.errors import InvalidRequest
 
 
 def _add_options(parser: Parser) -> None:
-    parser.add_argument("run", type=str, help="folder of a run")
+    parser.add_argument("run", help="folder of a run")
     parser.add_argument(
         "--pick",
-        type=str,
         action="append",
         help="choose the most accurate of at most so many MACs, as 16.7M; of another objective, as params:1.2M. Several"
         " hold together",
     )
-    parser.add_argument("--to", type=str, help="architecture file (JSON) for what is picked")
+    parser.add_argument("--to", help="architecture file (JSON) for what is picked")
     parser.add_argument(
-        "--objectives", type=str, help="costs to minimise, separated by commas (default: the run's; else macs,params)"
+        "--objectives", help="costs to minimise, separated by commas (default: the run's; else macs,params)"
     )
 
 
 def _run(options: Namespace) -> None:
     if options.to is not None and not options.pick:
         raise InvalidRequest("--to: nothing is picked; say what may be spent, as --pick 16.7M")
-    quiet()
     from experiments.runs.claimed_folder import check_writable
     from experiments.runs.files import sweep
     from experiments.runs.folder import find_run

@@ -11,7 +11,7 @@ from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
 from experiments.commands.search import add_config, config_defaults
 from experiments.options.files import read_config, self_contained
-from experiments.options.parsing import Command, Namespace, Parser, quiet
+from experiments.options.parsing import Command, Namespace, Parser
 from search_space.base.checks import option
 from search_space.base.errors import InvalidRequest
 
@@ -56,24 +56,19 @@ def _run(options: Namespace) -> None:
     from experiments.runs.folder import find_run
 
     run, settings = find_run(Path(options.run)), options.settings
-    usual = _defaults(options)["settings"]
-    if options.against is not None:
-        for name in ("n", "seeds", "recipe"):
-            if getattr(settings, name) != getattr(usual, name):
-                raise InvalidRequest(f"--{name}: has no effect beside --against, which has its own; leave one out")
-    quiet()
-    from evaluators.training.processes import check_alone
+    sample = {name: getattr(settings, name) for name in ("n", "seeds", "recipe")}
+    usual, against = _defaults(options)["settings"], options.against
+    for name, value in sample.items():
+        if against is not None and value != getattr(usual, name):
+            raise InvalidRequest(f"--{name}: has no effect beside --against, which has its own; leave one out")
     from experiments.rank.rank import rank
 
-    check_alone("rank")
     folder = Path(options.out) if options.out is not None else run.rank
     rank(
         run,
         replace(read_config(run.config), accelerator=settings.accelerator, jobs=settings.jobs),
-        n=settings.n,
-        seeds=settings.seeds,
-        recipe=settings.recipe,
-        against=None if options.against is None else Path(options.against),
+        **sample,
+        against=None if against is None else Path(against),
         folder=folder,
         overwrite=options.overwrite,
     )
@@ -103,11 +98,8 @@ def _add_table_options(parser: Parser) -> None:
 
 def _tabulate(options: Namespace) -> None:
     config, folder = self_contained(options.settings), Path(options.out)
-    quiet()
-    from evaluators.training.processes import check_alone
     from experiments.rank.table import summary, tabulate
 
-    check_alone("tabulate")
     table = tabulate(config, folder, n=options.sample.n, seeds=options.sample.seeds, overwrite=options.overwrite)
     print(summary(table))
     print(f"table: {folder}")
@@ -122,6 +114,7 @@ RANK = Command(
     " accuracies and what the run predicts. A call that was killed continues where it stopped; nothing is trained"
     " twice.",
     defaults=_defaults,
+    alone=True,
 )
 TABULATE = Command(
     "use what was trained",
@@ -131,4 +124,5 @@ TABULATE = Command(
     details="By the config's retrain.recipe and measured on validation images. More architectures or seeds are"
     " added to what OUT holds.",
     defaults=config_defaults,
+    alone=True,
 )

@@ -10,9 +10,12 @@ from typing import Any
 from evaluators.data.options import DataOptions
 from experiments.options.config import RetrainConfig, SearchConfig
 from experiments.options.files import read_config, self_contained
-from experiments.options.parsing import Command, Namespace, Parser, add_accelerator, quiet
+from experiments.options.parsing import Command, Namespace, Parser, add_accelerator
 from search_space.base.checks import nearest, refusal
 from search_space.base.errors import InvalidRequest
+
+#: what a config and the command's options have in common
+_OPTIONS = ("data", "retrain", "seed", "accelerator")
 
 
 def _add_options(parser: Parser) -> None:
@@ -33,17 +36,13 @@ def _defaults(options: Namespace) -> Mapping[str, Any]:
     from search_space.hand_designed import baselines
 
     if not target.exists() and options.target not in baselines():
-        raise refusal(
-            "target",
-            options.target,
-            "does not exist",
-            "give the folder of a run, an architecture file, or the name of a baseline: "
-            + nearest(options.target, baselines(), "sepnas list baselines"),
-        )
+        near = nearest(options.target, baselines(), "sepnas list baselines")
+        remedy = f"give the folder of a run, an architecture file, or the name of a baseline: {near}"
+        raise refusal("target", options.target, "does not exist", remedy)
     if options.width is not None and target.exists():
         raise InvalidRequest("--width: an architecture has its channels fixed; leave it out")
     base = _base(target)
-    return {"data": base.data, "retrain": base.retrain, "seed": base.seed, "accelerator": base.accelerator}
+    return {name: getattr(base, name) for name in _OPTIONS}
 
 
 def _base(target: Path) -> SearchConfig:
@@ -55,32 +54,27 @@ def _base(target: Path) -> SearchConfig:
 
 def _run(options: Namespace) -> None:
     target = Path(options.target)
-    config = self_contained(
-        replace(
-            _base(target),
-            data=options.data,
-            retrain=options.retrain,
-            seed=options.seed,
-            accelerator=options.accelerator,
-        )
-    )
-    quiet()
+    given = {name: getattr(options, name) for name in _OPTIONS}
+    config = self_contained(replace(_base(target), **given))
     from evaluators.training.processes import is_first
     from experiments.runs.folder import find_run
-    from experiments.training.targets import retrain_baseline, retrain_file, retrain_winner
+    from experiments.runs.task import DataTask
+    from experiments.training.retrain import retrain_network, retrain_winner
+    from search_space import baseline, load_architecture
 
+    out = Path(options.out) if options.out is not None else None
     if target.is_dir():
-        folder = Path(options.out) if options.out is not None else None
-        result = retrain_winner(find_run(target), config, folder=folder, overwrite=options.overwrite)
+        result = retrain_winner(find_run(target), config, folder=out, overwrite=options.overwrite)
+    elif out is None:
+        raise InvalidRequest("--out: missing; name the folder for the results")
     else:
-        if options.out is None:
-            raise InvalidRequest("--out: missing; name the folder for the results")
-        out = Path(options.out)
+        task = DataTask(config.data, config.seed)
         if target.exists():
-            result = retrain_file(target, config, out, overwrite=options.overwrite)
+            name, network = target.stem, load_architecture(target)
         else:
             width = {} if options.width is None else {"width": options.width}
-            result = retrain_baseline(options.target, config, out, overwrite=options.overwrite, **width)
+            name, network = options.target, baseline(options.target, **task.sizes, **width)
+        result = retrain_network(name, network, config, out, task=task, overwrite=options.overwrite)
     if is_first():
         print(result)
 

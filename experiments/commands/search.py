@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.options.config import SearchConfig
 from experiments.options.files import bundled_names, find_config, read_config, self_contained
-from experiments.options.parsing import Command, Namespace, Parser, quiet
+from experiments.options.parsing import Command, Namespace, Parser
 from search_space.base.errors import InvalidRequest
 
+#: sections of a config, and options beside them, that decide what `sepnas space` prints
+_OF_SPACES = ("data", "space", "budget", "costs")
 
-def add_config(parser: Parser) -> None:
-    """The config: a file, and all its options."""
+
+def add_config(parser: Parser, only: Collection[str] = ()) -> None:
+    """The config: a file, and all its options or ``only`` some."""
     parser.add_argument(
         "config",
         nargs="?",
         help="YAML file with the options below, nested by their dots, which win over it; or the name of a bundled one: "
         + ", ".join(bundled_names()),
     )
-    parser.add_class(SearchConfig, "settings")
+    parser.add_class(SearchConfig, "settings", only=only)
 
 
 def config_defaults(options: Namespace) -> Mapping[str, Any]:
@@ -47,19 +50,18 @@ def _add_search(parser: Parser) -> None:
 
 def _search(options: Namespace) -> None:
     if options.print_schema:
-        from experiments.options.schema import schema_text
+        from experiments.options.printing import schema_text
 
         print(schema_text())
         return
     if options.print_config:
-        from experiments.options.template import commented_yaml
+        from experiments.options.printing import commented_yaml
 
         print(commented_yaml(options.settings), end="")
         return
     if options.out is None:
         raise InvalidRequest("--out: missing; name the folder that the run shall be written to")
     config = self_contained(options.settings)
-    quiet()
     from evaluators.training.processes import check_alone
     from experiments.search.search import search
 
@@ -69,7 +71,6 @@ def _search(options: Namespace) -> None:
 
 def _space(options: Namespace) -> None:
     config = self_contained(options.settings)
-    quiet()
     from experiments.describe import describe_space
     from experiments.runs.task import SearchTask
 
@@ -88,7 +89,7 @@ SEARCH = Command(
 SPACE = Command(
     "look at networks",
     "size and reachable costs of a search space, and the share inside a budget",
-    add_config,
+    lambda parser: add_config(parser, _OF_SPACES),
     _space,
     details="Shows the number of architectures, the candidates of each block, the reachable range of each cost.",
     defaults=config_defaults,

@@ -7,14 +7,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from evaluators.data.options import DataOptions
-from experiments.comparison.controls import Control, check_names, controls
+from experiments.comparison.controls import check_names, controls
 from experiments.comparison.report import PAGE, PICTURE, TABLE, Row, write_report
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
-from experiments.training.retrain import Result, read_conditions, read_result, training_conditions
-from experiments.training.targets import check_request, data_config, retrain_network, retrain_winner
+from experiments.training.retrain import (
+    Result,
+    check_request,
+    data_config,
+    read_conditions,
+    read_result,
+    retrain_network,
+    retrain_winner,
+    training_conditions,
+)
 from search_space.base.errors import InvalidRequest
 
 REPORT = FolderKind("a comparison", (TABLE, PAGE, PICTURE))
@@ -32,10 +40,14 @@ def compare(
 ) -> list[Result]:
     """Retrain what is not yet, then write ``comparison.csv``, ``comparison.md`` and ``accuracy_macs.png`` to ``out``.
 
-    All runs must use the same data and retraining; ``baselines`` are requests as `controls` takes them, for the images
-    and the budget of the first run.
-    ``trained`` are folders of `sepnas retrain --out`, made by that retraining too; they join the table as they are.
-    ``title`` is what the data are called; by default as the first run's config says, or by their name.
+    Args:
+        runs: finished searches on the same data, with the same retraining.
+        configs: theirs.
+        baselines: requests as `controls` takes them, for the images and the budget of the first run.
+        out: the folder of the report.
+        trained: folders of `sepnas retrain --out`, trained that way too; they join the table as they are.
+        title: what the data are called; by default as the first config says, or by their name.
+        overwrite: training results that were made another way may be deleted.
     """
     _check_alike(runs, configs)
     check_names(baselines)
@@ -56,12 +68,11 @@ def compare(
                 f"run: {folder} was trained another way than {runs[0].path if runs else trained[0]} ({difference}); a"
                 " table of both would not be fair"
             )
-    done = [Row(read_result(folder), folder.resolve().name, None, searched=False) for folder in trained]
+    done = [Row(read_result(folder), folder.resolve().name, None, searched=False, folder=folder) for folder in trained]
     report = ClaimedFolder(out, REPORT)
     report.check(overwrite=True)
     rows = _train(runs, configs, baselines, overwrite=overwrite) if runs else []
-    opponents: list[Path | None] = [None] * (len(rows) - len(runs))
-    rows = _distinct_names([*rows, *done], [*(run.path for run in runs), *opponents, *trained])
+    rows = _distinct_names(rows + done)
     if title is None:
         options = configs[0].data if runs else DataOptions(name=reference["data"]["name"])
         title = options.display_name
@@ -92,35 +103,28 @@ def _train(runs: list[RunFolder], configs: list[SearchConfig], baselines: list[s
     opponents = controls(baselines, task, runs[0]) if baselines else []
     for control in opponents:
         check_request(control.architecture, first, task, runs[0].retrain / control.name, overwrite=overwrite)
-    rows = [
-        Row(
-            retrain_winner(run, config, task=task, overwrite=overwrite),
-            config.strategy.name,
-            config.budget,
-            searched=True,
-        )
-        for run, config in zip(runs, configs, strict=True)
-    ]
     # a winner is held against the budget it was searched under, a control against the first
-    return rows + [_train_control(control, first, runs[0], task, overwrite=overwrite) for control in opponents]
+    rows = []
+    for run, config in zip(runs, configs, strict=True):
+        result = retrain_winner(run, config, task=task, overwrite=overwrite)
+        rows.append(Row(result, config.strategy.name, config.budget, searched=True, folder=run.path))
+    for control in opponents:
+        home = runs[0].retrain / control.name
+        result = retrain_network(control.label, control.architecture, first, home, task=task, overwrite=overwrite)
+        rows.append(Row(result, control.family, first.budget, searched=False, fitted=control.fitted))
+    return rows
 
 
-def _train_control(control: Control, config: SearchConfig, run: RunFolder, task: SearchTask, *, overwrite: bool) -> Row:
-    home = run.retrain / control.name
-    result = retrain_network(control.label, control.architecture, config, home, task=task, overwrite=overwrite)
-    return Row(result, control.family, config.budget, searched=False, fitted=control.fitted)
-
-
-def _distinct_names(rows: list[Row], folders: list[Path | None]) -> list[Row]:
+def _distinct_names(rows: list[Row]) -> list[Row]:
     """Name networks of the same name, as winners of one strategy, by their folder as well."""
     names = [row.result.name for row in rows]
-    paths = [folder.resolve() for folder in folders if folder is not None]
+    paths = [row.folder.resolve() for row in rows if row.folder is not None]
     short = len({path.name for path in paths}) == len(paths)
 
-    def distinct(row: Row, folder: Path | None) -> Row:
-        if names.count(row.result.name) == 1 or folder is None:
+    def distinct(row: Row) -> Row:
+        if names.count(row.result.name) == 1 or row.folder is None:
             return row
-        path = folder.resolve()
+        path = row.folder.resolve()
         return replace(row, result=replace(row.result, name=f"{row.result.name} ({path.name if short else path})"))
 
-    return [distinct(row, folder) for row, folder in zip(rows, folders, strict=True)]
+    return list(map(distinct, rows))

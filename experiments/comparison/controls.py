@@ -8,10 +8,9 @@ import numpy as np
 
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask, stream_seed
-from experiments.training.targets import hand_designed
 from search_space.architecture import Architecture
 from search_space.base.checks import check_int, refusal, unknown
-from search_space.hand_designed import FIT_SUFFIX, baselines
+from search_space.hand_designed import FIT_SUFFIX, baseline, baselines
 from search_space.network_cost import cost
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet
@@ -26,7 +25,7 @@ class Control:
     """A network to compare winners with.
 
     Attributes:
-        name: as it was asked for; its trainings lie in a folder of this name.
+        name: as in the request; its trainings lie in a folder of this name.
         label: what tables call it.
         family: the hand-designed network that it is, or `RANDOM`.
         architecture: for the images of the run.
@@ -58,13 +57,13 @@ def controls(requests: list[str], task: SearchTask, run: RunFolder) -> list[Cont
     for request in requests:
         kind, _, count = request.partition(":")
         if kind == RANDOM:
-            result += _random(check_int("baselines.random", _whole(request, count), 1), task, budget)
+            result += _random(_count(request, count), task, budget)
         elif request.endswith(FIT_SUFFIX):
             name = request.removesuffix(FIT_SUFFIX)
             architecture, width = task.fitted(name, budget)
             result.append(Control(request, f"{request} (width {width:g})", name, architecture, fitted=True))
         else:
-            architecture = hand_designed(request, task, task.config.space.width)
+            architecture = baseline(request, **task.sizes, width=task.config.space.width)
             result.append(Control(request, request, request, architecture, fitted=False))
     return result
 
@@ -74,15 +73,15 @@ def check_names(requests: list[str]) -> None:
     for request in requests:
         kind, colon, count = request.partition(":")
         if kind == RANDOM and colon:
-            check_int("baselines.random", _whole(request, count), 1)
-        elif request.removesuffix(FIT_SUFFIX) not in baselines():
-            raise unknown("baselines", request.removesuffix(FIT_SUFFIX), baselines(), "sepnas list baselines")
+            _count(request, count)
+        elif (name := request.removesuffix(FIT_SUFFIX)) not in baselines():
+            raise unknown("baselines", name, [*baselines(), f"{RANDOM}:3"], "sepnas list baselines")
 
 
-def _whole(request: str, count: str) -> int:
+def _count(request: str, count: str) -> int:
     if not (count.isascii() and count.isdigit() and len(count) < 5):
         raise refusal("baselines", request, "does not say how many random networks", "write it like random:3")
-    return int(count)
+    return check_int("baselines.random", int(count), 1)
 
 
 def _bounded(budget: Budget, winner: Architecture) -> Budget:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, get_args, get_origin
 
 from evaluators.training.presets import RECIPES
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
-from experiments.options import help as help_text
-from experiments.options.values import convert, from_text, make, options_of
+from experiments.options.help import Rows, format_recipe, placeholder, positional, recipe_rows, short_text
+from experiments.options.values import convert, from_text, make, options_of, summary
 from search_space.base.checks import check_choice, nearest, refusal, require
 from search_space.base.errors import InvalidRequest
 
@@ -32,6 +32,7 @@ class Command:
         details: what else its own help says of it.
         defaults: what options are unless they are given, when that depends on other options (the run named, say): a
             value for each of `Parser.add_class` and for plain options. Values are checked when they are known.
+        alone: whether it is refused in one of several processes that torchrun or SLURM started.
     """
 
     group: str
@@ -40,18 +41,23 @@ class Command:
     run: Callable[[Namespace], None]
     details: str = ""
     defaults: Callable[[Namespace], Mapping[str, Any]] | None = None
+    alone: bool = False
 
     def parser(self, name: str) -> Parser:
-        parser = Parser(
-            prog=f"sepnas {name}", description=f"{self.summary[0].upper()}{self.summary[1:]}. {self.details}"
-        )
+        description = f"{self.summary[0].upper()}{self.summary[1:]}. {self.details}"
+        parser = Parser(prog=f"sepnas {name}", description=description)
         self.add_options(parser)
         return parser
 
     def main(self, name: str, arguments: Sequence[str]) -> None:
         """Read the arguments and run the command; InvalidRequest for a wrong one."""
+        _quiet()
         parser = self.parser(name)
         options, defaults = parser.read(arguments), {}
+        if self.alone:
+            from evaluators.training.processes import check_alone
+
+            check_alone(name)
         if self.defaults is not None:
             defaults = dict(self.defaults(options))
             parser.set_defaults(**{key: value for key, value in defaults.items() if key not in parser.classes})
@@ -64,62 +70,66 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that raises `InvalidRequest` instead of exiting, and takes options from dataclasses."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, add_help=False, **options)
+        self._positionals.title = self._optionals.title = None
+        self.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         #: {destination: (class, prefix of its options' names)}
         self.classes: dict[str, tuple[type, str]] = {}
-        #: option of a group of keys, as "--strategy.options" -> where its keys are kept
-        self._groups: dict[str, str] = {}
+        #: options whose keys are options too, as "strategy.options"
+        self._groups: set[str] = set()
+        #: prefixes of the options of recipes
+        self._recipes: list[str] = []
 
-    def add_class(self, cls: type, dest: str, prefix: str = "") -> None:
-        """Make each field of the dataclass ``cls`` an option; ``options.DEST`` will be an instance of it."""
+    def add_class(self, cls: type, dest: str, prefix: str = "", only: Collection[str] = ()) -> None:
+        """Make each field of the dataclass ``cls``, or ``only`` some, an option; ``options.DEST`` will be one of it."""
         self.classes[dest] = (cls, prefix)
-        self._add_fields(cls, prefix)
-        if "--help.recipe" not in self._option_string_actions and any(help_text.is_recipe(a) for a in self._actions):
-            self.add_argument("--help.recipe", action=_RecipeHelp, help="explain the fields of a recipe, and exit")
+        self._add_fields(cls, prefix, summary(cls), only)
+        if self._recipes and "--help.recipe" not in self._option_string_actions:
+            self.add_argument("--help.recipe", action="store_true", help="explain the fields of a recipe, and exit")
 
-    def _add_fields(self, cls: type, prefix: str, section: str = "") -> None:
+    def _add_fields(self, cls: type, prefix: str, about: str, only: Collection[str] = ()) -> None:
+        title = f"{prefix.removesuffix('.')}: {about.removesuffix('.')}"
+        place: Any = self.add_argument_group(title) if prefix else self
         if cls is Recipe:
             text = "a recipe of `sepnas list recipes`; fields that are given win over it"
-            preset = self.add_argument(
-                f"--{prefix}preset", default=argparse.SUPPRESS, choices=list(RECIPES), metavar="NAME", help=text
-            )
-            help_text.describe(preset, cls, None, section)
-        for own in options_of(cls).values():
-            name = prefix + own.name
-            if own.section is not None:
-                self._add_fields(own.section, f"{name}.", own.help)
+            if self._recipes:
+                place.title += f"; --{prefix}preset NAME and --{prefix}FIELD VALUE as above"
+            else:
+                place._group_actions += recipe_rows(prefix, text)
+            self._recipes.append(prefix)
+            place = argparse._ArgumentGroup(self)  # its options are read and completed, and not in the help
+            place.add_argument(f"--{prefix}preset", default=argparse.SUPPRESS, choices=list(RECIPES), help=text)
+        for option in options_of(cls).values():
+            name = prefix + option.name
+            if only and option.name not in only:
                 continue
-            action = self.add_argument(f"--{name}", default=argparse.SUPPRESS, help=own.help.replace("%", "%%"))
-            help_text.describe(action, cls, own, section)
-            if own.type is dict or get_origin(own.type) is dict:
-                self._groups[f"--{name}"] = name
+            if option.section is not None:
+                self._add_fields(option.section, f"{name}.", option.help)
+                continue
+            text = short_text(option).replace("%", "%%")
+            kind = placeholder(option.type)
+            place.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=kind, help=text)
+            if option.type is dict or get_origin(option.type) is dict:
+                self._groups.add(name)
 
     def read(self, arguments: Sequence[str]) -> Namespace:
         """The options as given; those of classes are still texts."""
         for argument in arguments:
             require("\0" not in argument, "argument", argument, "holds a NUL", "leave it out")
-        keys: dict[str, dict[str, Any]] = {}
-        options = self.parse_args(list(self._without_keys(arguments, keys)))
-        options.keys = keys
-        return options
+            name = argument.partition("=")[0]
+            if name.startswith("--") and name not in self._option_string_actions:
+                self._add_key(name)
+            if name == "--help.recipe":  # even if something that is required is missing
+                print(format_recipe(self._recipes))
+                self.exit()
+        return self.parse_args(list(arguments))
 
-    def _without_keys(self, arguments: Sequence[str], keys: dict[str, dict[str, Any]]) -> Iterator[str]:
-        """The arguments but ``--strategy.options.trials 5``, which goes to ``keys``; refuses unknown options."""
-        waiting = iter(arguments)
-        for argument in waiting:
-            name, equals, text = argument.partition("=")
-            if not name.startswith("--") or name in self._option_string_actions:
-                yield argument
-                continue
-            group = next((group for group in self._groups if name.startswith(f"{group}.")), None)
-            if group is None:
-                near = nearest(name, (n for n in self._option_string_actions if n.startswith("--"))).partition("; ")[2]
-                raise refusal("option", name, "is unknown", "; ".join(filter(None, [near, self._hint()])))
-            if not equals:
-                text = next(waiting, "--")
-                if text.startswith("--"):
-                    raise InvalidRequest(f"{name}: needs a value; {self._hint()}")
-            keys.setdefault(self._groups[group], {})[name.removeprefix(f"{group}.")] = from_text(text, Any)
+    def _add_key(self, name: str) -> None:
+        """Make ``--strategy.options.trials``, a key of a group, an option; InvalidRequest for a name of no group."""
+        if not any(name.startswith(f"--{group}.") for group in self._groups):
+            near = nearest(name, (n for n in self._option_string_actions if n.startswith("--"))).partition("; ")[2]
+            raise refusal("option", name, "is unknown", "; ".join(filter(None, [near, self._hint()])))
+        self.add_argument(name, dest=name.removeprefix("--"), default=argparse.SUPPRESS)
 
     def make_classes(self, options: Namespace, defaults: Mapping[str, Any]) -> None:
         """Replace the texts of each class by an instance of it; what is not given is as in ``defaults``."""
@@ -134,18 +144,19 @@ class Parser(argparse.ArgumentParser):
     def _given(self, cls: type, prefix: str, options: Namespace, base: Any) -> dict[str, Any]:
         """The texts for the class among the options, as nested values."""
         given: dict[str, Any] = {}
-        for own in options_of(cls).values():
-            name = prefix + own.name
-            if own.section is not None:
-                inner = self._given(own.section, f"{name}.", options, getattr(base, own.name, None))
-                if inner:
-                    given[own.name] = inner
+        for key, option in options_of(cls).items():
+            name = prefix + key
+            if option.section is not None:
+                if inner := self._given(option.section, f"{name}.", options, getattr(base, key, None)):
+                    given[key] = inner
                 continue
             if hasattr(options, name):
-                given[own.name] = from_text(getattr(options, name), own.type)
-            if name in options.keys:
-                before = given.get(own.name, getattr(base, own.name, {}))
-                given[own.name] = {**(before if isinstance(before, Mapping) else {}), **options.keys[name]}
+                given[key] = from_text(getattr(options, name), option.type)
+            keys = {dest: text for dest, text in vars(options).items() if dest.startswith(f"{name}.")}
+            if keys:
+                before = given.get(key, getattr(base, key, {}))
+                values = {dest.removeprefix(f"{name}."): from_text(text, Any) for dest, text in keys.items()}
+                given[key] = {**(before if isinstance(before, Mapping) else {}), **values}
         if cls is Recipe and hasattr(options, f"{prefix}preset"):
             given["preset"] = getattr(options, f"{prefix}preset")
         return given
@@ -157,6 +168,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = message.removeprefix("argument ").replace("the following arguments are required: ", "required: ")
+        message = message.replace("expected one argument", "needs a value")
         raise InvalidRequest(f"{message}; {self._hint()}")
 
     def _get_value(self, action: argparse.Action, text: str) -> Any:
@@ -165,20 +177,19 @@ class Parser(argparse.ArgumentParser):
         return super()._get_value(action, text)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and not help_text.is_recipe(action):  # a preset is checked by its recipe
+        if action.choices is not None and not action.dest.endswith("preset"):  # which is checked by its recipe
             check_choice(_name(action), value, action.choices)
 
     def format_help(self) -> str:
-        return help_text.format_help(self)
-
-
-class _RecipeHelp(argparse.Action):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(nargs=0, default=argparse.SUPPRESS, **options)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        print(help_text.format_recipe(parser))
-        parser.exit()
+        formatter = Rows(self.prog)
+        arguments = map(positional, self._get_positional_actions())
+        formatter.add_usage(" ".join([self.prog, *arguments, "[options]"]), [], [])
+        formatter.add_text(self.description)
+        for group in self._action_groups:
+            if group.title:
+                formatter.add_title(group.title)
+            formatter.add_arguments(group._group_actions)
+        return formatter.format_help()
 
 
 def _name(action: argparse.Action) -> str:
@@ -187,19 +198,14 @@ def _name(action: argparse.Action) -> str:
 
 def add_accelerator(parser: Parser) -> None:
     """The option that says what trains, for the sub-commands that train."""
-    parser.add_argument(
-        "--accelerator",
-        choices=get_args(Accelerator),
-        default="auto",
-        metavar="WORD",
-        help="auto takes the GPU where there is one",
-    )
+    text = "auto takes the GPU where there is one"
+    parser.add_argument("--accelerator", choices=get_args(Accelerator), default="auto", metavar="WORD", help=text)
 
 
-def quiet() -> None:
+def _quiet() -> None:
     """Keep the chatter of the libraries out of the command's output."""
     warnings.filterwarnings("ignore", module=r"(nni|pytorch_lightning|lightning_fabric|torch)(\..*)?")
     warnings.filterwarnings("ignore", message=r".*(does not have many workers|LeafSpec|not a nn\.Module).*")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    # it would tell of every attempt to reach the hub; how that ended is ours to say
+    # no line for each attempt to reach the hub: we report how that ended
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")

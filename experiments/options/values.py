@@ -1,15 +1,15 @@
-"""From plain values (YAML, options of the command line) to checked dataclasses: every option is stated by its field.
+"""From plain values (YAML, options of the command line) to checked dataclasses.
 
-A field's type, its bounds (`search_space.base.checks.option`), its default and its line in the class's docstring are
-all there is; reading, help, commented YAML and JSON Schema follow from them.
+A field's type, its bounds (`search_space.base.checks.option`), its default and its line in the class's docstring define
+an option; reading, help, commented YAML and JSON Schema follow from them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -30,53 +30,52 @@ class Option:
     """A field of a dataclass of options.
 
     Attributes:
-        name: what it is called below its class.
+        name: of the field.
         type: its type, resolved.
         help: its line in the docstring of the class.
-        bounds: what its numbers must keep, by the names of `check_number`'s arguments.
-        field: the field itself.
+        bounds: of its numbers, by the names of `check_number`'s arguments.
+        default: its default; `MISSING` if it has none.
     """
 
     name: str
     type: Any
     help: str
     bounds: Mapping[str, float]
-    field: Field[Any]
+    default: Any
 
     @property
     def section(self) -> type | None:
         """The dataclass of its own options, if it holds such."""
         return self.type if is_dataclass(self.type) and isinstance(self.type, type) else None
 
-    @property
-    def default(self) -> Any:
-        """Its default; `MISSING` if it has none."""
-        return self.field.default if self.field.default_factory is MISSING else self.field.default_factory()
 
-
-def options_of(cls: type) -> Mapping[str, Option]:
-    """The options of a dataclass by name, in order."""
-    return _options_of(cast(Hashable, cls))
-
-
-@cache
-def _options_of(cls: Any) -> Mapping[str, Option]:
+def _options_of(cls: type) -> Mapping[str, Option]:
     types, helps = get_type_hints(cls), _helps(cls)
     return {
-        own.name: Option(own.name, types[own.name], helps.get(own.name, ""), own.metadata.get("bounds", {}), own)
-        for own in fields(cls)
+        field.name: Option(
+            field.name,
+            types[field.name],
+            helps.get(field.name, ""),
+            field.metadata.get("bounds", {}),
+            field.default if field.default_factory is MISSING else field.default_factory(),
+        )
+        for field in fields(cls)
     }
+
+
+#: The options of a dataclass by name, in order.
+options_of: Callable[[type], Mapping[str, Option]] = cache(_options_of)
 
 
 def _helps(cls: type) -> dict[str, str]:
     """{name: text} of the ``Attributes:`` sections of a class and its bases."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         section = re.search(r"^ *Attributes:\n(.*?)(\n\s*\n(?! {8})|\Z)", base.__doc__ or "", re.DOTALL | re.MULTILINE)
         if section is not None:
             entries = re.split(r"^ {8}(\w+): ", section[1], flags=re.MULTILINE)[1:]
-            found.update(zip(entries[::2], (" ".join(text.split()) for text in entries[1::2]), strict=True))
-    return found
+            texts.update(zip(entries[::2], (" ".join(text.split()) for text in entries[1::2]), strict=True))
+    return texts
 
 
 def summary(cls: type) -> str:
@@ -111,8 +110,8 @@ def make(cls: type[Config], values: object, prefix: str = "", base: Config | Non
     for key, value in given.items():
         if key not in known:
             raise refusal(prefix + _key(key), value, "is of an unknown key", nearest(key, known))
-        own, current = known[key], None if base is None else getattr(base, key)
-        arguments[key] = convert(value, own.type, prefix + key, own.bounds, current)
+        current = None if base is None else getattr(base, key)
+        arguments[key] = convert(value, known[key].type, prefix + key, known[key].bounds, current)
     return cls(**arguments) if base is None else cast(Config, replace(cast(Any, base), **arguments))
 
 
@@ -122,8 +121,8 @@ def convert(value: Any, kind: Any, where: str, bounds: Mapping[str, float] | Non
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(kind, type):
         return make(kind, value, f"{where}.", base)
-    if origin in (Union, UnionType):
-        return _one_of(value, arguments, where, bounds)
+    if len(kinds := kinds_of(kind)) > 1:
+        return _one_of(value, kinds, where, bounds)
     if origin is Literal:
         return check_choice(where, value, arguments)
     if origin in (list, tuple):
@@ -160,9 +159,9 @@ def _one_of(value: Any, kinds: tuple[Any, ...], where: str, bounds: Mapping[str,
     if len(simple) == 1:
         raise InvalidRequest(errors[0].replace(" must be ", " must be null or ", 1) if NoneType in kinds else errors[0])
     # the one whose shape fits says best what is wrong
-    for kind, said in zip(simple, errors, strict=True):
+    for kind, complaint in zip(simple, errors, strict=True):
         if isinstance(value, get_origin(kind) or (() if kind is Any else kind)):
-            raise InvalidRequest(said)
+            raise InvalidRequest(complaint)
     raise refusal(where, value, f"must be {' or '.join(map(plain, simple))}")
 
 
@@ -175,6 +174,11 @@ def _sequence(value: Any, origin: Any, kinds: tuple[Any, ...], where: str, bound
         convert(item, kind, f"{where}[{position}]", bounds)
         for position, (item, kind) in enumerate(zip(value, kinds, strict=True))
     )
+
+
+def kinds_of(kind: Any) -> tuple[Any, ...]:
+    """The types that a union is of; another type alone."""
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def plain(kind: Any) -> str:
@@ -203,7 +207,7 @@ def _key(key: object) -> str:
 
 
 def read_yaml(text: str) -> Any:
-    """The value of a YAML text; InvalidRequest says why it is none."""
+    """The value of a YAML text; InvalidRequest if it is not YAML."""
     try:
         return yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
@@ -216,8 +220,7 @@ def read_yaml(text: str) -> Any:
 
 def from_text(text: str, kind: Any) -> Any:
     """The value of the type ``kind`` that ``text`` stands for; lists may lack their brackets."""
-    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    origins = {get_origin(own) or own for own in kinds}
+    origins = {get_origin(each) or each for each in kinds_of(kind)}
     if Literal in origins:
         return {str(choice): choice for choice in get_args(kind)}.get(text, text)
     if text == "null" and NoneType in origins:

@@ -1,4 +1,4 @@
-"""Folders that a command claims for one request: what may stay, what may be deleted, whose files are left alone."""
+"""Folders that a command claims for one request: what may stay and what may be deleted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from experiments.runs.files import read_json, sweep, write_json, write_text
+from experiments.runs.files import sweep, write_json, write_text
 from search_space.base.atomic import is_temporary
 from search_space.base.checks import shown
 from search_space.base.errors import InvalidRequest
@@ -24,12 +24,11 @@ class FolderKind:
 
     Attributes:
         name: what refusals call the folder's content, such as "a run".
-        files: glob patterns of what the command writes, in the order of deletion, apart from the next two.
-        marker: the file that keeps the request (JSON or YAML, by its suffix) and so marks the folder as the command's;
-            None if the command only replaces ``files`` and never goes on with them.
+        files: glob patterns of what the command writes apart from the next two, in the order of deletion.
+        marker: the JSON or YAML file that keeps the request and so marks the folder as the command's; None if the
+            command only replaces ``files``.
         before_marker: files written just before the marker, without which it marks nothing.
-        valuable: patterns of ``files`` without which there is nothing to lose, so that another request may take the
-            folder unasked; None if there always is.
+        valuable: patterns of ``files`` without which another request may take the folder unasked; None if it never may.
         deleted_whole: whether the folder as such is deleted, so that files of others must not lie in it.
         remedy: what to do if the folder was made for another request.
         ignored: keys of the request that may differ, as results do not depend on them.
@@ -46,11 +45,10 @@ class FolderKind:
 
 
 class ClaimedFolder:
-    """A folder in which a command of one kind leaves its files.
+    """A folder in which a command of one kind leaves its files. Only files that the kind names are ever deleted.
 
-    Only files that the kind names are ever deleted. A process that is killed at any moment leaves a folder that the
-    same request can take up and that ``overwrite`` can clear: the marker comes first, and stays until the one of
-    another request replaces it, when everything else is gone.
+    A process that is killed at any moment leaves a folder that the same request can take up and that ``overwrite`` can
+    clear: the marker is written first, and another request's replaces it when everything else is gone.
 
     Args:
         path: of the folder; it need not exist.
@@ -73,11 +71,11 @@ class ClaimedFolder:
         assert self.kind.marker is not None
         path = self.path / self.kind.marker
         try:
-            values = read_json(path) if path.suffix == ".json" else yaml.safe_load(path.read_text(encoding="utf-8"))
+            values = _load(path.read_text(encoding="utf-8"), self.kind.marker)
+            if not isinstance(values, dict):
+                raise ValueError("it holds no keys")
         except (yaml.YAMLError, ValueError) as error:  # broken JSON and broken UTF-8 are ValueErrors
             raise InvalidRequest(f"{self.field}: {path} is damaged ({' '.join(str(error).split())})") from None
-        if not isinstance(values, dict):
-            raise InvalidRequest(f"{self.field}: {path} is damaged (it holds no keys)")
         return values
 
     def check(
@@ -88,51 +86,41 @@ class ClaimedFolder:
         Args:
             request: what the results depend on, as JSON or YAML can keep it.
             overwrite: what was made for another request may be deleted.
-            resume: whether the user wants to go on with what is there, which must then be asked for; None if the same
-                request goes on unasked.
+            resume: whether the user asks to go on with what is there; None if the same request goes on unasked.
 
         Raises:
-            InvalidRequest: The folder cannot be written to, holds other files, or holds what was made for another
-                request.
+            InvalidRequest: The folder cannot be written to, holds other files or those of another request.
         """
         check_writable(self.field, self.path)
         entries = self._entries()  # one look: another process may be claiming the folder meanwhile
         if self.kind.marker is None:
             taken = [name for name in entries if _matches(name, self.kind.files)]
             if taken and not overwrite:
-                raise InvalidRequest(
-                    f"{self.field}: {self.path} already holds {taken[0]}; give another folder, or --overwrite to"
-                    " replace files of the same names"
-                )
+                remedy = "give another folder, or --overwrite to replace files of the same names"
+                raise self._refusal(f"already holds {taken[0]}; {remedy}")
             return True
         if not self._is_claimed(entries):
             if foreign := [name for name in entries if name not in self.kind.before_marker]:
-                raise InvalidRequest(
-                    f"{self.field}: {self.path} holds {foreign[0]}, which is not part of {self.kind.name}; give an"
-                    " empty or new folder"
-                )
+                why = f"which is not part of {self.kind.name}"
+                raise self._refusal(f"holds {foreign[0]}, {why}; give an empty or new folder")
             return True
         if resume is False and not overwrite:
-            raise InvalidRequest(
-                f"{self.field}: {self.path} already holds {self.kind.name}; --resume continues it, --overwrite deletes"
-                " it first"
-            )
-        foreign = [name for name in entries if not self._is_own(name)]
+            remedy = "--resume continues it, --overwrite deletes it first"
+            raise self._refusal(f"already holds {self.kind.name}; {remedy}")
+        known = (*self.kind.files, self.kind.marker, *self.kind.before_marker)
+        foreign = [name for name in entries if not _matches(name, known)]
         if foreign and self.kind.deleted_whole and (overwrite or resume is None):
-            raise InvalidRequest(
-                f"{self.field}: {self.path} holds {foreign[0]} beside {self.kind.name}; move it or give another folder"
-            )
+            raise self._refusal(f"holds {foreign[0]} beside {self.kind.name}; move it or give another folder")
         if overwrite and resume is not None:
             return False
-        kept, asked = ({**values} for values in (self.request(), _as_read(request, self.kind.marker)))
-        for name in self.kind.ignored:
-            kept.pop(name, None)
-            asked.pop(name, None)
+        kept, asked = (
+            {name: value for name, value in values.items() if name not in self.kind.ignored}
+            # as it is read again: tuples are lists
+            for values in (self.request(), _load(_dump(request, self.kind.marker), self.kind.marker))
+        )
         difference = first_difference(kept, asked)
         if difference is not None and not overwrite and self._has_valuables():
-            raise InvalidRequest(
-                f"{self.field}: {self.path} holds {self.kind.name} made another way: {difference}; {self.kind.remedy}"
-            )
+            raise self._refusal(f"holds {self.kind.name} made another way: {difference}; {self.kind.remedy}")
         return difference is None
 
     def claim(
@@ -143,9 +131,9 @@ class ClaimedFolder:
         resume: bool | None = None,
         before_marker: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make the folder the request's own: `check`, delete what cannot stay, note the request.
+        """`check`, delete what cannot stay and what killed writers left, and write the request down.
 
-        ``before_marker`` are the JSON values of the kind's files of that name. What killed writers left is deleted.
+        ``before_marker`` are the JSON values of the kind's files of that name.
         """
         stays = self.check(request, overwrite=overwrite, resume=resume)
         if not stays:
@@ -156,11 +144,10 @@ class ClaimedFolder:
             return
         for name, value in (before_marker or {}).items():
             write_json(self.path / name, value)
-        path = self.path / self.kind.marker
-        if path.suffix == ".json":
-            write_json(path, request)
-        else:
-            write_text(path, yaml.safe_dump(request, sort_keys=False))
+        write_text(self.path / self.kind.marker, _dump(request, self.kind.marker))
+
+    def _refusal(self, text: str) -> InvalidRequest:
+        return InvalidRequest(f"{self.field}: {self.path} {text}")
 
     def _entries(self) -> list[str]:
         if not self.path.is_dir():
@@ -170,9 +157,6 @@ class ClaimedFolder:
     def _is_claimed(self, entries: list[str]) -> bool:
         marks = (self.kind.marker, *self.kind.before_marker)
         return all(name in entries and (self.path / name).is_file() for name in marks if name is not None)
-
-    def _is_own(self, name: str) -> bool:
-        return name in (self.kind.marker, *self.kind.before_marker) or _matches(name, self.kind.files)
 
     def _has_valuables(self) -> bool:
         valuable = self.kind.valuable
@@ -202,8 +186,7 @@ def first_difference(old: Any, new: Any, where: str = "") -> str | None:
     """The first key, by its dots, whose value is not the same in both nested dicts; None if there is none."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
-            difference = first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
-            if difference is not None:
+            if difference := first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else str(key)):
                 return difference
         return None
     if old == new:
@@ -217,8 +200,10 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(Path(name).match(pattern) for pattern in patterns)
 
 
-def _as_read(request: Any, marker: str) -> Any:
-    """``request`` as it is read again: tuples are lists."""
-    if marker.endswith(".json"):
-        return json.loads(json.dumps(request))
-    return yaml.safe_load(yaml.safe_dump(request))
+def _dump(request: Any, marker: str) -> str:
+    json_marker = marker.endswith(".json")
+    return json.dumps(request, indent=2) + "\n" if json_marker else yaml.safe_dump(request, sort_keys=False)
+
+
+def _load(text: str, marker: str) -> Any:
+    return json.loads(text) if marker.endswith(".json") else yaml.safe_load(text)

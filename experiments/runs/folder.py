@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +17,8 @@ PROVENANCE_FILE = "provenance.json"
 RUN = FolderKind(
     name="a run",
     files=(
-        "winner.json",
-        "finalists.csv",
-        "pareto.csv",
-        "hypervolume.csv",
-        "pareto.png",
-        "metrics.csv",
-        "architectures.csv",
-        "search",
-        "retrain",
-        "report",
-        "rank",
+        *("winner.json", "finalists.csv", "pareto.csv", "hypervolume.csv", "pareto.png", "metrics.csv"),
+        *("architectures.csv", "search", "retrain", "report", "rank"),
     ),
     marker=CONFIG_FILE,
     before_marker=(PROVENANCE_FILE,),
@@ -38,36 +28,39 @@ RUN = FolderKind(
 )
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """Paths in a run's folder.
+    """Paths in the folder of a run.
 
-    ``config.yaml`` (resolved), ``provenance.json``, ``metrics.csv`` (a row per epoch), ``architectures.csv`` (a row per
-    scored architecture), ``winner.json``, ``search/`` (resume point, supernet weights), ``retrain/`` (a folder for each
-    network, in it one for each seed), ``report/`` and ``rank/``.
+    Attributes:
+        path: the folder.
+        config: the resolved config.
+        provenance: what made the run.
+        metrics: a row per epoch of the search.
+        architectures: a row per scored architecture.
+        finalists: how the finalists did on the validation images, by seed.
+        winner: the architecture found.
+        search: the folder of the resume point.
+        candidates: in it, resume points of candidates that may be trained on.
+        supernet: in it, the supernet's weights.
+        retrain: a folder for each network, in it one for each seed.
+        report: of `sepnas compare`.
+        rank: of `sepnas rank`.
     """
 
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        return self.path / CONFIG_FILE
-
-    @property
-    def provenance(self) -> Path:
-        return self.path / PROVENANCE_FILE
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.csv"
-
-    @property
-    def architectures(self) -> Path:
-        return self.path / "architectures.csv"
-
-    @property
-    def winner(self) -> Path:
-        return self.path / "winner.json"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / CONFIG_FILE
+        self.provenance = path / PROVENANCE_FILE
+        self.metrics = path / "metrics.csv"
+        self.architectures = path / "architectures.csv"
+        self.finalists = path / "finalists.csv"
+        self.winner = path / "winner.json"
+        self.search = path / "search"
+        self.candidates = self.search / "candidates"
+        self.supernet = self.search / "supernet.safetensors"
+        self.retrain = path / "retrain"
+        self.report = path / "report"
+        self.rank = path / "rank"
 
     def require_winner(self) -> Path:
         """``winner`` if the search is finished, else InvalidRequest."""
@@ -81,36 +74,6 @@ class RunFolder:
 
         return load_architecture(self.require_winner())
 
-    @property
-    def search(self) -> Path:
-        return self.path / "search"
-
-    @property
-    def finalists(self) -> Path:
-        """How the finalists did on the validation images, by seed."""
-        return self.path / "finalists.csv"
-
-    @property
-    def candidates(self) -> Path:
-        """Resume points of candidates that may be trained on."""
-        return self.search / "candidates"
-
-    @property
-    def supernet(self) -> Path:
-        return self.search / "supernet.safetensors"
-
-    @property
-    def retrain(self) -> Path:
-        return self.path / "retrain"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report"
-
-    @property
-    def rank(self) -> Path:
-        return self.path / "rank"
-
     def read_config(self) -> dict[str, Any]:
         """The resolved config as nested dicts."""
         return ClaimedFolder(self.path, RUN, field="run").request()
@@ -123,8 +86,8 @@ class RunFolder:
 def check_out(path: Path, config: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
     """InvalidRequest if a run cannot be written to ``path``; changes nothing.
 
-    A folder that holds a run needs ``resume`` (the same config) or ``overwrite``; one that holds anything else is
-    refused whatever is asked, and so is to overwrite a run among whose files there are others.
+    A folder that holds a run needs ``resume`` (the same config) or ``overwrite``. One that holds other files is always
+    refused.
     """
     if resume and overwrite:
         raise InvalidRequest("--resume and --overwrite exclude each other; give one")

@@ -52,16 +52,16 @@ def package_version(name: str) -> str | None:
 
 def _revision() -> str | None:
     """Git revision of the code, with "+" if it has uncommitted changes; None outside a checkout."""
-    here = Path(__file__).parent
+    here = Path(__file__)
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(
+            ["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True, timeout=10
+        )
         return done.stdout.strip()
 
     try:
-        # an installed copy may lie inside somebody else's checkout
-        if Path(git("ls-files", "--error-unmatch", "--full-name", Path(__file__).name)).name != Path(__file__).name:
-            return None
+        git("ls-files", "--error-unmatch", here.name)  # an installed copy may lie inside somebody else's checkout
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return None

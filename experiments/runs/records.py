@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiments.runs.files import Table
@@ -14,16 +14,8 @@ from search_space.network_cost import cost
 from search_space.notation import parse
 
 _METRICS = (
-    "phase",
-    "epoch",
-    "seconds",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "architecture_entropy",
-    "expected_macs",
-    "expected_params",
+    *("phase", "epoch", "seconds", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
+    *("architecture_entropy", "expected_macs", "expected_params"),
 )
 
 
@@ -76,17 +68,8 @@ class ScoreRecord:
 
     def add(self, architecture: Architecture, score: float) -> None:
         """Record one more."""
-        costs = cost(architecture)
-        self._table.append(
-            {
-                "trial": len(self.scored),
-                "measure": self.measure,
-                "score": repr(score),
-                "macs": costs.macs,
-                "params": costs.params,
-                "architecture": str(architecture),
-            }
-        )
+        row = {"trial": len(self.scored), "measure": self.measure, "score": repr(score)}
+        self._table.append(row | asdict(cost(architecture)) | {"architecture": str(architecture)})
         self.scored.append(Scored(architecture, score))
 
     def ranked(self, *, trained_on: bool = False) -> list[Architecture]:
@@ -101,6 +84,7 @@ class ScoreRecord:
         if trained_on:
             times = Counter(scored.architecture for scored in finite)
             most = max(times.values())
-            finite = list({own.architecture: own for own in finite if times[own.architecture] == most}.values())
+            last = {scored.architecture: scored for scored in finite}
+            finite = [scored for scored in last.values() if times[scored.architecture] == most]
         finite.sort(key=lambda scored: (-scored.score, cost(scored.architecture).macs))
         return list(dict.fromkeys(scored.architecture for scored in finite))

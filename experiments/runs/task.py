@@ -1,4 +1,4 @@
-"""What a config means, worked out once by a command and handed on: the images, the space, the budget."""
+"""What a config stands for: the images, the space, the part of it inside the budget."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stream_seed(seed: int, purpose: str) -> int:
 
 
 class DataTask:
-    """The images that options mean. They are listed when first asked about and decoded when first needed, each once.
+    """The images that options name. They are listed when first asked about and decoded when first needed, each once.
 
     Args:
         options: the data section of a config.
@@ -62,6 +62,11 @@ class DataTask:
         """1 for grey images, 3 for colour; with ``channels: auto`` this can need a look at the headers of the files."""
         return image_channels(self.options, self.source)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What an architecture needs to know of the images, as `baseline` and `SearchSpace.create` take it."""
+        return {"image_size": self.options.image_size, "in_channels": self.channels, "classes": len(self.classes)}
+
     @cached_property
     def data(self) -> ImageData:
         """The decoded images; prints which unreadable ones were skipped."""
@@ -85,12 +90,7 @@ class SearchTask(DataTask):
     @cached_property
     def space(self) -> SearchSpace:
         """The space for these images."""
-        return SearchSpace.create(
-            self.config.space,
-            image_size=self.options.image_size,
-            in_channels=self.channels,
-            classes=len(self.classes),
-        )
+        return SearchSpace.create(self.config.space, **self.sizes)
 
     @cached_property
     def table(self) -> CostTable:
@@ -114,18 +114,12 @@ class SearchTask(DataTask):
     def fitted(self, name: str, budget: Budget | None = None) -> tuple[Architecture, float]:
         """A hand-designed network in its widest form inside the budget (or another one), and its width multiplier.
 
-        Only bounds on MACs and params are looked at: others are known for candidates of the space alone. InvalidRequest
-        if there is no such form.
+        Only bounds on MACs and params count: other costs are known for candidates of the space alone. InvalidRequest if
+        there is no such form.
         """
         exact = (self.config.budget if budget is None else budget).exact
         upper = Budget(max_macs=exact.max_macs, max_params=exact.max_params)
-        network, width = fit_baseline(
-            name,
-            lambda costs: upper.admits(asdict(costs)),
-            image_size=self.options.image_size,
-            in_channels=self.channels,
-            classes=len(self.classes),
-        )
+        network, width = fit_baseline(name, lambda costs: upper.admits(asdict(costs)), **self.sizes)
         if not exact.admits(asdict(cost(network))):
             raise InvalidRequest(
                 f"baseline: {name}{FIT_SUFFIX} costs {cost(network)} in its widest form below the upper bounds, which"
@@ -134,28 +128,18 @@ class SearchTask(DataTask):
         return network, width
 
     def check(self) -> None:
-        """Refuse names, operators, recipes, options and budgets that cannot work, before an image is decoded.
-
-        Raises:
-            InvalidRequest: something in the config cannot work.
-        """
-        self._check_recipe()
-        self._check_strategy()
-        _ = self.feasible
-
-    def _check_recipe(self) -> None:
+        """InvalidRequest if something in the config cannot work; decodes no image."""
         from evaluators.training.supernet import check_supernet_recipe
 
         device = pick_accelerator(self.config.accelerator)
-        if self.config.strategy.typed_options().trains_supernet:
+        options = self.config.strategy.typed_options()
+        if options.trains_supernet:
             check_supernet_recipe(self.config.search)
         else:
             check_precision(self.config.search.precision, device)
-
-    def _check_strategy(self) -> None:
-        options = self.config.strategy.typed_options()
         options.check_packages()
         options.check_names(self.table.metrics, VALIDATION_METRICS)
+        _ = self.feasible
 
     def announce(self) -> None:
         """Load the images; print what is searched and what is reachable."""

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from evaluators.base.progress import progress_bar
 from evaluators.training.run import TrainingRun
-from experiments.options.config import FITTED_FINALISTS, SearchConfig
+from experiments.options.config import FITTED_FINALISTS
 from experiments.runs.files import Table
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask, stream_seed
@@ -22,21 +22,16 @@ from strategies.budget.budget import EXACT_METRICS
 _COLUMNS = ("finalist", "seed", "validation_loss", "validation_accuracy", "architecture")
 
 
-def confirm(config: SearchConfig, task: SearchTask, run: RunFolder, found: Sequence[Architecture]) -> Architecture:
-    """The best of ``found`` and of hand-designed networks fitted to the budget, by their mean validation loss.
+def confirm(task: SearchTask, run: RunFolder, best: Sequence[Architecture]) -> Architecture:
+    """The winner among the ``best`` of a search and hand-designed networks fitted to the budget, by validation loss.
 
-    They are trained by the search's recipe, in rounds: each trains those that are left by one more seed, and the better
-    half of these goes on to the next, two at least. ``config.finalist_seeds`` rounds decide. What a killed search has
-    trained already is not repeated. Prints how they did and what that says of the search.
-
-    Args:
-        config: of the search.
-        task: its images and budget.
-        run: its folder; ``finalists.csv`` gets a row for each training.
-        found: the search's finalists, the best first.
+    They are trained by the search's recipe in ``config.finalist_seeds`` rounds: each trains those that are left by one
+    more seed, and the better half of these by their mean loss, two at least, goes on to the next. ``finalists.csv``
+    gets a row for each training, and what it has is not trained again. Prints how they did.
     """
-    finalists = {f"finalist {number}": architecture for number, architecture in enumerate(found, 1)}
-    finalists |= _fitted(config, task, set(finalists.values()))
+    config = task.config
+    finalists = {f"finalist {number}": architecture for number, architecture in enumerate(best, 1)}
+    finalists |= _fitted(task, set(finalists.values()))
     table = Table(run.finalists, _COLUMNS)
     table.keep([row for row in table.rows if row["architecture"] == str(finalists.get(row["finalist"]))])
     sizes = round_sizes(len(finalists), config.finalist_seeds)
@@ -58,7 +53,7 @@ def confirm(config: SearchConfig, task: SearchTask, run: RunFolder, found: Seque
             )
             calls = [(finalists[name], replace(training, title=name)) for name in missing]
             for name, score in zip(missing, trainings.each(calls), strict=True):
-                values = (name, seed, repr(score.loss), repr(score.accuracy), str(finalists[name]))
+                values = (name, seed, score.loss, score.accuracy, finalists[name])
                 table.append(dict(zip(_COLUMNS, values, strict=True)))
                 bar.update(1)
     return _winner(finalists, left, table, len(sizes))
@@ -72,21 +67,22 @@ def round_sizes(count: int, rounds: int) -> list[int]:
     return sizes
 
 
-def _fitted(config: SearchConfig, task: SearchTask, others: set[Architecture]) -> dict[str, Architecture]:
+def _fitted(task: SearchTask, others: set[Architecture]) -> dict[str, Architecture]:
     """Hand-designed networks in their widest form inside the budget; none without an upper bound on MACs or params."""
-    if config.budget.max_macs is None and config.budget.max_params is None:
+    budget = task.config.budget
+    if budget.max_macs is None and budget.max_params is None:
         return {}
-    if set(config.budget.bounds()) - set(EXACT_METRICS):
+    if set(budget.bounds()) - set(EXACT_METRICS):
         return {}  # what they cost by the user's own measure is not known
-    found: dict[str, Architecture] = {}
+    fitted: dict[str, Architecture] = {}
     for name in FITTED_FINALISTS:
         try:
             architecture, _ = task.fitted(name)
         except InvalidRequest:
             continue  # not even its narrowest form is inside
-        if architecture not in others and architecture not in found.values():
-            found[name + FIT_SUFFIX] = architecture
-    return found
+        if architecture not in others and architecture not in fitted.values():
+            fitted[name + FIT_SUFFIX] = architecture
+    return fitted
 
 
 def _mean(table: Table, name: str, column: str, *, rounds: int) -> float:

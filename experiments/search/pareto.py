@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiments.figures import draw_bounds, figure
 from experiments.options.config import SearchConfig
 from experiments.runs.files import write_text
 from experiments.runs.folder import RunFolder
 from experiments.runs.records import Scored, ScoreRecord
 from experiments.runs.task import cost_table
-from experiments.search.pareto_plot import plot_pareto
 from experiments.tables import table
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
@@ -30,6 +30,9 @@ from strategies.multi_trial.pareto import OBJECTIVES, Reference, hypervolume_his
 
 #: What `write_pareto` leaves in a run's folder.
 FILES = ("pareto.csv", "hypervolume.csv", "pareto.png")
+_LABELS = {"macs": "MACs"}
+_AXES = {"macs": "MACs per image", "params": "parameters"}
+_UNITS = ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands"))
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Front:
 def pareto_front(
     scored: Sequence[Scored], space: SearchSpace, table: CostTable, budget: Budget, objectives: Sequence[str]
 ) -> Front:
-    """The Pareto set of ``scored``, architectures of ``space`` with their accuracies; ``table`` tells their costs.
+    """The Pareto set of ``scored``, architectures of ``space`` with their accuracies, by the costs of ``table``.
 
     InvalidRequest if ``objectives`` are not costs of ``table``, or if nothing has an accuracy.
     """
@@ -125,11 +128,7 @@ def write_pareto(front: Front, budget: Budget, folder: Path) -> None:
         **{f"ideal_{name}": value for name, value in front.reference.ideal.items()},
     }
     write_text(folder / FILES[1], pd.DataFrame(history).to_csv(index=False, lineterminator="\n"))
-    on_front = np.zeros(len(front.accuracies), dtype=bool)
-    on_front[[member.trial for member in front.members]] = True
-    plot_pareto(
-        front.accuracies, front.costs, on_front, front.volumes, front.objectives, budget.bounds(), folder / FILES[2]
-    )
+    plot_pareto(front, budget.bounds(), folder / FILES[2])
 
 
 def pick(front: Front, wishes: Sequence[str]) -> Member:
@@ -144,12 +143,11 @@ def pick(front: Front, wishes: Sequence[str]) -> Member:
         bounds[metric] = min(bound, bounds.get(metric, bound))
     fitting = [m for m in front.members if all(m.costs[metric] <= bound for metric, bound in bounds.items())]
     if not fitting:
-        wanted = " and ".join(f"at most {format_count(bound)} {_LABELS.get(m, m)}" for m, bound in bounds.items())
+        wanted = " and ".join(f"at most {_amount(bounds, metric)}" for metric in bounds)
         smallest = []
         for metric in bounds:
             least = min(front.members, key=lambda member: (member.costs[metric], -member.accuracy))
-            cost = format_count(least.costs[metric])
-            smallest.append(f"the smallest has {cost} {_LABELS.get(metric, metric)} (accuracy {least.accuracy:.2%})")
+            smallest.append(f"the smallest has {_amount(least.costs, metric)} (accuracy {least.accuracy:.2%})")
         raise InvalidRequest(f"pick: no architecture of the Pareto set has {wanted}; {', '.join(smallest)}")
     return max(fitting, key=lambda m: (m.accuracy, *(-m.costs[name] for name in front.objectives), -m.trial))
 
@@ -168,7 +166,7 @@ def front_table(front: Front, picked: Member | None = None) -> str:
     ]
     header = ("trial", "accuracy", *(_LABELS.get(name, name) for name in costs), "")
     objectives = ", ".join(_LABELS.get(name, name) for name in front.objectives)
-    worst = ", ".join(f"{format_count(v)} {_LABELS.get(name, name)}" for name, v in front.reference.worst.items())
+    worst = ", ".join(_amount(front.reference.worst, name) for name in front.reference.worst)
     return "\n".join(
         [
             table(rows, header, right=range(2 + len(costs))),
@@ -179,7 +177,8 @@ def front_table(front: Front, picked: Member | None = None) -> str:
     )
 
 
-_LABELS = {"macs": "MACs"}
+def _amount(costs: Mapping[str, float], metric: str) -> str:
+    return f"{format_count(costs[metric])} {_LABELS.get(metric, metric)}"
 
 
 def _parse_wish(wish: str, objectives: Sequence[str]) -> tuple[str, float]:
@@ -200,3 +199,54 @@ def _parse_wish(wish: str, objectives: Sequence[str]) -> tuple[str, float]:
     if not 0 <= bound < float("inf"):
         raise InvalidRequest(f"pick: {value!r} must be a number of at least 0")
     return metric, bound
+
+
+def plot_pareto(front: Front, bounds: Mapping[str, tuple[float | None, float | None]], path: Path) -> None:
+    """Two panels (PNG): every architecture scored, at its first objective, and the hypervolume after each.
+
+    ``bounds`` are those of the budget. Of a front over several costs, a line joins those members that are on it by
+    accuracy and the cost shown alone, and colour gives the second cost.
+    """
+    objectives, costs, volumes = front.objectives, front.costs, front.volumes
+    on_front = np.zeros(len(front.accuracies), dtype=bool)
+    on_front[[member.trial for member in front.members]] = True
+    shown = objectives[0]
+    title, unit = _axis(shown, costs[shown])
+    x, y = np.asarray(costs[shown], dtype=np.float64) / unit, 100 * front.accuracies
+    with figure(path, 10.4, 4.4) as drawing:
+        left, right = drawing.subplots(1, 2, width_ratios=(1.7, 1))
+        left.scatter(x[~on_front], y[~on_front], s=14, color="0.75", label="scored", zorder=1)
+        alone = non_dominated(np.stack([-y, x], axis=1))
+        order = np.flatnonzero(alone)[np.argsort(x[alone], kind="stable")]
+        left.step(x[order], y[order], where="post", color="C0", linewidth=1.2, zorder=2)
+        if len(objectives) > 1:
+            second, second_unit = _axis(objectives[1], costs[objectives[1]][on_front])
+            colours = {"c": np.asarray(costs[objectives[1]])[on_front] / second_unit, "cmap": "viridis"}
+        else:
+            second, colours = "", {"color": "C0"}
+        members = left.scatter(
+            x[on_front], y[on_front], s=42, edgecolors="black", linewidths=0.6, label="Pareto set", zorder=3, **colours
+        )
+        if second:
+            drawing.colorbar(members, ax=left, label=second)
+        draw_bounds(left, bounds.get(shown, (None, None)), unit)
+        left.set_xlabel(title)
+        left.set_ylabel("validation accuracy, %")
+        left.set_title(f"{len(front.members)} of {len(front.accuracies)} architectures in the Pareto set", fontsize=10)
+        left.grid(alpha=0.3)
+        left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False, fontsize=8)
+        right.step(np.arange(1, len(volumes) + 1), volumes, where="post", color="C0")
+        right.set_xlabel("architectures scored")
+        right.set_ylabel("hypervolume (1 is the ideal)")
+        right.set_title(f"over accuracy, {', '.join(objectives)}", fontsize=10)
+        right.grid(alpha=0.3)
+
+
+def _axis(metric: str, values: NDArray[Any]) -> tuple[str, float]:
+    """What an axis of ``metric`` is called, and the unit of its numbers; a user's own cost keeps the user's unit."""
+    if metric not in _AXES:
+        return metric, 1.0
+    for unit, name in _UNITS:
+        if np.max(values) >= unit:
+            return f"{_AXES[metric]}, {name}", unit
+    return _AXES[metric], 1.0

@@ -58,27 +58,31 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     device = pick_accelerator(config.accelerator)
     run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
     if run.winner.exists():
-        (run.search / CHECKPOINT_FILE).unlink(missing_ok=True)
-        shutil.rmtree(run.candidates, ignore_errors=True)
         print(f"{out}: the search is finished; nothing to do")
-        return run
-    logging.getLogger("nni").setLevel(logging.CRITICAL)  # it announces exceptions, which we report ourselves
-    options = config.strategy.typed_options()
-    if isinstance(options, MultiTrialOptions):
-        found = _score_one_by_one(config, options, task, run, device)
     else:
-        found = _search_in_training(config, options, task, run)
-    for network in found[: max(1, config.finalists)]:
-        if not task.feasible.admits(task.space.sample(network)):
-            raise RuntimeError(f"{network} was found outside the budget {config.budget}; please report this")
-    winner = found[0] if config.finalists == 0 else confirm(config, task, run, found[: config.finalists])
-    save_architecture(winner, run.winner)
+        logging.getLogger("nni").setLevel(logging.CRITICAL)  # it announces exceptions, which we report ourselves
+        winner = _find_winner(task, run, device)
+        save_architecture(winner, run.winner)
+        costs = cost(winner)
+        print(f"winner: {format_count(costs.macs)} MACs, {format_count(costs.params)} params")
+        print(f"  {winner}")
     shutil.rmtree(run.candidates, ignore_errors=True)
     (run.search / CHECKPOINT_FILE).unlink(missing_ok=True)
-    costs = cost(winner)
-    print(f"winner: {format_count(costs.macs)} MACs, {format_count(costs.params)} params")
-    print(f"  {winner}")
     return run
+
+
+def _find_winner(task: SearchTask, run: RunFolder, device: str) -> Architecture:
+    config = task.config
+    options = config.strategy.typed_options()
+    if isinstance(options, MultiTrialOptions):
+        ranked = _score_one_by_one(options, task, run, device)
+    else:
+        ranked = _search_in_training(options, task, run)
+    best = ranked[: max(1, config.finalists)]
+    for network in best:
+        if not task.feasible.admits(task.space.sample(network)):
+            raise RuntimeError(f"{network} was found outside the budget {config.budget}; please report this")
+    return best[0] if config.finalists == 0 else confirm(task, run, best)
 
 
 def supernet(config: SearchConfig, task: SearchTask) -> SepConvSpace:
@@ -88,10 +92,9 @@ def supernet(config: SearchConfig, task: SearchTask) -> SepConvSpace:
         return SepConvSpace(task.space)
 
 
-def _train_supernet(
-    config: SearchConfig, task: SearchTask, run: RunFolder, strategy: Strategy, *, clips_gradients: bool
-) -> SepConvSpace:
+def _train_supernet(task: SearchTask, run: RunFolder, strategy: Strategy, *, clips_gradients: bool) -> SepConvSpace:
     """Run a one-shot ``strategy`` on a fresh supernet, from its resume point if there is one."""
+    config = task.config
     space = supernet(config, task)
     evaluator = supernet_evaluator(
         task.data,
@@ -107,18 +110,12 @@ def _train_supernet(
     return space
 
 
-def _search_in_training(
-    config: SearchConfig, options: StrategyOptions, task: SearchTask, run: RunFolder
-) -> list[Architecture]:
+def _search_in_training(options: StrategyOptions, task: SearchTask, run: RunFolder) -> list[Architecture]:
     """Search while a supernet is trained: one-shot."""
-    strategy = make(
-        config.strategy.name,
-        options,
-        feasible=task.searched,
-        gradient_clip_val=config.search.gradient_clip,
-        seed=stream_seed(config.seed, "strategy"),
-    )
-    _train_supernet(config, task, run, strategy, clips_gradients=True)
+    config = task.config
+    seed, clip = stream_seed(config.seed, "strategy"), config.search.gradient_clip
+    strategy = make(config.strategy.name, options, feasible=task.searched, gradient_clip_val=clip, seed=seed)
+    _train_supernet(task, run, strategy, clips_gradients=True)
     scores = strategy.log_probabilities()
     # the most probable ones differ in one choice: a shortlist of them would be one network with variations
     samples = strategy.export_samples(max(1, config.finalists), apart=max(1, len(task.table.labels) // 3))
@@ -129,19 +126,16 @@ def _search_in_training(
     return [task.space.architecture(sample) for sample in samples]
 
 
-def _trained_supernet(
-    config: SearchConfig, options: MultiTrialOptions, task: SearchTask, run: RunFolder
-) -> SepConvSpace:
+def _trained_supernet(options: MultiTrialOptions, task: SearchTask, run: RunFolder) -> SepConvSpace:
     """The supernet whose weights candidates inherit: trained here, or by the run that the config names."""
+    config = task.config
+    if config.supernet is not None and not run.supernet.exists():
+        copy_file(_reused_supernet(config), run.supernet)
     if not run.supernet.exists():
-        if config.supernet is not None:
-            copy_file(_reused_supernet(config), run.supernet)
-        else:
-            inside = {"costs": task.table} if options.supernet_for == "space" else {"feasible": task.feasible}
-            seed = stream_seed(config.seed, "paths")
-            strategy = RandomOneShot(**inside, sampling=options.sampling or "uniform", seed=seed)
-            space = _train_supernet(config, task, run, strategy, clips_gradients=False)
-            save_weights(space.cpu(), run.supernet)
+        inside = {"costs": task.table} if options.supernet_for == "space" else {"feasible": task.feasible}
+        seed = stream_seed(config.seed, "paths")
+        strategy = RandomOneShot(**inside, sampling=options.sampling or "uniform", seed=seed)
+        save_weights(_train_supernet(task, run, strategy, clips_gradients=False).cpu(), run.supernet)
     space = supernet(config, task)
     load_weights(space, run.supernet)
     return space
@@ -156,17 +150,13 @@ def _reused_supernet(config: SearchConfig) -> Path:
     assert config.supernet is not None
     run = find_run(Path(config.supernet))
     if not run.supernet.is_file():
-        raise InvalidRequest(
-            f'supernet: {run.path} has no trained supernet; it comes from strategies with scoring "supernet", such as'
-            " evolution"
-        )
+        remedy = 'it comes from strategies with scoring "supernet", such as evolution'
+        raise InvalidRequest(f"supernet: {run.path} has no trained supernet; {remedy}")
     other = read_config(run.config)
     mine, theirs = ({"data": c.data.deciding(), "space": c.as_dict()["space"], "seed": c.seed} for c in (config, other))
     if mine != theirs:
-        raise InvalidRequest(
-            f"supernet: {run.path} was trained for something else ({first_difference(mine, theirs)}); data, space and"
-            " seed must be the same"
-        )
+        why = f"was trained for something else ({first_difference(mine, theirs)})"
+        raise InvalidRequest(f"supernet: {run.path} {why}; data, space and seed must be the same")
     options = other.strategy.typed_options()
     everywhere = isinstance(options, MultiTrialOptions) and options.supernet_for == "space"
     if not everywhere and config.budget != other.budget:
@@ -177,16 +167,14 @@ def _reused_supernet(config: SearchConfig) -> Path:
     return run.supernet
 
 
-def _score_one_by_one(
-    config: SearchConfig, options: MultiTrialOptions, task: SearchTask, run: RunFolder, device: str
-) -> list[Architecture]:
+def _score_one_by_one(options: MultiTrialOptions, task: SearchTask, run: RunFolder, device: str) -> list[Architecture]:
     """A strategy that asks for one architecture after another and is told how good each is."""
     judge: Judge
     if options.inherits_weights:
-        space = _trained_supernet(config, options, task, run)
-        judge = InheritedWeights(config, options, task, space, device)
+        space = _trained_supernet(options, task, run)
+        judge = InheritedWeights(options, task, device)
     else:
-        space = supernet(config, task)
-        judge = ShortTrainings(config, options, task, run.candidates)
+        space = supernet(task.config, task)
+        judge = ShortTrainings(options, task, run.candidates)
     with closing(judge):
-        return score_proposals(config, options, task, run, space, judge)
+        return score_proposals(options, task, run, space, judge)

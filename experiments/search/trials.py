@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace
@@ -14,7 +13,6 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace
 from evaluators.base.progress import progress_bar
 from evaluators.measuring.inherited import InheritedAccuracy
 from evaluators.training.run import TrainingRun
-from experiments.options.config import SearchConfig
 from experiments.runs.folder import RunFolder
 from experiments.runs.records import ScoreRecord
 from experiments.runs.task import SearchTask, stream_seed
@@ -27,71 +25,58 @@ from strategies.options import MultiTrialOptions
 from strategies.registry import make
 
 
-class Judge(Protocol):
-    """Says how good a candidate is."""
+class Judge:
+    """Says how good a candidate is: by default, as soon as it is asked, in this process."""
 
-    @property
-    def immediate(self) -> bool:
-        """Whether a candidate is scored as soon as it is begun, in this process."""
-        ...
+    #: whether a candidate is scored as soon as it is begun
+    immediate = True
 
     def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], float]:
         """Begin to score proposal number ``trial``; the result waits for the score (more is better, nan failed)."""
-        ...
+        raise NotImplementedError
+
+    def note(self, architecture: Architecture, trial: int) -> None:
+        """Count a proposal that was scored before the search was interrupted."""
 
     def close(self) -> None:
-        """Let go of what scoring needed; candidates that are in training are given up."""
+        """Give up candidates that are in training."""
 
 
-class InheritedWeights:
+class InheritedWeights(Judge):
     """The validation accuracy of weights inherited from a trained supernet."""
 
-    immediate = True
-
-    def __init__(
-        self, config: SearchConfig, options: MultiTrialOptions, task: SearchTask, space: SepConvSpace, device: str
-    ) -> None:
-        self.accuracy = InheritedAccuracy(
-            task.data,
-            calibration_images=options.images_to_calibrate,
-            seed=stream_seed(config.seed, "calibration"),
-            device=device,
-        )
+    def __init__(self, options: MultiTrialOptions, task: SearchTask, device: str) -> None:
+        images, seed = options.images_to_calibrate, stream_seed(task.seed, "calibration")
+        self.accuracy = InheritedAccuracy(task.data, calibration_images=images, seed=seed, device=device)
 
     def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], float]:
         score = self.accuracy(model.executable_model())
         return lambda: score
 
-    def close(self) -> None:
-        pass
 
-
-class ShortTrainings:
+class ShortTrainings(Judge):
     """The validation accuracy, or minus the loss, after training from scratch.
 
-    An architecture that is proposed again is trained on from where it was left, for the epochs of its next rung.
-
-    Args:
-        config: of the search.
-        options: of the strategy.
-        task: the images.
-        folder: where trainings that may go on are left.
+    An architecture that is proposed again is trained on from where it was left in ``folder``, for the epochs of its
+    next rung.
     """
 
-    def __init__(self, config: SearchConfig, options: MultiTrialOptions, task: SearchTask, folder: Path) -> None:
-        self.config = config
+    def __init__(self, options: MultiTrialOptions, task: SearchTask, folder: Path) -> None:
+        self.config = task.config
         self.options = options
         self.folder = folder
-        self.trainings = Trainings(task, config.search, options.ahead)
-        self._ends = options.epochs_at_rungs(config.search.epochs)
+        self.trainings = Trainings(task, self.config.search, options.ahead)
+        self.immediate = not self.trainings.parallel
+        self._ends = options.epochs_at_rungs(self.config.search.epochs)
         self._first: dict[Architecture, int] = {}
         self._rungs: Counter[Architecture] = Counter()
 
     def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], float]:
-        first, rung = self.note(architecture, trial)
-        several = len(self._ends) > 1
-        home = self.folder / str(first)
-        if several:
+        rung = self._rungs[architecture]
+        self.note(architecture, trial)
+        first = self._first[architecture]
+        home = self.folder / str(first) if len(self._ends) > 1 else None
+        if home is not None:
             home.mkdir(parents=True, exist_ok=True)
         run = TrainingRun(
             seed=stream_seed(self.config.seed, f"trial {first}"),
@@ -99,8 +84,8 @@ class ShortTrainings:
             measure_on="validation",
             accelerator=self.config.accelerator,
             title=f"candidate {first}",
-            folder=home if several else None,
-            cycles=self._ends if several else (),
+            folder=home,
+            cycles=() if home is None else self._ends,
             # of one rung, an architecture that is proposed again is scored again
             until=self._ends[min(rung, len(self._ends) - 1)],
         )
@@ -112,34 +97,23 @@ class ShortTrainings:
 
         return score
 
-    @property
-    def immediate(self) -> bool:
-        return not self.trainings.parallel
-
-    def note(self, architecture: Architecture, trial: int) -> tuple[int, int]:
-        """Count a proposal, scored here or before; the first trial of the architecture and the rung it is at now."""
-        rung = self._rungs[architecture]
+    def note(self, architecture: Architecture, trial: int) -> None:
+        self._first.setdefault(architecture, trial)
         self._rungs[architecture] += 1
-        return self._first.setdefault(architecture, trial), rung
 
     def close(self) -> None:
         self.trainings.close()
 
 
 def score_proposals(
-    config: SearchConfig,
-    options: MultiTrialOptions,
-    task: SearchTask,
-    run: RunFolder,
-    space: SepConvSpace,
-    judge: Judge,
+    options: MultiTrialOptions, task: SearchTask, run: RunFolder, space: SepConvSpace, judge: Judge
 ) -> list[Architecture]:
     """Score what the strategy proposes until it has had its trials; the architectures that went furthest, best first.
 
-    A search that was killed is answered from its record first. The strategy is deterministic, so it proposes the same
+    A search that was killed is answered from its record first: the strategy is deterministic, so it proposes the same
     architectures again.
     """
-    record = ScoreRecord(run.architectures, options.score_name)
+    config, record = task.config, ScoreRecord(run.architectures, options.score_name)
     replay = list(record.scored)
     limit = sum(options.rung_sizes)
     bar = progress_bar(limit, config.strategy.name, "architecture")
@@ -152,21 +126,19 @@ def score_proposals(
         if number < len(replay):
             if replay[number].architecture != architecture:
                 raise RuntimeError(f"{run.architectures}: row {number} is not what this search proposes; start anew")
-            if isinstance(judge, ShortTrainings):
-                judge.note(architecture, number)
+            judge.note(architecture, number)
             return lambda: report(replay[number].score)
         wait = judge.begin(model, architecture, number)
-        if judge.immediate:  # recorded at once, so that a kill loses nothing; the strategy is told in its turn
-            score = wait()
-            record.add(architecture, score)
-            return lambda: report(score)
 
         def finish() -> float:
             score = wait()
             record.add(architecture, score)
-            return report(score)
+            return score
 
-        return finish
+        if judge.immediate:  # recorded at once, so that a kill loses nothing; the strategy is told in its turn
+            score = finish()
+            return lambda: report(score)
+        return lambda: report(finish())
 
     def report(score: float) -> float:
         bar.update(1)
@@ -174,17 +146,11 @@ def score_proposals(
         bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}")
         return score
 
-    strategy = make(
-        config.strategy.name,
-        options.for_trials(),
-        feasible=task.searched,
-        seed=stream_seed(config.seed, "strategy"),
-    )
+    seed = stream_seed(config.seed, "strategy")
+    strategy = make(config.strategy.name, options.for_trials(), feasible=task.searched, seed=seed)
     with bar:
-        strategy(
-            RawFormatModelSpace(space, FunctionalEvaluator(_never)),
-            OrderedEngine(begin, limit, options.ahead),
-        )
+        model = RawFormatModelSpace(space, FunctionalEvaluator(_never))
+        strategy(model, OrderedEngine(begin, limit, options.ahead))
     if trial < limit:
         print(f"{config.strategy.name}: no new architecture inside the budget after {trial} of {limit} trials")
         if task.searched is not task.feasible:

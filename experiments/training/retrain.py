@@ -9,15 +9,18 @@ from typing import Any
 from evaluators.data.images import ImageData
 from evaluators.measuring.statistics import Summary, summarise
 from evaluators.training.callbacks import CHECKPOINT_FILE
-from evaluators.training.devices import check_processes, pick_accelerator
+from evaluators.training.devices import check_precision, check_processes, pick_accelerator
+from evaluators.training.loaders import check_fit, check_input
 from evaluators.training.processes import decided, is_first, run_each
 from evaluators.training.retrain import retrain
 from evaluators.training.run import Accelerator, TrainingDiverged
-from experiments.options.config import RetrainConfig
+from experiments.options.config import RetrainConfig, SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep, write_json
+from experiments.runs.folder import RunFolder
 from experiments.runs.provenance import provenance
 from experiments.runs.records import metrics_rows, metrics_writer
+from experiments.runs.task import DataTask
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
@@ -60,6 +63,11 @@ class Result:
     provenance: dict[str, Any]
 
     @property
+    def by_seed(self) -> dict[int, float]:
+        """The accuracies by seed."""
+        return dict(zip(self.seeds, self.accuracies, strict=True))
+
+    @property
     def summary(self) -> Summary:
         """Mean, sample standard deviation and 95 % confidence interval of the accuracy."""
         return summarise(self.accuracies, least=0, most=1)
@@ -72,6 +80,61 @@ class Result:
             return f"{text} (n = 1)"
         low, high = summary.interval
         return f"{text} ± {summary.std:.2%} (n = {summary.n}, 95% confidence {low:.2%} to {high:.2%})"
+
+
+def retrain_winner(
+    run: RunFolder,
+    config: SearchConfig,
+    *,
+    task: DataTask | None = None,
+    folder: Path | None = None,
+    overwrite: bool = False,
+) -> Result:
+    """Retrain the winner of ``run`` as ``config.retrain`` says, into ``folder`` (default: the run's own)."""
+    home = folder if folder is not None else run.retrain / "winner"
+    name = f"{config.strategy.name} winner"
+    return retrain_network(name, run.read_winner(), config, home, task=task, overwrite=overwrite)
+
+
+def retrain_network(
+    name: str,
+    architecture: Architecture,
+    config: SearchConfig,
+    folder: Path,
+    *,
+    task: DataTask | None = None,
+    overwrite: bool = False,
+) -> Result:
+    """Retrain ``architecture`` as ``config.retrain`` says, into ``folder``; ``task`` has the config's images."""
+    task = DataTask(config.data, config.seed) if task is None else task
+    check_request(architecture, config, task, folder, overwrite=overwrite)
+    check_fit(architecture, task.data)
+    return retrain_all(
+        name,
+        architecture,
+        task.data,
+        config.retrain,
+        folder,
+        data_config=data_config(config),
+        accelerator=config.accelerator,
+        overwrite=overwrite,
+    )
+
+
+def check_request(
+    architecture: Architecture, config: SearchConfig, task: DataTask, folder: Path, *, overwrite: bool
+) -> None:
+    """InvalidRequest if a retraining cannot work or its results have no place in ``folder``; decodes no image."""
+    check_precision(config.retrain.recipe.precision, pick_accelerator(config.accelerator))
+    options = config.retrain
+    check_processes(options.devices, options.num_nodes, config.accelerator, options.parallel_seeds)
+    check_results(folder, architecture, options, data_config(config), overwrite=overwrite)
+    check_input(architecture, config.data.name, config.data.image_size, task.channels, len(task.classes))
+
+
+def data_config(config: SearchConfig) -> dict[str, Any]:
+    """What the images of a training depend on."""
+    return {**config.data.deciding(), "seed": config.seed}
 
 
 def retrain_all(
@@ -89,8 +152,10 @@ def retrain_all(
 
     A seed whose result is there is not trained again; one that was killed goes on from its last whole epoch. Of several
     processes that torchrun or SLURM started, the first one writes; all need to see the same ``folder``.
-    InvalidRequest if the folder holds results of another architecture, recipe or data (unless ``overwrite``).
-    TrainingDiverged if a seed diverges, when all of them have been tried: it leaves ``failed.json`` and no result.
+
+    Raises:
+        InvalidRequest: the folder holds results of another architecture, recipe or data (unless ``overwrite``).
+        TrainingDiverged: a seed diverged and left ``failed.json``; raised when all have been tried.
     """
     check_processes(config.devices, config.num_nodes, accelerator, config.parallel_seeds)
     homes = {seed: folder / f"seed{seed}" for seed in config.seeds}
@@ -130,25 +195,17 @@ def trained_seeds(folder: Path) -> dict[int, Path]:
 
 
 def _result(name: str, architecture: Architecture, results: dict[int, dict[str, Any]]) -> Result:
+    accuracies, seconds = ([result[key] for result in results.values()] for key in ("test_accuracy", "seconds"))
     first = next(iter(results.values()))
-    return Result(
-        name=name,
-        architecture=architecture,
-        seeds=list(results),
-        accuracies=[result["test_accuracy"] for result in results.values()],
-        seconds=[result["seconds"] for result in results.values()],
-        test_images=first["test_images"],
-        provenance=first["provenance"],
-    )
+    return Result(name, architecture, list(results), accuracies, seconds, first["test_images"], first["provenance"])
 
 
 def check_results(
     folder: Path, architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
 ) -> bool:
-    """Whether what ``folder`` holds was made the same way, or is nothing; changes nothing.
+    """Whether what ``folder`` holds, if anything, was made the same way; changes nothing.
 
-    InvalidRequest if it holds results or resume points that were made another way (unless ``overwrite``), or if
-    ``folder`` holds other files.
+    InvalidRequest if it was made another way (unless ``overwrite``), or if ``folder`` holds other files.
     """
     return ClaimedFolder(folder, TRAININGS).check(_request(architecture, config, data_config), overwrite=overwrite)
 
@@ -197,14 +254,13 @@ def _train_one(
         if is_first():
             write_json(home / FAILED_FILE, failure)
         return failure
-    costs, made = cost(architecture), provenance(seed, pick_accelerator(accelerator))
+    made = provenance(seed, pick_accelerator(accelerator))
     result = {
         "seed": seed,
         "test_accuracy": trained.accuracy,
         "test_loss": trained.loss,
         "test_images": data.sizes["test"],
-        "macs": costs.macs,
-        "params": costs.params,
+        **asdict(cost(architecture)),
         "device": made["accelerator"],
         "devices": config.devices,
         "num_nodes": config.num_nodes,
@@ -220,18 +276,8 @@ def _train_one(
     if not is_first():
         return result
     save_weights(trained.network, home / WEIGHTS_FILE)
-    write_json(
-        home / DATA_FILE,
-        {
-            "name": data.name,
-            "classes": list(data.classes),
-            "image_size": data.image_size,
-            "stored_size": data.stored_size,
-            "channels": data.channels,
-            "mean": list(data.mean),
-            "std": list(data.std),
-        },
-    )
+    facts = ("name", "classes", "image_size", "stored_size", "channels", "mean", "std")
+    write_json(home / DATA_FILE, {name: getattr(data, name) for name in facts})
     # of all epochs: a resumed training has run for longer than this process
     result["seconds"] = round(sum(float(row["seconds"]) for row in metrics_rows(home / "metrics.csv")), 2)
     write_json(home / RESULT_FILE, result)  # last: its presence says that the seed is done

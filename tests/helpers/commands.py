@@ -18,6 +18,9 @@ from search_space.architecture import Architecture
 from search_space.hand_designed import baseline
 from search_space.serialization import save_architecture, to_json
 
+#: the fixture `refused`
+Refused = Callable[..., str]
+
 
 def write(text: str, path: str = "config.yaml") -> str:
     """A text in a file; returns the name."""

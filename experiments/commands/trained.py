@@ -1,4 +1,4 @@
-"""The command ``sepnas evaluate``."""
+"""The commands ``sepnas evaluate`` and ``sepnas export``: both use a trained network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from evaluators.data.options import DataOptions
 from evaluators.training.run import Accelerator
-from experiments.options.parsing import Command, Namespace, Parser, quiet
+from experiments.options.parsing import Command, Namespace, Parser
 
 if TYPE_CHECKING:
     from experiments.training.trained import TrainedNetwork
@@ -35,7 +35,7 @@ class Options:
     accelerator: Accelerator = "auto"
 
 
-def _add_options(parser: Parser) -> None:
+def _add_evaluate(parser: Parser) -> None:
     parser.add_argument(
         "target", help="folder of a run (its retrained winner), of `sepnas retrain --out` or of `sepnas export`"
     )
@@ -47,11 +47,8 @@ def _add_options(parser: Parser) -> None:
 
 
 def _trained(options: Namespace) -> TrainedNetwork:
-    quiet()
-    from evaluators.training.processes import check_alone
     from experiments.training.trained import find_trained
 
-    check_alone("evaluate")
     return find_trained(Path(options.target), options.seed)
 
 
@@ -60,32 +57,52 @@ def _defaults(options: Namespace) -> Mapping[str, Any]:
     return {"settings": Options(trained.data, split_seed=trained.split_seed)}
 
 
-def _run(options: Namespace) -> None:
+def _evaluate(options: Namespace) -> None:
     trained, settings = _trained(options), options.settings
-    from experiments.training.evaluate import check_out_folder, evaluate, write_evaluation
+    from experiments.runs.claimed_folder import ClaimedFolder
+    from experiments.training.evaluate import EVALUATION, evaluate, write_evaluation
 
     if options.out is not None:
-        check_out_folder(Path(options.out), overwrite=options.overwrite)
+        ClaimedFolder(Path(options.out), EVALUATION).check(overwrite=options.overwrite)
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-        evaluation = evaluate(
-            trained,
-            options.target,
-            settings.data,
-            split=settings.split,
-            split_seed=settings.split_seed,
-            accelerator=settings.accelerator,
-        )
+        chosen = {name: getattr(settings, name) for name in ("split", "split_seed", "accelerator")}
+        evaluation = evaluate(trained, options.target, settings.data, **chosen)
     print(json.dumps(evaluation.as_dict(), indent=2) if options.json else evaluation)
     if options.out is not None:
         write_evaluation(evaluation, Path(options.out), overwrite=options.overwrite)
 
 
-COMMAND = Command(
+EVALUATE = Command(
     "use what was trained",
     "accuracy, confusion and calibration of a trained network on a split",
-    _add_options,
-    _run,
+    _add_evaluate,
+    _evaluate,
     details="Measures top-1, top-5 and per-class accuracy, confusion matrix and calibration error. Images are, unless"
     " given, those it was trained with, split as they were then.",
     defaults=_defaults,
+    alone=True,
+)
+
+
+def _add_export(parser: Parser) -> None:
+    parser.add_argument("run", help="folder of a run (its retrained winner) or of `sepnas retrain --out`")
+    parser.add_argument("--to", required=True, help="folder to write to")
+    parser.add_argument("--seed", type=int, help="which of the trainings to take; the first by default")
+    parser.add_argument("--overwrite", action="store_true", help="replace exported files in TO")
+
+
+def _export(options: Namespace) -> None:
+    from experiments.training.trained import export
+
+    to = export(Path(options.run), Path(options.to), seed=options.seed, overwrite=options.overwrite)
+    print(f"exported to {to}: try `python {to / 'load.py'}`")
+
+
+EXPORT = Command(
+    "use what was trained",
+    "write a retrained network as files that need no NNI",
+    _add_export,
+    _export,
+    details="They are architecture.json, weights.safetensors, data.json (preprocessing), training.json (how it was"
+    " trained, and its accuracy) and load.py, which needs only torch and search_space.",
 )
