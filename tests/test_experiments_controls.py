@@ -32,6 +32,7 @@ def config(**budget: Any) -> SearchConfig:
     values = {
         "data": {"name": "digits", "image_size": 16},
         "space": {"width": 0.5},
+        "strategy": {"name": "gdas"},
         "budget": budget or {"max_macs": BUDGET},
         "retrain": {"recipe": {"epochs": 1, "warmup_epochs": 0}, "seeds": [0, 1, 2]},
     }
