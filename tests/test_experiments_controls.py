@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 import experiments.training.retrain as retrain_module
-from experiments.comparison.compare import compare
-from experiments.comparison.controls import check_names, controls
+from experiments.comparison.compare import check_names, compare, controls
 from experiments.comparison.report import verdict
 from experiments.options.config import DEFAULT_BASELINES, SearchConfig
 from experiments.options.files import make_config

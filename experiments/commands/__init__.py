@@ -5,7 +5,7 @@ Each imports what does the work when it runs: parsing and help need no torch.
 
 from __future__ import annotations
 
-from experiments.commands import compare, demo, listing, networks, pareto, rank, retrain, search, timing, trained
+from experiments.commands import compare, demo, listing, networks, rank, retrain, search, timing, trained
 from experiments.options.parsing import Command
 
 COMMANDS: dict[str, Command] = {
@@ -15,7 +15,7 @@ COMMANDS: dict[str, Command] = {
     "compare": compare.COMMAND,
     "export": trained.EXPORT,
     "evaluate": trained.EVALUATE,
-    "pareto": pareto.COMMAND,
+    "pareto": trained.PARETO,
     "rank": rank.RANK,
     "tabulate": rank.TABULATE,
     "cost": networks.COST,

@@ -49,15 +49,10 @@ def _add_search(parser: Parser) -> None:
 
 
 def _search(options: Namespace) -> None:
-    if options.print_schema:
-        from experiments.options.printing import schema_text
+    if options.print_schema or options.print_config:
+        from experiments.options.printing import commented_yaml, schema_text
 
-        print(schema_text())
-        return
-    if options.print_config:
-        from experiments.options.printing import commented_yaml
-
-        print(commented_yaml(options.settings), end="")
+        print(schema_text() if options.print_schema else commented_yaml(options.settings).removesuffix("\n"))
         return
     if options.out is None:
         raise InvalidRequest("--out: missing; name the folder that the run shall be written to")

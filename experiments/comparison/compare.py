@@ -1,18 +1,19 @@
-"""Winners and hand-designed baselines, trained alike, in one table and one plot."""
+"""Winners, and what they are held against: networks fitted to their budget and random ones, trained alike."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from evaluators.data.options import DataOptions
-from experiments.comparison.controls import check_names, controls
-from experiments.comparison.report import PAGE, PICTURE, TABLE, Row, write_report
+from experiments.comparison.report import PAGE, PICTURE, RANDOM, TABLE, Row, write_report
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.folder import RunFolder
-from experiments.runs.task import SearchTask
+from experiments.runs.task import SearchTask, stream_seed
 from experiments.training.retrain import (
     Result,
     check_request,
@@ -23,9 +24,103 @@ from experiments.training.retrain import (
     retrain_winner,
     training_conditions,
 )
+from search_space.architecture import Architecture
+from search_space.base.checks import check_int, refusal, unknown
 from search_space.base.errors import InvalidRequest
+from search_space.hand_designed import FIT_SUFFIX, baseline, baselines
+from search_space.network_cost import cost
+from strategies.budget.budget import Budget
+from strategies.budget.feasible import FeasibleSet
 
 REPORT = FolderKind("a comparison", (TABLE, PAGE, PICTURE))
+#: random controls use at least this share of the tightest bound
+_FILLED = 0.9
+
+
+@dataclass(frozen=True)
+class Control:
+    """A network to compare winners with.
+
+    Attributes:
+        name: as in the request; its trainings lie in a folder of this name.
+        label: what tables call it.
+        family: the hand-designed network that it is, or `RANDOM`.
+        architecture: for the images of the run.
+        fitted: whether it is a fair opponent by its cost: fitted to the budget, or drawn from inside.
+    """
+
+    name: str
+    label: str
+    family: str
+    architecture: Architecture
+    fitted: bool
+
+
+def controls(requests: list[str], task: SearchTask, run: RunFolder) -> list[Control]:
+    """The networks that ``requests`` name, for the images and the budget of a search.
+
+    Args:
+        requests: ``NAME`` is a hand-designed network as it is, ``NAME@fit`` its widest form inside the budget, and
+            ``random:K`` are K networks drawn uniformly from the architectures that use at least nine tenths of it.
+            Where the budget has no upper bound on MACs or params, the winner's own MACs are the bound.
+        task: of the search.
+        run: its folder, with its winner.
+
+    Raises:
+        InvalidRequest: a name is unknown, or no width of it is inside the budget.
+    """
+    budget = _bounded(task.config.budget, run.read_winner())
+    result: list[Control] = []
+    for request in requests:
+        kind, _, count = request.partition(":")
+        if kind == RANDOM:
+            result += _random(_count(request, count), task, budget)
+        elif request.endswith(FIT_SUFFIX):
+            name = request.removesuffix(FIT_SUFFIX)
+            architecture, width = task.fitted(name, budget)
+            result.append(Control(request, f"{request} (width {width:g})", name, architecture, fitted=True))
+        else:
+            architecture = baseline(request, **task.sizes, width=task.config.space.width)
+            result.append(Control(request, request, request, architecture, fitted=False))
+    return result
+
+
+def check_names(requests: list[str]) -> None:
+    """InvalidRequest for a request that names no control, before anything is opened."""
+    for request in requests:
+        kind, colon, count = request.partition(":")
+        if kind == RANDOM and colon:
+            _count(request, count)
+        elif (name := request.removesuffix(FIT_SUFFIX)) not in baselines():
+            raise unknown("baselines", name, [*baselines(), f"{RANDOM}:3"], "sepnas list baselines")
+
+
+def _count(request: str, count: str) -> int:
+    if not (count.isascii() and count.isdigit() and len(count) < 5):
+        raise refusal("baselines", request, "does not say how many random networks", "write it like random:3")
+    return check_int("baselines.random", int(count), 1)
+
+
+def _bounded(budget: Budget, winner: Architecture) -> Budget:
+    """The bounds on MACs and params alone; of a budget without an upper one, with the winner's MACs as that."""
+    exact = budget.exact
+    if exact.max_macs is None and exact.max_params is None:
+        exact = exact.bounded("macs", exact.min_macs, cost(winner).macs)  # type: ignore[arg-type]
+    return exact
+
+
+def _random(count: int, task: SearchTask, budget: Budget) -> list[Control]:
+    # bounds on the user's own costs hold for random networks too: they are candidates of the space
+    whole = task.config.budget.bounded("macs", budget.min_macs, budget.max_macs)  # type: ignore[arg-type]
+    part = FeasibleSet(task.table, whole).top_part(_FILLED)
+    rng = np.random.RandomState(stream_seed(task.seed, "random controls"))
+    networks: dict[Architecture, None] = {}  # one by one, so that the first are the same however many there are
+    while len(networks) < min(count, part.count):
+        networks[task.space.architecture(part.table.sample(part.sample_many(rng, 1)[0]))] = None
+    return [
+        Control(f"{RANDOM}-{number}", f"{RANDOM} {number}", RANDOM, network, fitted=True)
+        for number, network in enumerate(networks, 1)
+    ]
 
 
 def compare(

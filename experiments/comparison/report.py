@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from evaluators.measuring.statistics import Difference, paired_difference
-from experiments.comparison.controls import RANDOM
 from experiments.figures import MACS_AXIS, draw_bounds, figure, network_colour
 from experiments.runs.files import write_text
 from experiments.training.retrain import Result
@@ -21,6 +20,8 @@ from strategies.budget.budget import EXACT_METRICS, Budget, format_count
 TABLE = "comparison.csv"
 PAGE = "comparison.md"
 PICTURE = "accuracy_macs.png"
+#: the family of random networks
+RANDOM = "random"
 #: below this a difference is taken to be no accident
 SIGNIFICANT = 0.05
 
@@ -34,7 +35,7 @@ class Row:
         family: the strategy that found it, the hand-designed network that it is, or its folder's name.
         budget: what it is held against; None where there was no search.
         searched: whether it is a search's winner.
-        fitted: whether it is a fair opponent of the winners by its cost (see `experiments.comparison.controls`).
+        fitted: whether it is a fair opponent of the winners by its cost (see `experiments.comparison.compare.Control`).
         folder: by which networks of one name are told apart; None for controls.
     """
 
@@ -159,7 +160,9 @@ def verdicts(rows: list[Row]) -> list[str]:
         random = [row.result for row in fitted if row.family == RANDOM]
         opponents = {row.result.name: row.result.by_seed for row in fitted if row.family != RANDOM}
         if random:
-            opponents[f"the mean of {len(random)} random networks of the budget"] = mean_by_seed(random)
+            common = set.intersection(*(set(result.seeds) for result in random))
+            means = {seed: fmean(result.by_seed[seed] for result in random) for seed in sorted(common)}
+            opponents[f"the mean of {len(random)} random networks of the budget"] = means
         if opponents:
             sentences.append(verdict(winner.result, opponents))
     return sentences
@@ -212,12 +215,6 @@ def plot_accuracy(rows: list[Row], title: str, path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.margins(x=0.15, y=0.25)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-
-
-def mean_by_seed(results: Sequence[Result]) -> dict[int, float]:
-    """The mean test accuracy of several networks by seed, over the seeds that all were trained with."""
-    common = set.intersection(*(set(result.seeds) for result in results))
-    return {seed: fmean(result.by_seed[seed] for result in results) for seed in sorted(common)}
 
 
 def verdict(winner: Result, opponents: Mapping[str, Mapping[int, float]]) -> str:

@@ -31,20 +31,9 @@ RUN = FolderKind(
 class RunFolder:
     """Paths in the folder of a run.
 
-    Attributes:
-        path: the folder.
-        config: the resolved config.
-        provenance: what made the run.
-        metrics: a row per epoch of the search.
-        architectures: a row per scored architecture.
-        finalists: how the finalists did on the validation images, by seed.
-        winner: the architecture found.
-        search: the folder of the resume point.
-        candidates: in it, resume points of candidates that may be trained on.
-        supernet: in it, the supernet's weights.
-        retrain: a folder for each network, in it one for each seed.
-        report: of `sepnas compare`.
-        rank: of `sepnas rank`.
+    ``metrics`` has a row per epoch of the search, ``architectures`` one per scored architecture, ``finalists`` one per
+    training on the way to the ``winner``. ``search`` holds the resume point, ``candidates`` those of candidates that
+    may be trained on; ``retrain`` a folder for each network, in it one for each seed.
     """
 
     def __init__(self, path: Path) -> None:

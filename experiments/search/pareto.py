@@ -74,18 +74,12 @@ def pareto_front(
     accuracies = np.array([one.score for one in scored], dtype=np.float64)
     if not np.isfinite(accuracies).any():
         raise InvalidRequest("run: no architecture has an accuracy yet; let the search go on with --resume")
-    chosen = np.stack([table.indices(space.sample(one.architecture)) for one in scored])
-    costs = table.evaluate(chosen)
+    costs = table.evaluate(np.stack([table.indices(space.sample(one.architecture)) for one in scored]))
     scaled = reference.objectives(accuracies, costs)
-    members = [
-        Member(
-            trial,
-            scored[trial].architecture,
-            float(accuracies[trial]),
-            {name: values[trial].item() for name, values in costs.items()},
-        )
-        for trial in np.flatnonzero(non_dominated(scaled)).tolist()
-    ]
+    members = []
+    for trial in np.flatnonzero(non_dominated(scaled)).tolist():
+        own_costs = {name: values[trial].item() for name, values in costs.items()}
+        members.append(Member(trial, scored[trial].architecture, scored[trial].score, own_costs))
     members.sort(key=lambda member: (member.costs[objectives[0]], -member.accuracy, member.trial))
     return Front(tuple(objectives), tuple(members), reference, accuracies, costs, *hypervolume_history(scaled))
 
@@ -98,10 +92,9 @@ def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | 
     """
     scored = ScoreRecord(run.architectures, "validation_accuracy").scored
     if not scored:
-        raise InvalidRequest(
-            f"run: {run.path} has scored no architecture by its accuracy ({config.strategy.name}); take a run of a"
-            " strategy that does, such as nsga2 or evolution"
-        )
+        why = f"has scored no architecture by its accuracy ({config.strategy.name})"
+        remedy = "take a run of a strategy that does, such as nsga2 or evolution"
+        raise InvalidRequest(f"run: {run.path} {why}; {remedy}")
     if objectives is None:
         objectives = config.strategy.typed_options().objectives_beside_accuracy or OBJECTIVES
     first = scored[0].architecture  # what the images were, without a look at them
@@ -114,20 +107,15 @@ def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | 
 def write_pareto(front: Front, budget: Budget, folder: Path) -> None:
     """Write ``pareto.csv`` (a row per member), ``hypervolume.csv`` (one per evaluation) and ``pareto.png``."""
     members = [
-        {"trial": m.trial, "accuracy": m.accuracy, **m.costs, "architecture": str(m.architecture)}
-        for m in front.members
+        {"trial": m.trial, "accuracy": m.accuracy, **m.costs, "architecture": m.architecture} for m in front.members
     ]
     write_text(folder / FILES[0], pd.DataFrame(members).to_csv(index=False, lineterminator="\n"))
-    history: dict[str, Any] = {
-        "evaluations": np.arange(1, len(front.volumes) + 1),
-        "hypervolume": front.volumes,
-        "members": front.sizes,
-        "reference_accuracy": 0,
-        **{f"reference_{name}": value for name, value in front.reference.worst.items()},
-        "ideal_accuracy": 1,
-        **{f"ideal_{name}": value for name, value in front.reference.ideal.items()},
-    }
-    write_text(folder / FILES[1], pd.DataFrame(history).to_csv(index=False, lineterminator="\n"))
+    evaluations = np.arange(1, len(front.volumes) + 1)
+    history = pd.DataFrame({"evaluations": evaluations, "hypervolume": front.volumes, "members": front.sizes})
+    for kind, accuracy, costs in (("reference", 0, front.reference.worst), ("ideal", 1, front.reference.ideal)):
+        corner = {"accuracy": accuracy, **costs}
+        history = history.assign(**{f"{kind}_{name}": value for name, value in corner.items()})
+    write_text(folder / FILES[1], history.to_csv(index=False, lineterminator="\n"))
     plot_pareto(front, budget.bounds(), folder / FILES[2])
 
 
@@ -155,15 +143,10 @@ def pick(front: Front, wishes: Sequence[str]) -> Member:
 def front_table(front: Front, picked: Member | None = None) -> str:
     """The members as text, a line each, with ``picked`` marked; and how much the whole front dominates."""
     costs = list(front.costs)
-    rows = [
-        (
-            member.trial,
-            f"{member.accuracy:.2%}",
-            *(format_count(member.costs[name]) for name in costs),
-            "<- picked" if member is picked else "",
-        )
-        for member in front.members
-    ]
+    rows = []
+    for member in front.members:
+        amounts = [format_count(member.costs[name]) for name in costs]
+        rows.append((member.trial, f"{member.accuracy:.2%}", *amounts, "<- picked" if member is picked else ""))
     header = ("trial", "accuracy", *(_LABELS.get(name, name) for name in costs), "")
     objectives = ", ".join(_LABELS.get(name, name) for name in front.objectives)
     worst = ", ".join(_amount(front.reference.worst, name) for name in front.reference.worst)

@@ -155,16 +155,13 @@ def evaluate(
 def check_classes(trained: tuple[str, ...], given: tuple[str, ...], name: str) -> None:
     """InvalidRequest if the data ``name`` have other classes than those ``trained``, or the same in another order."""
     if len(trained) != len(given):
-        raise InvalidRequest(
-            f"data: {name!r} has {len(given)} classes, but the network tells {len(trained)} apart; give data of the"
-            " same classes"
-        )
+        why = f"has {len(given)} classes, but the network tells {len(trained)} apart"
+        raise InvalidRequest(f"data: {name!r} {why}; give data of the same classes")
     for index, (expected, other) in enumerate(zip(trained, given, strict=True)):
         if expected != other:
-            raise InvalidRequest(
-                f"data: class {index} of {name!r} is {other!r}, but {expected!r} in the network's training; give data"
-                " of the same classes in the same order"
-            )
+            why = f"is {other!r}, but {expected!r} in the network's training"
+            remedy = "give data of the same classes in the same order"
+            raise InvalidRequest(f"data: class {index} of {name!r} {why}; {remedy}")
 
 
 def write_evaluation(evaluation: Evaluation, out: Path, *, overwrite: bool = False) -> None:
