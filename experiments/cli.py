@@ -13,13 +13,10 @@ import traceback
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from experiments.options.parsing import Command, Parser
 from search_space.base.checks import plain, unknown
 from search_space.base.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from experiments.options.parsing import Command
 
 OK, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 _INTERRUPTED = "interrupted; run the same command again to go on, search and demo with --resume"
@@ -145,8 +142,6 @@ def _version() -> str:
 
 def _completion(commands: Mapping[str, Command], shell: str = "") -> str:
     """A script by which a shell completes sub-commands and options."""
-    from experiments.options.parsing import Parser
-
     if shell not in _SHELLS:
         raise unknown("--print_completion", shell, _SHELLS)
     import shtab

@@ -8,16 +8,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from evaluators.data.options import DataOptions
 from evaluators.training.run import Accelerator
 from experiments.options.files import read_config
 from experiments.options.parsing import Command, Namespace, Parser
 from search_space.base.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from experiments.training.trained import TrainedNetwork
 
 
 @dataclass(frozen=True)
@@ -48,22 +45,19 @@ def _add_evaluate(parser: Parser) -> None:
     parser.add_class(Options, "settings")
 
 
-def _trained(options: Namespace) -> TrainedNetwork:
+def _defaults(options: Namespace) -> Mapping[str, Any]:
     from experiments.training.trained import find_trained
 
-    return find_trained(Path(options.target), options.seed)
-
-
-def _defaults(options: Namespace) -> Mapping[str, Any]:
-    trained = _trained(options)
+    trained = find_trained(Path(options.target), options.seed)
     return {"settings": Options(trained.data, split_seed=trained.split_seed)}
 
 
 def _evaluate(options: Namespace) -> None:
-    trained, settings = _trained(options), options.settings
     from experiments.runs.claimed_folder import ClaimedFolder
     from experiments.training.evaluate import EVALUATION, evaluate, write_evaluation
+    from experiments.training.trained import find_trained
 
+    trained, settings = find_trained(Path(options.target), options.seed), options.settings
     if options.out is not None:
         ClaimedFolder(Path(options.out), EVALUATION).check(overwrite=options.overwrite)
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():

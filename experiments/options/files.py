@@ -28,9 +28,8 @@ def find_config(given: str) -> Path:
         for path in (Path(given), BUNDLED / f"{given}.yaml"):
             if path.is_file():
                 return path
-    raise refusal(
-        "config", given, "does not exist", f"give a YAML file or a bundled name: {nearest(given, bundled_names())}"
-    )
+    remedy = f"give a YAML file or a bundled name: {nearest(given, bundled_names())}"
+    raise refusal("config", given, "does not exist", remedy)
 
 
 def read_config(path: Path) -> SearchConfig:
