@@ -157,12 +157,9 @@ def compare(
         training_conditions(configs[0].retrain, data_config(configs[0])) if runs else read_conditions(trained[0])
     )
     for folder in trained:
-        difference = first_difference(reference, read_conditions(folder))
-        if difference is not None:
-            raise InvalidRequest(
-                f"run: {folder} was trained another way than {runs[0].path if runs else trained[0]} ({difference}); a"
-                " table of both would not be fair"
-            )
+        if difference := first_difference(reference, read_conditions(folder)):
+            why = f"was trained another way than {runs[0].path if runs else trained[0]} ({difference})"
+            raise InvalidRequest(f"run: {folder} {why}; a table of both would not be fair")
     done = [Row(read_result(folder), folder.resolve().name, None, searched=False, folder=folder) for folder in trained]
     report = ClaimedFolder(out, REPORT)
     report.check(overwrite=True)
@@ -180,11 +177,9 @@ def _check_alike(runs: list[RunFolder], configs: list[SearchConfig]) -> None:
     """InvalidRequest if a run has no winner, or other data or another retraining than the first one."""
     for run, config in zip(runs, configs, strict=True):
         first, this = ({"data": data_config(c), "retrain": asdict(c.retrain)} for c in (configs[0], config))
-        if this != first:
-            raise InvalidRequest(
-                f"run: {run.path} has other data, retraining or seed than {runs[0].path}"
-                f" ({first_difference(first, this)}); a table of both would not be fair"
-            )
+        if difference := first_difference(first, this):
+            why = f"has other data, retraining or seed than {runs[0].path} ({difference})"
+            raise InvalidRequest(f"run: {run.path} {why}; a table of both would not be fair")
         run.require_winner()
 
 

@@ -1,7 +1,4 @@
-"""The Pareto set of a run: who is in it, how much it dominates, and which of it fits a wish.
-
-Works for every run that scored architectures by accuracy: of ``nsga2``, and of any other multi-trial strategy.
-"""
+"""The Pareto set of a run, of any strategy that scores architectures by accuracy, and what of it fits a wish."""
 
 from __future__ import annotations
 

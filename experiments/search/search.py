@@ -154,8 +154,8 @@ def _reused_supernet(config: SearchConfig) -> Path:
         raise InvalidRequest(f"supernet: {run.path} has no trained supernet; {remedy}")
     other = read_config(run.config)
     mine, theirs = ({"data": c.data.deciding(), "space": c.as_dict()["space"], "seed": c.seed} for c in (config, other))
-    if mine != theirs:
-        why = f"was trained for something else ({first_difference(mine, theirs)})"
+    if difference := first_difference(mine, theirs):
+        why = f"was trained for something else ({difference})"
         raise InvalidRequest(f"supernet: {run.path} {why}; data, space and seed must be the same")
     options = other.strategy.typed_options()
     everywhere = isinstance(options, MultiTrialOptions) and options.supernet_for == "space"

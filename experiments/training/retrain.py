@@ -240,13 +240,8 @@ def _train_one(
         sweep(home)
         (home / FAILED_FILE).unlink(missing_ok=True)
     try:
-        run = config.run(
-            seed=seed,
-            accelerator=accelerator,
-            folder=home,
-            title=f"{name}, seed {seed}",
-            keep_best=config.train_on == "train" and len(data.validation) > 0,
-        )
+        title, keep = f"{name}, seed {seed}", config.train_on == "train" and len(data.validation) > 0
+        run = config.run(seed=seed, accelerator=accelerator, folder=home, title=title, keep_best=keep)
         report = metrics_writer(home / "metrics.csv", "retrain") if is_first() else None
         trained = retrain(architecture, data, config.recipe, run, on_epoch=report)
     except TrainingDiverged as error:
@@ -267,12 +262,9 @@ def _train_one(
         "seconds": round(trained.seconds, 2),
         "provenance": made,
     }
-    if trained.best is not None:
-        result["best"] = {
-            "epoch": trained.best.epoch,
-            "validation_accuracy": trained.best.validation_accuracy,
-            "test_accuracy": trained.best.accuracy,
-        }
+    if (best := trained.best) is not None:
+        accuracies = {"validation_accuracy": best.validation_accuracy, "test_accuracy": best.accuracy}
+        result["best"] = {"epoch": best.epoch, **accuracies}
     if not is_first():
         return result
     save_weights(trained.network, home / WEIGHTS_FILE)
