@@ -8,30 +8,22 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from helpers import trainings
 from helpers.runs import contents, tiny_config
+from helpers.trainings import RECIPE, architecture
 
 import experiments.training.retrain as retrain_module
 from evaluators.training.run import TrainingDiverged
 from experiments.runs.records import metrics_rows, metrics_writer
-from experiments.runs.task import DataTask
-from experiments.training.retrain import check_results, read_result, retrain_all
-from search_space.architecture import Architecture
+from experiments.training.retrain import Result, check_results, read_result
 from search_space.base.errors import InvalidRequest
-from search_space.hand_designed import baseline
 from search_space.serialization import save_architecture
 
-RECIPE = {"epochs": 2, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 0}
 SEEDS = [0, 1, 2]
 
 
-def architecture() -> Architecture:
-    return baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.25)
-
-
-def train(folder: Path, **retrain: Any) -> retrain_module.Result:
-    own = tiny_config(retrain={"recipe": RECIPE, "seeds": SEEDS, **retrain})
-    data = DataTask(own.data, own.seed).data
-    return retrain_all("net", architecture(), data, own.retrain, folder, data_config={"any": 1}, accelerator="cpu")
+def train(folder: Path, **retrain: Any) -> Result:
+    return trainings.train(tiny_config(retrain={"recipe": RECIPE, "seeds": SEEDS, **retrain}), folder)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 import scipy.stats
 import torch
 from helpers.runs import Killed, complaint, contents, rows, tiny_config, tiny_values
+from helpers.trainings import RECIPE, architecture, train
 from safetensors.torch import load_file
 
 import experiments.runs.task as task_module
@@ -27,29 +28,17 @@ from experiments.runs.claimed_folder import ClaimedFolder
 from experiments.runs.folder import RunFolder, open_run
 from experiments.runs.provenance import provenance
 from experiments.runs.task import DataTask
-from experiments.training.retrain import TRAININGS, check_results, retrain_all, training_conditions
-from search_space.architecture import Architecture
+from experiments.training.retrain import TRAININGS, check_results, training_conditions
 from search_space.base.errors import InvalidRequest
-from search_space.hand_designed import baseline
 from search_space.network import build
 from search_space.serialization import save_architecture
 
 SEEDS = [0, 1]
 CONDITIONS = {"test_images": 360, "provenance": {}}
-RECIPE = {"epochs": 2, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 0}
-
-
-def architecture() -> Architecture:
-    return baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.25)
 
 
 def config(**retrain: Any) -> SearchConfig:
     return tiny_config(retrain={"recipe": RECIPE, "seeds": SEEDS, **retrain}, budget={"max_macs": "150k"})
-
-
-def train(own: SearchConfig, folder: Path) -> retrain_module.Result:
-    data = DataTask(own.data, own.seed).data
-    return retrain_all("net", architecture(), data, own.retrain, folder, data_config={"any": 1}, accelerator="cpu")
 
 
 def without_seconds(folder: Path) -> dict[str, Any]:

@@ -9,13 +9,17 @@ from typing import Any
 
 import yaml
 
+from experiments.options.config import SearchConfig
 from experiments.options.files import read_config
 from experiments.runs.folder import open_run
 from experiments.runs.provenance import provenance
 from helpers.runs import contents, tiny_values
+from search_space.architecture import Architecture
 from search_space.hand_designed import baseline
 from search_space.serialization import save_architecture
 
+#: a training of about half a second
+RECIPE = {"epochs": 2, "batch_size": 32, "learning_rate": 0.05, "warmup_epochs": 0}
 SEED_FILES = {"result.json", "weights.safetensors", "data.json", "metrics.csv"}
 
 
@@ -30,12 +34,24 @@ def make_run(folder: Path, operator: str = "sep_k3", **more: Any) -> Path:
         )
     )
     run = open_run(folder, read_config(given).as_dict(), provenance(0, "cpu"), overwrite=False)
-    architecture = baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.25)
-    blocks = tuple(
-        replace(block, operator=operator, expanded_channels=0, se_channels=0) for block in architecture.blocks
-    )
-    save_architecture(replace(architecture, blocks=blocks), run.winner)
+    network = architecture()
+    blocks = tuple(replace(block, operator=operator, expanded_channels=0, se_channels=0) for block in network.blocks)
+    save_architecture(replace(network, blocks=blocks), run.winner)
     return folder
+
+
+def architecture() -> Architecture:
+    """A small network for the images of `tiny_values`."""
+    return baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.25)
+
+
+def train(config: SearchConfig, folder: Path) -> Any:
+    """The `Result` of `architecture`, retrained as the config says."""
+    from experiments.runs.task import DataTask  # tests of the other packages need none of this
+    from experiments.training.retrain import retrain_all
+
+    data, options = DataTask(config.data, config.seed).data, config.retrain
+    return retrain_all("net", architecture(), data, options, folder, data_config={"any": 1}, accelerator="cpu")
 
 
 def files(folder: Path) -> set[str]:
