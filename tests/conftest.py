@@ -16,10 +16,12 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep decoded images of all tests, and of the processes they start, out of the user's cache."""
+def _a_machine_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep decoded images of all tests, and of the processes they start, out of the user's cache, and the width of the
+    terminal (which pytest-xdist hands to its workers) out of what they print."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEPNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("COLUMNS", raising=False)
         yield
 
 
