@@ -214,6 +214,7 @@ def plot_accuracy(rows: list[Row], title: str, path: Path) -> None:
         axes.set_title(title)
         axes.grid(alpha=0.3)
         axes.margins(x=0.15, y=0.25)
+        axes.locator_params(axis="x", nbins=5)  # networks that fill a small budget differ in the fourth digit only
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
 
 
