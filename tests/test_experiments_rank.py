@@ -159,7 +159,7 @@ def test_the_inherited_accuracy_is_the_one_the_search_gave(finished: RunFolder, 
     task = task_module.SearchTask(config)
     record = rank_module.ScoreTable(tmp_path / "scores.csv")
     with progress_bar(len(chosen), "rank", "result", shown=False) as bar:
-        rank_module._score_inherited(finished, config, task, chosen, record, "cpu", bar)
+        rank_module._score_inherited(finished, task, chosen, record, bar)
     again = rank_module.ScoreTable(tmp_path / "scores.csv")  # as it is on disk
     for text, score in scored.items():
         kept = again.get("supernet", parse(text))

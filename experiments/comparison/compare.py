@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from evaluators.data.options import DataOptions
 from experiments.comparison.report import PAGE, PICTURE, RANDOM, TABLE, Row, write_report
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.folder import RunFolder
-from experiments.runs.task import SearchTask, stream_seed
+from experiments.runs.task import SearchTask
 from experiments.training.retrain import (
     Result,
     check_request,
@@ -113,10 +111,7 @@ def _random(count: int, task: SearchTask, budget: Budget) -> list[Control]:
     # bounds on the user's own costs hold for random networks too: they are candidates of the space
     whole = task.config.budget.bounded("macs", budget.min_macs, budget.max_macs)  # type: ignore[arg-type]
     part = FeasibleSet(task.table, whole).top_part(_FILLED)
-    rng = np.random.RandomState(stream_seed(task.seed, "random controls"))
-    networks: dict[Architecture, None] = {}  # one by one, so that the first are the same however many there are
-    while len(networks) < min(count, part.count):
-        networks[task.space.architecture(part.table.sample(part.sample_many(rng, 1)[0]))] = None
+    networks = task.draw(part, count, "random controls")
     return [
         Control(f"{RANDOM}-{number}", f"{RANDOM} {number}", RANDOM, network, fitted=True)
         for number, network in enumerate(networks, 1)

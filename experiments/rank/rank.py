@@ -108,7 +108,7 @@ def rank(
     record = ScoreTable(folder / SCORES_FILE)
     architectures = [task.space.architecture(sample) for sample in samples]
     with progress_bar(len(samples) * (1 if table else 1 + len(seeds)), "rank", "result") as bar:
-        predicted = _predict(source, run, config, task, samples, record, device, bar)
+        predicted = _predict(source, run, task, samples, record, bar)
         if table is None:
             train_each(architectures, seeds, task, recipe, folder, record, bar)
     shutil.rmtree(folder / TRAINING_FOLDER, ignore_errors=True)
@@ -194,39 +194,26 @@ def _options(config: SearchConfig) -> MultiTrialOptions:
 
 
 def _predict(
-    source: Source,
-    run: RunFolder,
-    config: SearchConfig,
-    task: SearchTask,
-    samples: list[dict[str, str]],
-    record: ScoreTable,
-    device: str,
-    bar: Any,
+    source: Source, run: RunFolder, task: SearchTask, samples: list[dict[str, str]], record: ScoreTable, bar: Any
 ) -> list[float]:
     """What ``source`` says of every sample, more being better."""
     if source is MODEL:
         from strategies.multi_trial.predictor import predict_scores
 
         first: dict[Architecture, float] = {}  # later scores of halving are of longer trainings
-        for scored in ScoreRecord(run.architectures, _options(config).score_name).scored:
+        for scored in ScoreRecord(run.architectures, _options(task.config).score_name).scored:
             if math.isfinite(scored.score):
                 first.setdefault(scored.architecture, scored.score)
         known = [task.space.sample(architecture) for architecture in first]
         bar.update(len(samples))
         return predict_scores(task.table, known, list(first.values()), samples)
-    _score_inherited(run, config, task, samples, record, device, bar)
+    _score_inherited(run, task, samples, record, bar)
     scores = [record.get("supernet", task.space.architecture(sample)) for sample in samples]
     return [score.accuracy for score in scores if score is not None]
 
 
 def _score_inherited(
-    run: RunFolder,
-    config: SearchConfig,
-    task: SearchTask,
-    samples: list[dict[str, str]],
-    record: ScoreTable,
-    device: str,
-    bar: Any,
+    run: RunFolder, task: SearchTask, samples: list[dict[str, str]], record: ScoreTable, bar: Any
 ) -> None:
     """Accuracy of every sample by the supernet's weights, measured as the search does it."""
     missing = [s for s in samples if record.get("supernet", task.space.architecture(s)) is None]
@@ -235,13 +222,13 @@ def _score_inherited(
         return
     from experiments.search.search import supernet  # brings NNI
 
-    space = supernet(config, task)
+    space = supernet(task.config, task)
     load_weights(space, run.supernet)
     inherited = InheritedAccuracy(
         task.data,
-        calibration_images=_options(config).images_to_calibrate,
-        seed=stream_seed(config.seed, "calibration"),
-        device=device,
+        calibration_images=_options(task.config).images_to_calibrate,
+        seed=stream_seed(task.seed, "calibration"),
+        device=pick_accelerator(task.config.accelerator),
     )
     for sample in missing:
         start = time.perf_counter()

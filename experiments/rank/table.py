@@ -20,7 +20,7 @@ from experiments.options.config import SearchConfig
 from experiments.options.values import make
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.files import Table, sweep
-from experiments.runs.task import SearchTask, stream_seed
+from experiments.runs.task import SearchTask
 from experiments.runs.trainings import Score, Trainings
 from search_space.architecture import Architecture
 from search_space.base.checks import SEED_LIMIT, check_int, require
@@ -85,7 +85,11 @@ def tabulate(
     claimed = ClaimedFolder(folder, TABLE)
     claimed.check(request, overwrite=overwrite)
     task.announce()
-    architectures = _draw(task, n)
+    architectures = task.draw(task.searched, n, "table")
+    if len(architectures) < n:
+        raise InvalidRequest(
+            f"n: {n}, but only {len(architectures)} architectures are searched; give at most that many"
+        )
     claimed.claim(request, overwrite=overwrite)
     record = ScoreTable(folder / SCORES_FILE)
     with progress_bar(n * len(seeds), "tabulate", "training") as bar:
@@ -133,17 +137,6 @@ def open_table(folder: Path, task: SearchTask) -> tuple[ScoreTable, Recipe]:
     if difference is not None:
         raise InvalidRequest(f"against: {folder} is a table of other images ({difference}); take one of the same")
     return ScoreTable(folder / SCORES_FILE), make(Recipe, request.get("recipe", {}), "against.recipe.")
-
-
-def _draw(task: SearchTask, n: int) -> list[Architecture]:
-    rng = np.random.RandomState(stream_seed(task.seed, "table"))
-    feasible = task.searched
-    if feasible.count < n:
-        raise InvalidRequest(f"n: {n}, but only {feasible.count} architectures are searched; give at most that many")
-    drawn: dict[Architecture, None] = {}
-    while len(drawn) < n:
-        drawn[task.space.architecture(feasible.table.sample(feasible.sample_many(rng, 1)[0]))] = None
-    return list(drawn)
 
 
 def deciding(config: SearchConfig, recipe: Recipe) -> dict[str, Any]:

@@ -127,6 +127,17 @@ class SearchTask(DataTask):
             )
         return network, width
 
+    def draw(self, feasible: FeasibleSet, n: int, purpose: str) -> list[Architecture]:
+        """The first ``n`` of a sequence of different architectures, uniform over ``feasible``; fewer if it has no more.
+
+        The config's seed and ``purpose`` decide the sequence, so more of it begins with the same ones.
+        """
+        rng = np.random.RandomState(stream_seed(self.seed, purpose))
+        drawn: dict[Architecture, None] = {}
+        while len(drawn) < min(n, feasible.count):
+            drawn[self.space.architecture(feasible.table.sample(feasible.sample_many(rng, 1)[0]))] = None
+        return list(drawn)
+
     def check(self) -> None:
         """InvalidRequest if something in the config cannot work; decodes no image."""
         from evaluators.training.supernet import check_supernet_recipe

@@ -82,7 +82,8 @@ def _whole_trainings(options: HalvingOptions, config: SearchConfig) -> float:
 def training_seconds(config: SearchConfig, task: SearchTask) -> float:
     """How long one training by the search's recipe takes, from some steps of a few random networks."""
     data, recipe = task.data, config.search
-    short = replace(recipe, epochs=2, warmup_epochs=0, schedule="cosine")
+    # the learning rate is low because there is no warm-up: what diverges here might not do so in the search
+    short = replace(recipe, epochs=2, warmup_epochs=0, schedule="cosine", learning_rate=1e-3)
     part = _part(data, _STEPS * recipe.batch_size)
     run = TrainingRun(
         train_on="train", measure_on="validation", accelerator=config.accelerator, title="how long a training takes"
