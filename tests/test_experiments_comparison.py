@@ -19,6 +19,7 @@ from experiments.comparison.compare import compare
 from experiments.options.files import read_config
 from experiments.runs.folder import RunFolder
 from search_space.network_cost import cost
+from search_space.notation import parse
 from search_space.serialization import load_architecture
 
 # --- comparison ---
@@ -43,13 +44,20 @@ def test_the_table_holds_the_figures_of_the_results(compared: tuple[Path, Path])
         "lead_low95",
         "lead_high95",
         "lead_p",
+        "family",
+        "role",
+        "architecture",
     ]
     assert list(table["network"]) == ["gdas winner (one)", "gdas winner (two)", "mobilenetv3-small"]
+    assert list(table["role"]) == ["winner", "winner", "baseline"]
+    assert list(table["family"]) == ["gdas", "gdas", "mobilenetv3-small"]
     homes = [one / "retrain" / "winner", two / "retrain" / "winner", one / "retrain" / "mobilenetv3-small"]
     for row, home in zip(table.to_dict("records"), homes, strict=True):
         results = [result(home, seed) for seed in (0, 1)]
         accuracies = [made["test_accuracy"] for made in results]
-        own = cost(load_architecture(home / "architecture.json"))
+        network = load_architecture(home / "architecture.json")
+        assert parse(row["architecture"]) == network
+        own = cost(network)
         assert (row["macs"], row["flops_2x"], row["params"]) == (own.macs, 2 * own.macs, own.params)
         assert row["in_budget"] == (own.macs <= 80_000)
         assert row["n"] == 2

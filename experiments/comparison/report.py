@@ -47,6 +47,16 @@ class Row:
     folder: Path | None = None
 
     @property
+    def role(self) -> str:
+        """``winner``, ``control`` (a fair opponent by its cost), ``baseline`` (as it is), or ``trained`` where there
+        was no search."""
+        if self.searched:
+            return "winner"
+        if self.budget is None:
+            return "trained"
+        return "control" if self.fitted else "baseline"
+
+    @property
     def in_budget(self) -> bool | None:
         """None without a budget, and for a hand-designed network inside all bounds on MACs and params if there are
         others: what it costs by those is known for candidates of the space only."""
@@ -97,6 +107,10 @@ def as_frame(rows: list[Row]) -> pd.DataFrame:
                 "lead_low95": lead_low,
                 "lead_high95": lead_high,
                 "lead_p": lead and lead.p,
+                # what figures need: the colour, what kind of opponent it is, the network itself
+                "family": row.family,
+                "role": row.role,
+                "architecture": str(result.architecture),
             }
         )
     return pd.DataFrame(values)
