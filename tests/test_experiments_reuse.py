@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from helpers.spaces import save_costs
 
 from experiments.cli import main
-from experiments.options.config import SearchConfig
+from experiments.options.config import SearchConfig, StrategyConfig
 from experiments.options.files import make_config
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
@@ -54,6 +55,28 @@ def test_trained_supernet_searches_other_budgets_without_training(trained: RunFo
     assert trained.metrics.exists()
     assert not again.metrics.exists()  # no epoch was trained
     assert len(again.architectures.read_text(encoding="utf-8").splitlines()) == 1 + 6
+
+
+@pytest.mark.parametrize(("trusted", "warns"), [(None, True), ("no", True), ("partly", False), ("yes", False)])
+def test_search_over_a_supernet_warns_unless_rank_trusts_it(
+    trained: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], trusted: str | None, warns: bool
+) -> None:
+    known = RunFolder(tmp_path / "known")
+    shutil.copytree(trained.path, known.path)
+    if trusted is not None:
+        known.rank.mkdir()
+        (known.rank / "rank.json").write_text(json.dumps({"verdict": {"trusted": trusted}}))
+    capsys.readouterr()
+    search(config(budget=Budget(max_macs="100k"), supernet=str(known.path), finalists=0), tmp_path / "again")
+    assert ("warning: supernets have not ranked" in capsys.readouterr().out) == warns
+
+
+def test_search_by_real_trainings_does_not_warn_of_supernets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_training = replace(config(), strategy=StrategyConfig("random", {"trials": 1, "scoring": "training"}))
+    search(replace(by_training, finalists=0, jobs=1), tmp_path / "run")
+    assert "warning" not in capsys.readouterr().out
 
 
 def test_command_takes_everything_but_the_budget_from_the_run(

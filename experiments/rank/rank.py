@@ -32,7 +32,7 @@ from experiments.rank.table import (
 )
 from experiments.rank.verdict import MODEL, Source, supernet_source, verdict
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
-from experiments.runs.folder import RunFolder
+from experiments.runs.folder import RANK_FILE, RunFolder
 from experiments.runs.records import ScoreRecord
 from experiments.runs.task import SearchTask, stream_seed
 from experiments.runs.trainings import Score
@@ -45,7 +45,7 @@ from strategies.options import MultiTrialOptions
 
 RANKING = FolderKind(
     name="a ranking",
-    files=(SCORES_FILE, TRAINING_FOLDER, "rank.csv", "rank.json", "rank.md", "rank.png"),
+    files=(SCORES_FILE, TRAINING_FOLDER, "rank.csv", RANK_FILE, "rank.md", "rank.png"),
     marker=ABOUT_FILE,
 )
 

@@ -16,6 +16,7 @@ from experiments.figures import MACS_AXIS, figure
 from experiments.options.config import SearchConfig
 from experiments.rank.verdict import Source, Verdict, interval_text, tau_text
 from experiments.runs.files import write_json, write_text
+from experiments.runs.folder import RANK_FILE
 from experiments.runs.provenance import provenance
 from search_space.architecture import Architecture
 from strategies.budget.budget import format_count
@@ -79,7 +80,7 @@ def write_report(report: RankReport, config: SearchConfig, device: str, folder: 
     """Write ``rank.csv``, ``rank.json``, ``rank.png`` and, last, ``rank.md`` to ``folder``."""
     made = provenance(config.seed, device)
     write_text(folder / "rank.csv", _table(report).to_csv(index=False))
-    write_json(folder / "rank.json", _as_json(report, config, made))
+    write_json(folder / RANK_FILE, _as_json(report, config, made))
     plot_ranking(report, config.data.display_name, folder / "rank.png")
     write_text(folder / "rank.md", markdown(report, config, made))
 

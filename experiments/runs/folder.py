@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.yaml"
 PROVENANCE_FILE = "provenance.json"
+#: what `rank` found, in its folder
+RANK_FILE = "rank.json"
 RUN = FolderKind(
     name="a run",
     files=(
@@ -66,6 +68,11 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The resolved config as nested dicts."""
         return ClaimedFolder(self.path, RUN, field="run").request()
+
+    def is_trusted_to_rank(self) -> bool:
+        """Whether `rank` has found that the run's supernet, or its model, ranks better than chance and cost do."""
+        report = self.rank / RANK_FILE
+        return report.is_file() and read_json(report)["verdict"]["trusted"] in ("yes", "partly")
 
     def read_provenance(self) -> dict[str, Any]:
         """What made the run."""

@@ -55,6 +55,8 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     if config.strategy.name == AUTO:
         config = task.config = chosen(config, task)
         task.check()
+    if config.strategy.typed_options().trains_supernet:
+        _warn_of_supernet(config, RunFolder(out))
     device = pick_accelerator(config.accelerator)
     run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
     if run.winner.exists():
@@ -83,6 +85,17 @@ def _find_winner(task: SearchTask, run: RunFolder, device: str) -> Architecture:
         if not task.feasible.admits(task.space.sample(network)):
             raise RuntimeError(f"{network} was found outside the budget {config.budget}; please report this")
     return best[0] if config.finalists == 0 else confirm(task, run, best)
+
+
+def _warn_of_supernet(config: SearchConfig, run: RunFolder) -> None:
+    """Say that inherited weights may not rank, unless `rank` has found that those of this search do."""
+    judged = [run] if config.supernet is None else [run, find_run(Path(config.supernet))]
+    if not any(own.is_trusted_to_rank() for own in judged):
+        print(
+            "warning: supernets have not ranked small networks in our measurements, so what this search prefers may be"
+            " no better than a random network. Train more of it by --finalists, ask `sepnas rank` how far its supernet"
+            " can be trusted, or search by real trainings (--strategy.name halving)"
+        )
 
 
 def supernet(config: SearchConfig, task: SearchTask) -> SepConvSpace:
