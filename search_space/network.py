@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import torch
 from torch import Tensor, nn
 
 from search_space.architecture import Architecture, Block
+from search_space.blueprint import AnyNetwork, Blueprint
 from search_space.layers import ACTIVATIONS, ConvNormAct, SqueezeExcite
 from search_space.padding import Direction, assign_directions
 
@@ -110,8 +113,18 @@ class Network(nn.Module):
         return self.head(self.blocks(self.stem(x)))
 
 
-def build(architecture: Architecture) -> Network:
+@overload
+def build(architecture: Architecture) -> Network: ...
+
+
+@overload
+def build(architecture: AnyNetwork) -> nn.Module: ...
+
+
+def build(architecture: AnyNetwork) -> nn.Module:
     """A fresh network, initialised from torch's global random state (see `initialise`)."""
+    if isinstance(architecture, Blueprint):
+        return architecture.build()
     network = Network(architecture)
     initialise(network)
     return network

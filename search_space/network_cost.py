@@ -8,12 +8,15 @@ import torch
 from torch import nn
 
 from search_space.architecture import Architecture, Block
+from search_space.blueprint import AnyNetwork, Blueprint
 from search_space.layer_cost import Cost, conv_cost, downsampled, linear_cost
 from search_space.network import Network
 
 
-def cost(architecture: Architecture) -> Cost:
+def cost(architecture: AnyNetwork) -> Cost:
     """MACs of one image and trainable parameters of ``build(architecture)`` (convention: `search_space.layer_cost`)."""
+    if isinstance(architecture, Blueprint):
+        return architecture.cost()
     total = stem_cost(architecture) + head_cost(architecture)
     for block, size in architecture.sized_blocks():
         total += block_cost(block, size)

@@ -1,4 +1,4 @@
-"""The versioned JSON form of an architecture: labels and numbers only, never import paths."""
+"""The versioned JSON form of a network: labels and numbers only. Reading one imports and runs nothing."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ from search_space.base.atomic import replacing
 from search_space.base.checks import shown, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.base.reading import parse_json, read_file
+from search_space.blueprint import AnyNetwork, Blueprint
+from search_space.own_model import OwnModel
 
 FORMAT = "sepnas-architecture"
 VERSION = 1
+#: The other kinds of networks.
+_BLUEPRINTS: tuple[type[Blueprint], ...] = (OwnModel,)
 
 
-def to_json(architecture: Architecture) -> dict[str, Any]:
+def to_json(architecture: AnyNetwork) -> dict[str, Any]:
     """A dict for ``json.dumps``; ``from_json(to_json(a)) == a``."""
+    if isinstance(architecture, Blueprint):
+        return architecture.to_json()
     fields = dataclasses.asdict(architecture)
     return {"format": FORMAT, "version": VERSION, **fields, "blocks": list(fields["blocks"])}
 
 
 def from_json(data: Any) -> Architecture:
     """The architecture in ``data``. InvalidRequest names an unknown version, a missing, unknown or ill-typed field."""
+    if (kind := _kind(data)) is not None:
+        raise InvalidRequest(f"architecture: this is a network of another kind ({kind.FORMAT}); give an architecture")
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InvalidRequest(f'architecture: no JSON object with "format": "{FORMAT}"; is it an architecture file?')
-    if type(data.get("version")) is not int or data["version"] != VERSION:  # True == 1 in Python
-        raise InvalidRequest(
-            f"architecture version: {shown(data.get('version'))} cannot be read, this release reads version {VERSION};"
-            " export it again with this release"
-        )
-    fields = {key: value for key, value in data.items() if key not in ("format", "version")}
+    fields = _fields(data, VERSION)
     for key, cls in (("stem", Stem), ("head", Head)):
         if key in fields:
             fields[key] = _record(cls, key, fields[key])
@@ -42,6 +45,26 @@ def from_json(data: Any) -> Architecture:
             raise InvalidRequest(f"blocks: {type(fields['blocks']).__name__} is not a list")
         fields["blocks"] = tuple(_record(Block, f"blocks[{i}]", block) for i, block in enumerate(fields["blocks"]))
     return _record(Architecture, "architecture", fields)
+
+
+def network_from_json(data: Any) -> AnyNetwork:
+    """The network of any kind in ``data``; errors as of `from_json`."""
+    kind = _kind(data)
+    return from_json(data) if kind is None else _record(kind, "network", _fields(data, kind.VERSION))
+
+
+def _kind(data: Any) -> type[Blueprint] | None:
+    """Of which kind of network, if of another one than an architecture, ``data`` is the JSON form."""
+    return next((kind for kind in _BLUEPRINTS if isinstance(data, dict) and data.get("format") == kind.FORMAT), None)
+
+
+def _fields(data: dict[str, Any], version: int) -> dict[str, Any]:
+    if type(data.get("version")) is not int or data["version"] != version:  # True == 1 in Python
+        raise InvalidRequest(
+            f"architecture version: {shown(data.get('version'))} cannot be read, this release reads version {version};"
+            " export it again with this release"
+        )
+    return {key: value for key, value in data.items() if key not in ("format", "version")}
 
 
 def _record(cls: type, where: str, fields: Any) -> Any:
@@ -65,7 +88,7 @@ def _record(cls: type, where: str, fields: Any) -> Any:
     return cls(**fields)
 
 
-def save_architecture(architecture: Architecture, path: Path | str) -> None:
+def save_architecture(architecture: AnyNetwork, path: Path | str) -> None:
     """Write the JSON form to ``path``, whole or not at all."""
     path = Path(path)
     text = json.dumps(to_json(architecture), indent=2) + "\n"
@@ -76,3 +99,8 @@ def save_architecture(architecture: Architecture, path: Path | str) -> None:
 def load_architecture(path: Path | str) -> Architecture:
     """The architecture in a JSON file; InvalidRequest, beginning with the file's name, for anything wrong with it."""
     return read_file("architecture", "JSON", path, lambda text: from_json(parse_json(text)))
+
+
+def load_any_network(path: Path | str) -> AnyNetwork:
+    """The network of any kind in a JSON file; errors as of `load_architecture`."""
+    return read_file("architecture", "JSON", path, lambda text: network_from_json(parse_json(text)))

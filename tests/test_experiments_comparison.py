@@ -47,6 +47,12 @@ def test_the_table_holds_the_figures_of_the_results(compared: tuple[Path, Path])
         "family",
         "role",
         "architecture",
+        "latency_ms",
+        "reference",
+        "difference_mean",
+        "difference_low95",
+        "difference_high95",
+        "difference_p",
     ]
     assert list(table["network"]) == ["gdas winner (one)", "gdas winner (two)", "mobilenetv3-small"]
     assert list(table["role"]) == ["winner", "winner", "baseline"]
@@ -98,7 +104,7 @@ def test_the_report_says_how_the_figures_were_made(compared: tuple[Path, Path]) 
 
 def test_the_plot_is_a_picture_with_something_on_it(compared: tuple[Path, Path]) -> None:
     report = compared[0] / "report"
-    assert files(report) == {"comparison.csv", "comparison.md", "accuracy_macs.png"}
+    assert files(report) == {"comparison.csv", "comparison.md", "comparison.tex", "accuracy_macs.png"}
     with Image.open(report / "accuracy_macs.png") as picture:
         assert picture.format == "PNG"
         pixels = np.asarray(picture.convert("RGB"))

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 import experiments.training.retrain as retrain_module
-from experiments.comparison.compare import check_names, compare, controls
-from experiments.comparison.report import verdict
+from experiments.comparison.compare import compare
+from experiments.comparison.controls import check_names, controls
+from experiments.comparison.verdicts import verdict
 from experiments.options.config import DEFAULT_BASELINES, SearchConfig
 from experiments.options.files import make_config
 from experiments.runs.folder import RunFolder, open_run
@@ -57,23 +58,23 @@ def test_all_default_controls_are_inside_the_budget_and_fill_it(run: RunFolder) 
         "random-3",
     ]
     for control in networks:
-        assert 0.9 * BUDGET <= cost(control.architecture).macs <= BUDGET
-        assert control.fitted
-    assert len({control.architecture for control in networks}) == len(networks)
+        assert 0.9 * BUDGET <= cost(control.network).macs <= BUDGET
+        assert control.role == "control"
+    assert len({control.network for control in networks}) == len(networks)
     assert networks == controls(list(DEFAULT_BASELINES), SearchTask(config()), run)  # the same every time
 
 
 def test_params_bound_controls_as_well(run: RunFolder) -> None:
     bounds = {"max_macs": BUDGET, "max_params": 200_000}
     for control in controls(["mobilenetv3-small@fit", "random:4"], SearchTask(config(**bounds)), run):
-        assert cost(control.architecture).params <= 200_000
-        assert cost(control.architecture).macs <= BUDGET
+        assert cost(control.network).params <= 200_000
+        assert cost(control.network).macs <= BUDGET
 
 
 def test_without_an_upper_bound_controls_are_as_large_as_the_winner(run: RunFolder) -> None:
     macs = cost(run.read_winner()).macs
     for control in controls(["mobilenetv3-small@fit", "random:2"], SearchTask(config(min_params=1)), run):
-        assert 0.8 * macs <= cost(control.architecture).macs <= macs
+        assert 0.8 * macs <= cost(control.network).macs <= macs
 
 
 @pytest.mark.parametrize(
@@ -176,4 +177,4 @@ def test_lower_bounds_do_not_hide_what_fits_below_the_upper_ones() -> None:
 def test_more_random_controls_begin_with_the_same_ones(run: RunFolder) -> None:
     three, five = (controls([f"random:{count}"], SearchTask(config()), run) for count in (3, 5))
     assert three == five[:3]
-    assert len({control.architecture for control in five}) == 5
+    assert len({control.network for control in five}) == 5

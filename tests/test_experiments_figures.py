@@ -10,7 +10,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 import experiments.figures as figures_module
-from experiments.comparison.report import Row, as_frame, as_markdown, plot_accuracy
+from experiments.comparison.report import as_markdown, plot_accuracy
+from experiments.comparison.rows import Row, as_frame
 from experiments.figures import figure, network_colour
 from experiments.training.retrain import Result
 from search_space.base.atomic import is_temporary
@@ -26,7 +27,7 @@ def row(family: str, accuracies: list[float], *, searched: bool = False, width: 
     network = baseline("mobilenetv3-small", image_size=8, width=width)
     seeds = list(range(len(accuracies)))
     result = Result(family, network, seeds, accuracies, [1.0] * len(seeds), 360, PROVENANCE)
-    return Row(result, family, Budget(max_macs="1M") if searched else None, searched)
+    return Row(result, family, Budget(max_macs="1M") if searched else None, "winner" if searched else "trained")
 
 
 def drawn(rows: list[Row], path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, Any]]:

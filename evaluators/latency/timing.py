@@ -18,9 +18,9 @@ from torch import nn
 from evaluators.base.progress import progress_bar
 from evaluators.latency.backends import Backend, Timer
 from evaluators.measuring.inherited import reestimate_batch_norm
-from search_space.architecture import Architecture
 from search_space.base.checks import check_int
-from search_space.network import Network, initialise
+from search_space.blueprint import AnyNetwork
+from search_space.network import build, initialise
 
 #: Calls before those that count.
 WARMUP = 10
@@ -53,17 +53,17 @@ class Part:
         return module
 
 
-def network_part(architecture: Architecture) -> Part:
+def network_part(architecture: AnyNetwork) -> Part:
     """A whole network."""
-    return Part(f"network {architecture}", input_shape(architecture), partial(Network, architecture))
+    return Part(f"network {architecture}", input_shape(architecture), partial(build, architecture))
 
 
-def input_shape(architecture: Architecture) -> tuple[int, int, int]:
+def input_shape(architecture: AnyNetwork) -> tuple[int, int, int]:
     """Channels, height and width of the images."""
     return architecture.in_channels, architecture.image_size, architecture.image_size
 
 
-def measure_latency(architecture: Architecture, backend: Backend, *, batch: int = 1, repeats: int = 100) -> list[float]:
+def measure_latency(architecture: AnyNetwork, backend: Backend, *, batch: int = 1, repeats: int = 100) -> list[float]:
     """Milliseconds of about ``repeats`` forward passes of a batch through a network with initial weights.
 
     The first `WARMUP` calls do not count, nor do, as far as possible, calls that other processes interrupted

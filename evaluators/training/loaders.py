@@ -10,9 +10,9 @@ from evaluators.augment.augmentation import Augmentation
 from evaluators.data.images import ImageData, Images
 from evaluators.data.loaders import make_loader
 from evaluators.training.recipes import Recipe
-from search_space.architecture import Architecture
 from search_space.base.checks import shown
 from search_space.base.errors import InvalidRequest
+from search_space.blueprint import AnyNetwork
 
 
 def training_loader(images: Images, data: ImageData, recipe: Recipe, *, seed: int, **options: Any) -> DataLoader:
@@ -26,12 +26,12 @@ def measuring_loader(images: Images, data: ImageData, recipe: Recipe, **options:
     return make_loader(images, data, max(256, recipe.batch_size), shuffle=False, **options)
 
 
-def check_fit(architecture: Architecture, data: ImageData) -> None:
+def check_fit(architecture: AnyNetwork, data: ImageData) -> None:
     """InvalidRequest if the network's input or classes are not those of the data."""
     check_input(architecture, data.name, data.image_size, data.channels, len(data.classes))
 
 
-def check_input(architecture: Architecture, name: str, image_size: int, channels: int, classes: int) -> None:
+def check_input(architecture: AnyNetwork, name: str, image_size: int, channels: int, classes: int) -> None:
     """`check_fit` before the images of the data ``name`` are decoded."""
     for field, value in {"image_size": image_size, "in_channels": channels, "classes": classes}.items():
         own = getattr(architecture, field)

@@ -1,4 +1,4 @@
-"""Training of one architecture from scratch, by the same recipe for winners and baselines."""
+"""Training of one network from scratch, by the same recipe for winners and baselines."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from evaluators.data.images import ImageData
 from evaluators.training.callbacks import AveragedWeights, BestWeights, SeededEpochs
@@ -23,9 +24,9 @@ from evaluators.training.processes import decided, is_launched, run_each, run_to
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import TrainingRun
 from evaluators.training.trainer import fit, make_trainer, resume_point
-from search_space.architecture import Architecture
 from search_space.base.checks import check_int
-from search_space.network import Network, build
+from search_space.blueprint import AnyNetwork
+from search_space.network import build
 from search_space.weights import load_weights
 
 OnEpoch = Callable[[dict[str, float]], None]
@@ -59,7 +60,7 @@ class Trained:
         best: the best epoch by validation accuracy, if that was asked for.
     """
 
-    network: Network
+    network: nn.Module
     split: str
     accuracy: float
     loss: float
@@ -68,7 +69,7 @@ class Trained:
 
 
 def retrain(
-    architecture: Architecture,
+    architecture: AnyNetwork,
     data: ImageData,
     recipe: Recipe,
     run: TrainingRun = TrainingRun(),
@@ -116,7 +117,7 @@ def retrain(
 
 
 def retrain_seeds(
-    architecture: Architecture,
+    architecture: AnyNetwork,
     data: ImageData,
     recipe: Recipe,
     seeds: Sequence[int],
@@ -145,7 +146,7 @@ def retrain_seeds(
 
 
 def _train(
-    architecture: Architecture, data: ImageData, recipe: Recipe, run: TrainingRun, on_epoch: OnEpoch | None
+    architecture: AnyNetwork, data: ImageData, recipe: Recipe, run: TrainingRun, on_epoch: OnEpoch | None
 ) -> Trained:
     start = time.perf_counter()
     torch.manual_seed(run.seed)
@@ -207,7 +208,7 @@ def _train(
 
 
 def _packed(
-    architecture: Architecture, data: ImageData, recipe: Recipe, run: TrainingRun, report: OnEpoch | None = None
+    architecture: AnyNetwork, data: ImageData, recipe: Recipe, run: TrainingRun, report: OnEpoch | None = None
 ) -> bytes:
     """What `retrain` returns, as bytes that outlive this process: torch would send weights by shared memory."""
     return pickle.dumps(retrain(architecture, data, recipe, run, on_epoch=report))

@@ -17,8 +17,22 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--baselines",
         help="networks to compare with, separated by commas: NAME of `sepnas list baselines`, NAME@fit for its widest"
-        " form inside the budget, random:K for K random networks that use nine tenths of it (default, beside a search:"
-        f" {','.join(DEFAULT_BASELINES)})",
+        " form inside the budget, random:K for K random networks that use nine tenths of it, module:callable for a"
+        " model of your own, which gets in_channels, classes and image_size as far as it takes them (default, beside a"
+        f" search: {','.join(DEFAULT_BASELINES)})",
+    )
+    parser.add_argument(
+        "--pareto", type=int, default=0, help="so many more networks of each search's Pareto set (default: none)"
+    )
+    parser.add_argument(
+        "--reference",
+        help="network that all others are held against, by its name in the table, its folder's or that in --baselines"
+        " (default: the first winner)",
+    )
+    parser.add_argument(
+        "--latency",
+        choices=["pytorch-cpu", "onnx-cpu", "cuda"],
+        help="time a forward pass of each network too, by one thread (takes seconds for each)",
     )
     parser.add_argument(
         "--out", help="folder for the report (default: RUN/report of the first search; required without one)"
@@ -31,6 +45,7 @@ def _run(options: Namespace) -> None:
     folders = [Path(run) for run in options.runs]
     if len({folder.resolve() for folder in folders}) != len(folders):
         raise InvalidRequest(f"runs: a folder stands twice in {', '.join(options.runs)}; name each run once")
+    from evaluators.latency.backends import make_backend
     from experiments.comparison.compare import compare
     from experiments.runs.folder import find_run
     from experiments.training.retrain import ABOUT_FILE
@@ -47,6 +62,9 @@ def _run(options: Namespace) -> None:
         [name.strip() for name in names.split(",") if name.strip()],
         out,
         trained=trained,
+        pareto=options.pareto,
+        reference=options.reference,
+        latency=make_backend(options.latency) if options.latency is not None else None,
         title=options.title,
         overwrite=options.overwrite,
     )
@@ -60,7 +78,7 @@ COMMAND = Command(
     _add_options,
     _run,
     details="Trains them by the same recipe and seeds (skipping those already trained), and writes comparison.csv,"
-    " comparison.md and accuracy_macs.png. Networks that `sepnas retrain --out` trained the same way join the table;"
-    " without a search it holds only those.",
+    " comparison.md, comparison.tex and accuracy_macs.png. Networks that `sepnas retrain --out` trained the same way"
+    " join the table; without a search it holds only those.",
     alone=True,
 )

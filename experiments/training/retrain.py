@@ -21,10 +21,10 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.provenance import provenance
 from experiments.runs.records import metrics_rows, metrics_writer
 from experiments.runs.task import DataTask
-from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
+from search_space.blueprint import AnyNetwork
 from search_space.network_cost import cost
-from search_space.serialization import load_architecture, save_architecture
+from search_space.serialization import load_any_network, save_architecture
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, save_weights
 
 RESULT_FILE = "result.json"
@@ -55,7 +55,7 @@ class Result:
     """
 
     name: str
-    architecture: Architecture
+    architecture: AnyNetwork
     seeds: list[int]
     accuracies: list[float]
     seconds: list[float]
@@ -98,7 +98,7 @@ def retrain_winner(
 
 def retrain_network(
     name: str,
-    architecture: Architecture,
+    architecture: AnyNetwork,
     config: SearchConfig,
     folder: Path,
     *,
@@ -122,7 +122,7 @@ def retrain_network(
 
 
 def check_request(
-    architecture: Architecture, config: SearchConfig, task: DataTask, folder: Path, *, overwrite: bool
+    architecture: AnyNetwork, config: SearchConfig, task: DataTask, folder: Path, *, overwrite: bool
 ) -> None:
     """InvalidRequest if a retraining cannot work or its results have no place in ``folder``; decodes no image."""
     check_precision(config.retrain.recipe.precision, pick_accelerator(config.accelerator))
@@ -139,7 +139,7 @@ def data_config(config: SearchConfig) -> dict[str, Any]:
 
 def retrain_all(
     name: str,
-    architecture: Architecture,
+    architecture: AnyNetwork,
     data: ImageData,
     config: RetrainConfig,
     folder: Path,
@@ -185,7 +185,7 @@ def read_result(folder: Path) -> Result:
     if not homes:
         raise InvalidRequest(f"run: no training in {folder} is finished; call `sepnas retrain` again as before")
     results = {seed: read_json(home / RESULT_FILE) for seed, home in homes.items()}
-    return _result(folder.resolve().name, load_architecture(folder / ARCHITECTURE_FILE), results)
+    return _result(folder.resolve().name, load_any_network(folder / ARCHITECTURE_FILE), results)
 
 
 def trained_seeds(folder: Path) -> dict[int, Path]:
@@ -194,14 +194,14 @@ def trained_seeds(folder: Path) -> dict[int, Path]:
     return dict(sorted((int(home.name.removeprefix("seed")), home) for home in homes))
 
 
-def _result(name: str, architecture: Architecture, results: dict[int, dict[str, Any]]) -> Result:
+def _result(name: str, architecture: AnyNetwork, results: dict[int, dict[str, Any]]) -> Result:
     accuracies, seconds = ([result[key] for result in results.values()] for key in ("test_accuracy", "seconds"))
     first = next(iter(results.values()))
     return Result(name, architecture, list(results), accuracies, seconds, first["test_images"], first["provenance"])
 
 
 def check_results(
-    folder: Path, architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
+    folder: Path, architecture: AnyNetwork, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
 ) -> bool:
     """Whether what ``folder`` holds, if anything, was made the same way; changes nothing.
 
@@ -221,13 +221,13 @@ def read_conditions(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "architecture"}
 
 
-def _request(architecture: Architecture, config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
+def _request(architecture: AnyNetwork, config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
     return {**training_conditions(config, data_config), "architecture": str(architecture)}
 
 
 def _train_one(
     name: str,
-    architecture: Architecture,
+    architecture: AnyNetwork,
     data: ImageData,
     config: RetrainConfig,
     seed: int,

@@ -1,0 +1,74 @@
+"""What a comparison says in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from evaluators.measuring.statistics import Difference, paired_difference
+from experiments.comparison.rows import RANDOM, Row
+from experiments.training.retrain import Result
+
+#: below this a difference is taken to be no accident
+SIGNIFICANT = 0.05
+#: a smaller p is not written out
+LEAST_SHOWN = 0.001
+
+
+def verdicts(rows: list[Row]) -> list[str]:
+    """For each winner that has fair opponents, those of its own budget, what the table says in words."""
+    sentences = []
+    for winner in (row for row in rows if row.searched):
+        fitted = [row for row in rows if row.role == "control" and row.budget == winner.budget]
+        random = [row.result for row in fitted if row.family == RANDOM]
+        opponents = {row.result.name: row.result.by_seed for row in fitted if row.family != RANDOM}
+        if random:
+            common = set.intersection(*(set(result.seeds) for result in random))
+            means = {seed: fmean(result.by_seed[seed] for result in random) for seed in sorted(common)}
+            opponents[f"the mean of {len(random)} random networks of the budget"] = means
+        if opponents:
+            sentences.append(verdict(winner.result, opponents))
+    return sentences
+
+
+def verdict(winner: Result, opponents: Mapping[str, Mapping[int, float]]) -> str:
+    """One sentence for each opponent and one on all of them together.
+
+    ``opponents`` are accuracies on the test images, in [0, 1], by seed, by what sentences call the network or the group
+    of networks that have them.
+    """
+    leads = {label: paired_difference(winner.by_seed, accuracies) for label, accuracies in opponents.items()}
+    sentences = [f"{winner.name} is {_judgement(lead)} {label} ({points(lead)})." for label, lead in leads.items()]
+    return " ".join([*sentences, _summary(winner.name, list(leads.values()))])
+
+
+def points(lead: Difference) -> str:
+    """``+0.83 points, 95 % interval 0.10 to 1.56, paired over 3 seeds, p = 0.041``."""
+    summary = lead.summary
+    text = f"{100 * summary.mean:+.2f} points"
+    if summary.interval is None or lead.p is None:
+        return f"{text}, one seed"
+    low, high = summary.interval
+    probability = f"p {'' if lead.p < LEAST_SHOWN else '= '}{shown_p(lead.p)}"
+    return f"{text}, 95 % interval {100 * low:.2f} to {100 * high:.2f}, paired over {summary.n} seeds, {probability}"
+
+
+def shown_p(p: float) -> str:
+    """A probability as tables show it: ``0.041``, or ``< 0.001``."""
+    return f"< {LEAST_SHOWN}" if p < LEAST_SHOWN else f"{p:.3f}"
+
+
+def _judgement(lead: Difference) -> str:
+    if lead.p is None:
+        return "above" if lead.summary.mean > 0 else "not above"
+    if lead.p >= SIGNIFICANT:
+        return "not distinguishable from"
+    return "better than" if lead.summary.mean > 0 else "worse than"
+
+
+def _summary(name: str, leads: Sequence[Difference]) -> str:
+    if all(lead.p is not None and lead.p < SIGNIFICANT and lead.summary.mean > 0 for lead in leads):
+        return f"So the search for the {name} paid."
+    if all(lead.summary.mean > 0 for lead in leads):
+        return "It is ahead of all of them, but by too little to rule out chance with so few seeds."
+    return f"So it is not shown that the search for the {name} paid."
