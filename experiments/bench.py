@@ -93,7 +93,7 @@ def bench(what: str, repeats: int, accelerator: Accelerator, *, as_json: bool) -
 
 
 def step_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
-    """Training steps of random networks of the default space on their own, and steps of the default search in it."""
+    """Training steps of random networks of the default space on their own, and steps of a search by gdas in it."""
     space = SearchSpace.create()
     networks = [space.architecture(sample) for sample in random_samples(space, NETWORKS, seed=0)]
     seconds = [[_mean_step(networks, accelerator), _search_step(accelerator)] for _ in range(repeats)]

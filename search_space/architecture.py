@@ -78,6 +78,11 @@ class Block:
         return operators[self.operator]
 
     @property
+    def family(self) -> str:
+        """The operator's family, or ``skip``."""
+        return SKIP if self.is_skip else self.definition.family
+
+    @property
     def has_expand(self) -> bool:
         """Whether a 1x1 expansion convolution stands in front of the spatial operator."""
         return self.expanded_channels > 0 and self.expanded_channels != self.in_channels

@@ -175,6 +175,10 @@ class SearchSpace:
             candidates=dict(zip(self.labels, self.candidates, strict=True)),
             costs=costs,
             fixed={"macs": fixed.macs, "params": fixed.params},
+            kinds={
+                label: tuple(block.family for block in blocks)
+                for label, blocks in zip(self.labels, self.choices, strict=True)
+            },
         )
 
     def _dump(self) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class Operator(ABC):
     scope: ClassVar[Scope]
     source: ClassVar[str]
     summary: ClassVar[str]
+    #: What operators are called together that differ in kernel size or group width alone; `register` sets it.
+    family: ClassVar[str]
     #: Even-sized layers in it whose padding direction the network assigns (`search_space.padding`).
     directed_layers: ClassVar[int] = 0
     #: Output channel i depends on input channel i alone, and by the same rule whatever the number of channels.
@@ -107,6 +109,7 @@ class OperatorRegistry(Mapping[str, Operator]):
         """
 
         def decorate(cls: OperatorClass) -> OperatorClass:
+            cls.family = name.split("_k{")[0].format(**dict.fromkeys(parameters, ""))
             for values in itertools.product(*parameters.values()):
                 arguments = dict(zip(parameters, values, strict=True))
                 self._add(name.format(**arguments), cls(**arguments))

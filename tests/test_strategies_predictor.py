@@ -12,6 +12,7 @@ from helpers.spaces import Landscape, random_budget
 from helpers.tabular import regret
 from scipy.optimize import check_grad
 
+from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
 from strategies import Budget, FeasibleSet
 from strategies.budget.remaining import Remaining
@@ -93,7 +94,8 @@ def test_what_scores_say_of_kinds_is_said_of_candidates_that_were_never_scored()
     ]
     labels = {f"b{label}": (*names, "skip") for label in range(6)}
     unit = {label: np.ones(len(values), dtype=np.int64) for label, values in labels.items()}
-    table = CostTable(labels, {"macs": unit}, {"macs": 0})
+    families = (*(name.partition("_")[0] for name in names), "skip")
+    table = CostTable(labels, {"macs": unit}, {"macs": 0}, dict.fromkeys(labels, families))
     kinds = kinds_of(table)
     assert kinds is not None
     assert kinds[0] == ["dw"] * 4 + ["xsep"] * 4 + ["c2sp"] * 4 + ["mix"] * 4 + ["skip"]
@@ -112,6 +114,14 @@ def test_what_scores_say_of_kinds_is_said_of_candidates_that_were_never_scored()
     # the additive part knows kinds too: it prefers any xsep to any c2sp
     scores = process.additive_scores()
     assert min(min(own[4:8]) for own in scores) > max(max(own[8:12]) for own in scores)
+
+
+def test_kinds_of_our_space_are_the_families_that_its_operators_are_registered_with() -> None:
+    operators = ["dw_k3", "dw_k5", "xsep_k3", "c2sp", "c4sp", "mix_k357", "skip"]
+    table = SearchSpace.create(operators=operators, widths=[0.5, 1.0]).cost_table
+    kinds = kinds_of(table.with_cost("ms", {k: dict.fromkeys(v, 1.0) for k, v in table.candidates.items()}))
+    assert kinds is not None
+    assert kinds[2] == ["dw"] * 4 + ["xsep"] * 2 + ["csp"] * 4 + ["mix_k357"] * 2 + ["skip"]
 
 
 def test_names_without_kinds_are_taken_as_they_are() -> None:

@@ -2,72 +2,73 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable
+from argparse import Action
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING
 from typing import Any, Literal, get_args, get_origin
 
 from evaluators.training.recipes import Recipe
 from experiments.options.values import Option, kinds_of, options_of
 
+#: How an option is written, and what it means.
+Row = tuple[str, str]
+
+#: Columns of a row's first part at most, and of all.
 _INDENT = 29
 _WIDTH = 100
 
 
-class Rows(argparse.HelpFormatter):
-    """A row for each option; at most 100 columns, fewer on a narrow terminal."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=_INDENT, width=_width())
-
-    def add_title(self, title: str) -> None:
-        """A heading, with the rows that follow right below it."""
-        self._add_item(lambda text: f"\n{textwrap.fill(text, self._width)}\n", [title])
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        if not action.option_strings:
-            return f"  {positional(action).split()[0]}"
-        kind = action.metavar or ("" if action.nargs == 0 else action.dest.upper())
-        return f"  {', '.join(action.option_strings)} {kind}".rstrip()
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        return str(action.help) + (f" ({', '.join(map(str, action.choices))})" if action.choices else "")
-
-    def _split_lines(self, text: str, width: int) -> list[str]:
-        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+def help_page(head: Sequence[str], groups: Mapping[str, Iterable[Row]]) -> str:
+    """Paragraphs, then the rows of each group below its title; at most 100 columns, fewer on a narrow terminal."""
+    listed = {title: list(rows) for title, rows in groups.items()}
+    column = min(_INDENT, max(len(name) for rows in listed.values() for name, _ in rows) + 4)
+    parts = [textwrap.fill(text, _width()) for text in head]
+    for title, rows in listed.items():
+        lines = [textwrap.fill(title, _width())] if title else []
+        parts.append("\n".join([*lines, *(_lines(*row, column) for row in rows)]))
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def positional(action: argparse.Action) -> str:
+def _lines(name: str, text: str, column: int) -> str:
+    """A row; its text begins in a line of its own where the name is long."""
+    wrapped = textwrap.wrap(text, _width() - column, break_long_words=False, break_on_hyphens=False)
+    first = f"  {name}"
+    lines = [first] if len(first) > column - 2 or not wrapped else [f"{first:{column}}{wrapped.pop(0)}"]
+    return "\n".join([*lines, *(" " * column + line for line in wrapped)])
+
+
+def row_of(action: Action) -> Row:
+    """The row of a parser's argument."""
+    text = str(action.help) % vars(action) + (f" ({', '.join(map(str, action.choices))})" if action.choices else "")
+    if not action.option_strings:
+        return positional(action).split()[0], text
+    kind = action.metavar or ("" if action.nargs == 0 else action.dest.upper())
+    return f"{', '.join(action.option_strings)} {kind}".rstrip(), text
+
+
+def positional(action: Action) -> str:
     """How the usage shows an argument without a name."""
     name = action.dest.upper()
     return {"?": f"[{name}]", "+": f"{name} [{name} ...]"}.get(str(action.nargs), name)
 
 
-def row(name: str, placeholder: str, text: str) -> argparse.Action:
-    """A row of the help for what is not, or not under this name, an option of a parser."""
-    return argparse.Action([name], name, metavar=placeholder, help=text.replace("%", "%%"))
-
-
-def recipe_rows(prefix: str, preset: str) -> list[argparse.Action]:
+def recipe_rows(prefix: str, preset: str) -> list[Row]:
     """A recipe in the help of its command, in two rows; ``preset`` is said of its first option."""
     fields = f"{', '.join(options_of(Recipe))}; --help.recipe explains them"
-    return [row(f"--{prefix}preset", "NAME", preset), row(f"--{prefix}FIELD", "VALUE", fields)]
+    return [(f"--{prefix}preset NAME", preset), (f"--{prefix}FIELD VALUE", fields)]
 
 
-def format_recipe(prefixes: Iterable[str]) -> str:
+def recipe_page(prefixes: Iterable[str]) -> str:
     """The fields of a recipe with their meaning, for all recipes of the command."""
-    formatter = Rows("")
-    formatter.add_text(
+    head = (
         f"Fields of a recipe, each an option: {' or '.join(f'--{prefix}FIELD VALUE' for prefix in prefixes)}. With"
         " --...preset NAME they are those of a recipe of `sepnas list recipes`, unless they are given."
     )
-    formatter.add_arguments(
-        row(option.name, placeholder(option.type), option_text(option)) for option in options_of(Recipe).values()
-    )
-    return formatter.format_help().rstrip()
+    rows = [(f"{own.name} {placeholder(own.type)}", option_text(own)) for own in options_of(Recipe).values()]
+    return help_page([head], {"": rows}).rstrip()
 
 
 def short_text(option: Option) -> str:

@@ -7,12 +7,13 @@ import os
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn, get_args, get_origin
 
 from evaluators.training.presets import RECIPES
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
-from experiments.options.help import Rows, format_recipe, placeholder, positional, recipe_rows, short_text
+from experiments.options import help as pages
 from experiments.options.values import convert, from_text, make, options_of, summary
 from search_space.base.checks import check_choice, nearest, refusal, require
 from search_space.base.errors import InvalidRequest
@@ -70,9 +71,12 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that raises `InvalidRequest` instead of exiting, and takes options from dataclasses."""
 
     def __init__(self, **options: Any) -> None:
+        #: {heading: rows below it} of the help
+        self._rows: dict[str, list[pages.Row]] = {"": []}
+        self._arguments: list[str] = []  # those without a name, as the usage shows them
+        self._known: list[str] = []
         super().__init__(allow_abbrev=False, add_help=False, **options)
-        self._positionals.title = self._optionals.title = None
-        self.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        self.add_argument("-h", "--help", heading=None, action="help", help=argparse.SUPPRESS)
         #: {destination: (class, prefix of its options' names)}
         self.classes: dict[str, tuple[type, str]] = {}
         #: options whose keys are options too, as "strategy.options"
@@ -80,25 +84,41 @@ class Parser(argparse.ArgumentParser):
         #: prefixes of the options of recipes
         self._recipes: list[str] = []
 
+    def add_argument(self, *names: Any, heading: str | None = "", **settings: Any) -> argparse.Action:
+        """As argparse's, with refusals in our words; its row in the help stands below ``heading``, or nowhere."""
+        kind, choices = settings.get("type"), settings.get("choices")
+        if choices is not None and not isinstance(choices, _Offered):
+            settings["type"] = partial(_typed, lambda text: check_choice("", text, choices))
+        elif kind in (int, float):
+            settings["type"] = partial(_typed, lambda text: convert(from_text(text, kind), kind, ""))
+        action = super().add_argument(*names, **settings)
+        self._known += action.option_strings
+        if not action.option_strings:
+            self._rows[""].insert(len(self._arguments), pages.row_of(action))
+            self._arguments.append(pages.positional(action))
+        elif heading is not None:
+            self._rows.setdefault(heading, []).append(pages.row_of(action))
+        return action
+
     def add_class(self, cls: type, dest: str, prefix: str = "", only: Collection[str] = ()) -> None:
         """Make each field of the dataclass ``cls``, or ``only`` some, an option; ``options.DEST`` will be one of it."""
         self.classes[dest] = (cls, prefix)
         self._add_fields(cls, prefix, summary(cls), only)
-        if self._recipes and "--help.recipe" not in self._option_string_actions:
+        if self._recipes and "--help.recipe" not in self._known:
             self.add_argument("--help.recipe", action="store_true", help="explain the fields of a recipe, and exit")
 
     def _add_fields(self, cls: type, prefix: str, about: str, only: Collection[str] = ()) -> None:
-        title = f"{prefix.removesuffix('.')}: {about.removesuffix('.')}"
-        place: Any = self.add_argument_group(title) if prefix else self
+        heading: str | None = f"{prefix.removesuffix('.')}: {about.removesuffix('.')}" if prefix else ""
         if cls is Recipe:
             text = "a recipe of `sepnas list recipes`; fields that are given win over it"
             if self._recipes:
-                place.title += f"; --{prefix}preset NAME and --{prefix}FIELD VALUE as above"
+                self._rows[f"{heading}; --{prefix}preset NAME and --{prefix}FIELD VALUE as above"] = []
             else:
-                place._group_actions += recipe_rows(prefix, text)
+                self._rows[str(heading)] = pages.recipe_rows(prefix, text)
             self._recipes.append(prefix)
-            place = argparse._ArgumentGroup(self)  # its options are read and completed, and not in the help
-            place.add_argument(f"--{prefix}preset", default=argparse.SUPPRESS, choices=list(RECIPES), help=text)
+            heading = None  # its options are read and completed, and not in the help
+            presets = _Offered(RECIPES)
+            self.add_argument(f"--{prefix}preset", heading=None, default=argparse.SUPPRESS, choices=presets, help=text)
         for option in options_of(cls).values():
             name = prefix + option.name
             if only and option.name not in only:
@@ -106,9 +126,9 @@ class Parser(argparse.ArgumentParser):
             if option.section is not None:
                 self._add_fields(option.section, f"{name}.", option.help)
                 continue
-            text = short_text(option).replace("%", "%%")
-            kind = placeholder(option.type)
-            place.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=kind, help=text)
+            text = pages.short_text(option).replace("%", "%%")
+            kind = pages.placeholder(option.type)
+            self.add_argument(f"--{name}", heading=heading, default=argparse.SUPPRESS, metavar=kind, help=text)
             if option.type is dict or get_origin(option.type) is dict:
                 self._groups.add(name)
 
@@ -117,19 +137,19 @@ class Parser(argparse.ArgumentParser):
         for argument in arguments:
             require("\0" not in argument, "argument", argument, "holds a NUL", "leave it out")
             name = argument.partition("=")[0]
-            if name.startswith("--") and name not in self._option_string_actions:
+            if name.startswith("--") and name not in self._known:
                 self._add_key(name)
             if name == "--help.recipe":  # even if something that is required is missing
-                print(format_recipe(self._recipes))
+                print(pages.recipe_page(self._recipes))
                 self.exit()
         return self.parse_args(list(arguments))
 
     def _add_key(self, name: str) -> None:
         """Make ``--strategy.options.trials``, a key of a group, an option; InvalidRequest for a name of no group."""
         if not any(name.startswith(f"--{group}.") for group in self._groups):
-            near = nearest(name, (n for n in self._option_string_actions if n.startswith("--"))).partition("; ")[2]
+            near = nearest(name, (known for known in self._known if known.startswith("--"))).partition("; ")[2]
             raise refusal("option", name, "is unknown", "; ".join(filter(None, [near, self._hint()])))
-        self.add_argument(name, dest=name.removeprefix("--"), default=argparse.SUPPRESS)
+        self.add_argument(name, heading=None, dest=name.removeprefix("--"), default=argparse.SUPPRESS)
 
     def make_classes(self, options: Namespace, defaults: Mapping[str, Any]) -> None:
         """Replace the texts of each class by an instance of it; what is not given is as in ``defaults``."""
@@ -164,36 +184,31 @@ class Parser(argparse.ArgumentParser):
     def _hint(self) -> str:
         return f"`{self.prog} --help` tells the options"
 
-    # --- what argparse does by exiting or in a programmer's words ---
-
     def error(self, message: str) -> NoReturn:
+        """As argparse's, which would exit."""
         message = message.removeprefix("argument ").replace("the following arguments are required: ", "required: ")
         message = message.replace("expected one argument", "needs a value")
         raise InvalidRequest(f"{message}; {self._hint()}")
 
-    def _get_value(self, action: argparse.Action, text: str) -> Any:
-        if isinstance(action.type, type) and action.type in (int, float):
-            return convert(from_text(text, action.type), action.type, _name(action))
-        return super()._get_value(action, text)
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and not action.dest.endswith("preset"):  # which is checked by its recipe
-            check_choice(_name(action), value, action.choices)
-
     def format_help(self) -> str:
-        formatter = Rows(self.prog)
-        arguments = map(positional, self._get_positional_actions())
-        formatter.add_usage(" ".join([self.prog, *arguments, "[options]"]), [], [])
-        formatter.add_text(self.description)
-        for group in self._action_groups:
-            if group.title:
-                formatter.add_title(group.title)
-            formatter.add_arguments(group._group_actions)
-        return formatter.format_help()
+        """Usage, description, and the rows of all options."""
+        usage = " ".join(["usage:", self.prog, *self._arguments, "[options]"])
+        return pages.help_page([usage, self.description or ""], self._rows)
 
 
-def _name(action: argparse.Action) -> str:
-    return action.option_strings[-1] if action.option_strings else action.dest
+class _Offered(tuple[str, ...]):
+    """Choices that completions offer, and that whoever takes the value checks."""
+
+    def __contains__(self, value: object) -> bool:
+        return True
+
+
+def _typed(read: Callable[[str], Any], text: str) -> Any:
+    """``read(text)``; argparse says of which option it is that a value of a field without a name is refused."""
+    try:
+        return read(text)
+    except InvalidRequest as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix(": ")) from None
 
 
 def add_accelerator(parser: Parser) -> None:

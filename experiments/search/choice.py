@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from evaluators.data.images import ImageData, Images
+from evaluators.data.images import ImageData
 from evaluators.training.retrain import retrain
 from evaluators.training.run import TrainingRun
 from experiments.options.config import AUTO, FITTED_FINALISTS, SearchConfig, StrategyConfig, seconds
@@ -104,22 +105,10 @@ def training_seconds(config: SearchConfig, task: SearchTask) -> float:
 
 
 def _part(data: ImageData, most: int) -> ImageData:
-    def first(images: Images) -> Images:
-        return images.subset(range(min(most, len(images))))
-
-    train, validation = first(data.train), first(data.validation)
-    return ImageData(
-        data.name,
-        data.classes,
-        train,
-        validation,
-        validation,
-        data.mean,
-        data.std,
-        image_size=data.image_size,
-        where=data.where,
-        workers=data.workers,
-    )
+    """The first ``most`` images of training and validation, the latter in place of the test images too."""
+    part = copy(data)
+    part.train, part.validation = (own.subset(range(min(most, len(own)))) for own in (data.train, data.validation))
+    return part
 
 
 def _rounded(duration: float) -> str:

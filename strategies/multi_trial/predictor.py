@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -171,13 +170,9 @@ class PredictorProposer(Proposer[PredictorOptions]):
 
 
 def kinds_of(table: CostTable) -> list[list[str]] | None:
-    """For each label the kinds of its candidates, by their names: ``xsep`` of ``xsep_k5-e24``.
-
-    None if the names tell nothing, as those of another space than ours may.
-    """
-    kinds = [[re.split(r"_k\d|-", str(name))[0] for name in values] for values in table.candidates.values()]
-    shortened = any(len(set(own)) < len(own) for own in kinds)
-    return kinds if shortened else None
+    """For each label the kinds of its candidates; None if they tell no more than the candidates do."""
+    kinds = [list(table.kinds[label]) for label in table.labels] if table.kinds is not None else []
+    return kinds if any(len(set(own)) < len(own) for own in kinds) else None
 
 
 def predict_scores(

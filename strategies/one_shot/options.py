@@ -101,7 +101,7 @@ class EnasOptions(OneShotOptions):
 
 register(
     "gdas",
-    "single paths of a supernet (after GDAS), candidates compared by their losses; the default",
+    "single paths of a supernet (after GDAS), candidates compared by their losses",
     SinglePathOptions,
     "strategies.one_shot.single_path.GDAS",
 )
