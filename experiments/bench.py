@@ -35,12 +35,13 @@ from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
 from evaluators.training.supernet import supernet_evaluator
 from evaluators.training.trainer import fit, make_trainer
-from experiments.latency import random_samples
 from search_space.architecture import Architecture
 from search_space.candidates import SearchSpace
 from search_space.hand_designed import baseline
 from search_space.network import build
 from search_space.space import SepConvSpace
+from strategies.budget.budget import Budget
+from strategies.budget.feasible import FeasibleSet
 from strategies.one_shot.single_path import GDAS
 
 #: Networks and search steps that are timed in a round, and images per step.
@@ -95,7 +96,8 @@ def bench(what: str, repeats: int, accelerator: Accelerator, *, as_json: bool) -
 def step_rows(repeats: int, accelerator: Accelerator) -> Iterator[Row]:
     """Training steps of random networks of the default space on their own, and steps of a search by gdas in it."""
     space = SearchSpace.create()
-    networks = [space.architecture(sample) for sample in random_samples(space, NETWORKS, seed=0)]
+    drawn = FeasibleSet(space.cost_table, Budget()).sample_many(np.random.RandomState(0), NETWORKS)
+    networks = [space.architecture(space.cost_table.sample(row)) for row in drawn]
     seconds = [[_mean_step(networks, accelerator), _search_step(accelerator)] for _ in range(repeats)]
     names = [f"{NETWORKS} random networks, each on its own", "gdas (weights and architecture)"]
     yield from _compared("step: time", names, 1e3 * np.array(seconds), "ms")

@@ -19,12 +19,13 @@ from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, write_json
 from experiments.runs.provenance import processor
-from experiments.runs.task import SearchTask, stream_seed
+from experiments.runs.task import SearchTask
 from search_space.architecture import Architecture
 from search_space.base.checks import check_int
 from search_space.base.errors import InvalidRequest
-from search_space.candidates import SearchSpace
 from search_space.cost_table import FORMAT, VERSION
+from strategies.budget.budget import Budget
+from strategies.budget.feasible import FeasibleSet
 
 _TIMINGS = "timings.json"
 PARTIAL_TABLE = FolderKind(
@@ -86,10 +87,11 @@ def write_table(
     if metric in ("", "macs", "params"):
         raise InvalidRequest(f"metric: {metric!r} is not a name for another cost; take one such as latency_ms")
     _check_out(out, overwrite=overwrite)
-    space = SearchTask(config).space
-    samples = random_samples(space, networks, config.seed)
-    parts = space_parts(space)
-    wholes = [network_part(space.architecture(sample)) for sample in samples]
+    task = SearchTask(config)
+    space = task.space
+    drawn = task.draw(FeasibleSet(space.cost_table, Budget()), networks, "latency")
+    samples = [space.sample(architecture) for architecture in drawn]
+    parts, wholes = space_parts(space), list(map(network_part, drawn))
     wanted = parts | {part.key: part for part in wholes}
     print(f"{len(parts)} parts and {len(wholes)} networks, {rounds} rounds of {repeats} calls each")
     partial = out.with_name(f"{out.name}.partial")
@@ -124,15 +126,6 @@ def write_table(
     )
     shutil.rmtree(partial)
     return fitted
-
-
-def random_samples(space: SearchSpace, count: int, seed: int) -> list[dict[str, str]]:
-    """``count`` different architectures of ``space``, drawn uniformly; all of them where there are fewer."""
-    rng = np.random.default_rng(stream_seed(seed, "latency"))
-    drawn: dict[tuple[str, ...], None] = {}
-    while len(drawn) < min(count, space.size):
-        drawn[tuple(names[rng.integers(len(names))] for names in space.candidates)] = None
-    return [dict(zip(space.labels, names, strict=True)) for names in drawn]
 
 
 _CORRECTIONS = {

@@ -7,6 +7,7 @@ pixels end in a 4x4 map: the rule of BSConv section 5.1, and of XSepConv's Mobil
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from search_space.architecture import Architecture
 from search_space.base.checks import unknown
@@ -143,17 +144,9 @@ def built_in_macro(name: str, where: str = "macro") -> MacroDefinition:
     return _BUILT_IN[name]
 
 
-def macro(
-    name_or_definition: str | MacroDefinition,
-    *,
-    image_size: int = 32,
-    in_channels: int = 3,
-    classes: int = 10,
-    width: float = 1.0,
-) -> Architecture:
-    """The hand-designed network of a built-in macro (by name) or of a definition, for square inputs of ``image_size``
-    pixels; see `MacroDefinition.architecture`. InvalidRequest for an unknown name."""
-    definition = name_or_definition
-    if not isinstance(definition, MacroDefinition):
-        definition = built_in_macro(definition)
-    return definition.architecture(image_size=image_size, in_channels=in_channels, classes=classes, width=width)
+def macro(name_or_definition: str | MacroDefinition, **sizes: Any) -> Architecture:
+    """The hand-designed network of a built-in macro (by name) or of a definition; ``sizes`` are those that
+    `MacroDefinition.architecture` takes. InvalidRequest for an unknown name."""
+    named = name_or_definition
+    definition = named if isinstance(named, MacroDefinition) else built_in_macro(named)
+    return definition.architecture(**sizes)

@@ -14,10 +14,7 @@ from nni.nas.space import ExecutableModelSpace
 from nni.nas.strategy.base import Strategy
 
 from search_space.base.errors import InvalidRequest
-from search_space.cost_table import CostTable
-from strategies.budget.budget import Budget
 from strategies.budget.budgeted import Budgeted
-from strategies.budget.feasible import FeasibleSet
 from strategies.budget.remaining import Remaining
 from strategies.budget.used_labels import sample_key
 from strategies.multi_trial._proposer import Proposer, Sample
@@ -41,9 +38,7 @@ class MultiTrial(Budgeted, Strategy):
     Args:
         options: the strategy's options; by default ``values`` and the defaults of the others.
         name: which strategy; its subclasses, such as `TPE`, know.
-        budget, costs, feasible: see `Budgeted`.
-        seed: of all draws.
-        values: single options by name.
+        values: single options by name, and what `Budgeted` takes.
     """
 
     #: what `STRATEGIES` calls it
@@ -54,23 +49,11 @@ class MultiTrial(Budgeted, Strategy):
         super().__init_subclass__(**keywords)
         cls.name = name
 
-    def __init__(
-        self,
-        options: MultiTrialOptions | None = None,
-        *,
-        name: str | None = None,
-        budget: Budget | None = None,
-        costs: CostTable | None = None,
-        feasible: FeasibleSet | None = None,
-        seed: int = 0,
-        **values: Any,
-    ) -> None:
-        super().__init__()
+    def __init__(self, options: MultiTrialOptions | None = None, *, name: str | None = None, **values: Any) -> None:
+        super().__init__(**{own: values.pop(own) for own in self.COMMON if own in values})
         self.name = self.name if name is None else name
         self.options: MultiTrialOptions = registered(self.name).options_from(options, values)
         self.options.check_packages()
-        self._set_budget(budget, costs, feasible)
-        self.seed = seed
         self._proposed: list[Sample] = []
         self._running: list[tuple[ExecutableModelSpace, int]] = []
         self._events: list[list[Any]] = []  # ["ask", candidate indices] and ["tell", trial, metric], in their order

@@ -9,16 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search_space.base.checks import unknown
 from search_space.base.errors import InvalidRequest
 from strategies.options import Kind, StrategyOptions
-
-if TYPE_CHECKING:
-    from search_space.cost_table import CostTable
-    from strategies.budget.budget import Budget
-    from strategies.budget.feasible import FeasibleSet
 
 
 @dataclass(frozen=True)
@@ -82,28 +77,17 @@ def registered(name: str) -> RegisteredStrategy:
     return STRATEGIES[name]
 
 
-def make(
-    name: str,
-    options: StrategyOptions | None = None,
-    *,
-    budget: Budget | None = None,
-    costs: CostTable | None = None,
-    feasible: FeasibleSet | None = None,
-    seed: int = 0,
-    **values: Any,
-) -> Any:
+def make(name: str, options: StrategyOptions | None = None, **values: Any) -> Any:
     """The strategy called ``name``, ready for ``strategy(model_space, engine)`` or an NNI ``NasExperiment``.
 
     Args:
         name: one of `STRATEGIES`.
         options: its options; by default ``values`` and the defaults of the others.
-        budget, costs, feasible: see `Budgeted`.
-        seed: of all draws.
-        values: single options by name; for one-shot strategies also ``gradient_clip_val`` and ``mutation_hooks``.
+        values: ``budget``, ``costs`` and ``feasible`` (see `Budgeted`), ``seed`` of all draws (by default 0), single
+            options by name; for one-shot strategies also ``gradient_clip_val`` and ``mutation_hooks``.
 
     InvalidRequest if the name is unknown or the options are those of another strategy.
     """
-    values |= {"budget": budget, "costs": costs, "feasible": feasible, "seed": seed}
     if registered(name).kind == "one-shot":
         return registered(name).load()(options, **values)
     return import_module("strategies.adapter").MultiTrial(options, name=name, **values)

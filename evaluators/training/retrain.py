@@ -140,8 +140,6 @@ def retrain_seeds(
         if one.folder is not None:
             one.folder.mkdir(parents=True, exist_ok=True)
     calls = [(architecture, data, recipe, one) for one in runs]
-    if parallel_seeds == 1:
-        return run_each(retrain, calls, 1)
     return [pickle.loads(packed) for packed in run_each(_packed, calls, parallel_seeds)]
 
 

@@ -105,7 +105,6 @@ def training_seconds(config: SearchConfig, task: SearchTask) -> float:
 
 
 def _part(data: ImageData, most: int) -> ImageData:
-    """The first ``most`` images of training and validation, the latter in place of the test images too."""
     part = copy(data)
     part.train, part.validation = (own.subset(range(min(most, len(own)))) for own in (data.train, data.validation))
     return part

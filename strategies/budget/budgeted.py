@@ -14,15 +14,32 @@ from strategies.budget.feasible import FeasibleSet
 class Budgeted:
     """Mix-in of a strategy: its budget, and the architectures inside once a space is known.
 
-    ``budget`` is what an architecture may cost, ``costs`` the cost of every candidate, unless the space has a
-    ``cost_table``; ``feasible``, in place of both, are the architectures inside a budget that was proven already.
+    Args:
+        budget: what an architecture may cost.
+        costs: the cost of every candidate, unless the space has a ``cost_table``.
+        feasible: in place of both, the architectures inside a budget that was proven already.
+        seed: of all draws.
+        others: what NNI's base of the strategy takes.
     """
+
+    #: names of what all strategies take beside their options
+    COMMON = ("budget", "costs", "feasible", "seed", "mutation_hooks")
 
     budget: Budget
     costs: CostTable | None
     _feasible: FeasibleSet | None
 
-    def _set_budget(self, budget: Budget | None, costs: CostTable | None, feasible: FeasibleSet | None) -> None:
+    def __init__(
+        self,
+        *,
+        budget: Budget | None = None,
+        costs: CostTable | None = None,
+        feasible: FeasibleSet | None = None,
+        seed: int = 0,
+        **others: Any,
+    ) -> None:
+        super().__init__(**others)
+        self.seed = seed
         if feasible is None:
             self.budget, self.costs = budget if budget is not None else Budget(), costs
         elif budget is None and costs is None:

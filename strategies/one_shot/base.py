@@ -20,11 +20,8 @@ from nni.nas.space import RawFormatModelSpace
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from search_space.cost_table import CostTable
 from search_space.sliced import Sliced
-from strategies.budget.budget import Budget
 from strategies.budget.budgeted import Budgeted
-from strategies.budget.feasible import FeasibleSet
 from strategies.options import OneShotOptions
 from strategies.registry import registered
 
@@ -112,24 +109,8 @@ class BudgetedOneShot(Budgeted, OneShotStrategy):
     They take the same evaluators as NNI's, and any `ModelSpace` of categorical labels whose costs are known. A budget
     that nothing meets is refused before anything is trained.
 
-    Args:
-        budget, costs, feasible: see `Budgeted`.
-        seed: of all draws.
-        mutation_hooks: as in NNI.
+    Beside what `Budgeted` takes, ``mutation_hooks`` are those of NNI.
     """
-
-    def __init__(
-        self,
-        *,
-        budget: Budget | None = None,
-        costs: CostTable | None = None,
-        feasible: FeasibleSet | None = None,
-        seed: int = 0,
-        mutation_hooks: list[Any] | None = None,
-    ) -> None:
-        super().__init__(mutation_hooks=mutation_hooks)
-        self._set_budget(budget, costs, feasible)
-        self.seed = seed
 
     def mutate_model(self, model: Any) -> Any:
         self._meet_space(model)
@@ -143,29 +124,19 @@ class OneShotSearch(BudgetedOneShot):
     Args:
         options: the strategy's options; by default ``values`` and the defaults of the others.
         gradient_clip_val: norm to which the weights' gradient is clipped, which Lightning leaves to the strategy.
-        budget, costs, feasible, seed, mutation_hooks: as in `BudgetedOneShot`.
-        values: single options by name.
+        values: single options by name, and what `BudgetedOneShot` takes.
     """
 
     #: what `STRATEGIES` calls it
     name: str
 
     def __init__(
-        self,
-        options: OneShotOptions | None = None,
-        *,
-        budget: Budget | None = None,
-        costs: CostTable | None = None,
-        feasible: FeasibleSet | None = None,
-        seed: int = 0,
-        gradient_clip_val: float | None = None,
-        mutation_hooks: list[Any] | None = None,
-        **values: Any,
+        self, options: OneShotOptions | None = None, *, gradient_clip_val: float | None = None, **values: Any
     ) -> None:
-        super().__init__(budget=budget, costs=costs, feasible=feasible, seed=seed, mutation_hooks=mutation_hooks)
+        super().__init__(**{own: values.pop(own) for own in self.COMMON if own in values})
         self.options: Any = registered(self.name).options_from(options, values)
         self.gradient_clip_val = gradient_clip_val
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(self.seed)
 
     def train_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
         """Both kinds of batches in every step, by name."""
