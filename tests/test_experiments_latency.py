@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import yaml
 
 from evaluators.latency.backends import make_backend
 from experiments import latency as latency_module
-from experiments.latency import fit_text, latency_text, network_latency, random_samples, write_table
+from experiments.latency import fit_text, latency_text, network_latency, write_table
+from experiments.options.config import SearchConfig
 from experiments.options.files import make_config
 from experiments.runs.task import SearchTask
+from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.cost_table import load_costs
 from search_space.hand_designed import baseline
@@ -166,12 +169,15 @@ def test_a_search_can_be_bounded_by_the_table(table: Path) -> None:
 
 
 def test_random_networks_differ_and_follow_the_seed() -> None:
-    space = SearchTask(CONFIG).space
-    one = random_samples(space, 20, 0)
-    assert one == random_samples(space, 20, 0) != random_samples(space, 20, 1)
-    assert len({space.architecture(sample) for sample in one}) == 20
-    small = SearchTask(make_config({**VALUES, "space": {"operators": ["dw_k3"], "widths": [1.0]}}, "test")).space
-    assert len(random_samples(small, 5, 0)) == small.size == 1
+    def drawn(config: SearchConfig, count: int, seed: int) -> list[Architecture]:
+        task = SearchTask(replace(config, seed=seed))
+        return task.draw(FeasibleSet(task.space.cost_table, Budget()), count, "latency")
+
+    one = drawn(CONFIG, 20, 0)
+    assert one == drawn(CONFIG, 20, 0) != drawn(CONFIG, 20, 1)
+    assert len(set(one)) == 20
+    small = make_config({**VALUES, "space": {"operators": ["dw_k3"], "widths": [1.0]}}, "test")
+    assert len(drawn(small, 5, 0)) == SearchTask(small).space.size == 1
 
 
 def test_a_killed_table_goes_on_with_what_it_has(
