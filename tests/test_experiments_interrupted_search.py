@@ -161,7 +161,7 @@ def test_a_sigkill_between_epochs_loses_nothing(tmp_path: Path) -> None:
     assert not (out / "winner.json").exists()
     assert main(["search", str(given), "--out", str(out), "--resume"]) == 0
     assert outcome(out) == outcome(tmp_path / "whole")
-    assert set(contents(out)) == RUN_FILES
+    assert set(contents(out)) == RUN_FILES | {"probabilities.csv"}
 
 
 @pytest.mark.parametrize("strategy", ["gdas", "training"])

@@ -47,7 +47,8 @@ def test_the_winner_is_inside_the_budget_and_on_record(finished: tuple[str, Path
 
 def test_a_run_holds_the_documented_files_and_no_other(finished: tuple[str, Path]) -> None:
     strategy, out = finished
-    wanted = RUN_FILES | ({"search/supernet.safetensors"} if strategy == "evolution" else set())
+    more = {"evolution": {"search/supernet.safetensors"}, "training": set()}
+    wanted = RUN_FILES | more.get(strategy, {"probabilities.csv"})
     if strategy == "training":
         wanted -= {"metrics.csv"}  # there is no supernet
     assert set(contents(out)) == wanted

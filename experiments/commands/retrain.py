@@ -10,12 +10,12 @@ from typing import Any
 from evaluators.data.options import DataOptions
 from experiments.options.config import RetrainConfig, SearchConfig
 from experiments.options.files import read_config, self_contained
-from experiments.options.parsing import Command, Namespace, Parser, add_accelerator
+from experiments.options.parsing import Command, Namespace, Parser, add_accelerator, add_option
 from search_space.base.checks import nearest, refusal
 from search_space.base.errors import InvalidRequest
 
 #: what a config and the command's options have in common
-_OPTIONS = ("data", "retrain", "seed", "accelerator")
+_OPTIONS = ("data", "retrain", "seed", "accelerator", "trackers")
 
 
 def _add_options(parser: Parser) -> None:
@@ -28,6 +28,7 @@ def _add_options(parser: Parser) -> None:
     parser.add_class(RetrainConfig, "retrain")
     parser.add_argument("--seed", type=int, default=0, help="of the data's splits (default: 0)")
     add_accelerator(parser)
+    add_option(parser, SearchConfig, "trackers")
     parser.add_class(DataOptions, "data", "data.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from evaluators.data.options import DataOptions
 from evaluators.training.recipes import Recipe
@@ -17,6 +17,8 @@ from strategies.budget.budget import Budget
 from strategies.options import MultiTrialOptions, OneShotOptions, StrategyOptions
 from strategies.registry import registered
 
+#: Where figures are sent while a search or a training goes on.
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 #: The strategy that stands for whichever suits the time.
 AUTO = "auto"
 #: Hand-designed networks that are finalists of every search, in their widest form inside the budget.
@@ -111,8 +113,10 @@ class SearchConfig:
             budget; null to train one.
         jobs: finalists, and candidates of strategies that score by training, that are trained at once, in processes
             with one thread each; null for one per core, on a GPU for one.
-        seed: seed of everything random in the search and of the data's splits.
+        seed: seed of everything random and of the data's splits.
         accelerator: auto takes the GPU where there is one.
+        trackers: where figures of searches and final trainings are sent as they come: tensorboard (tracking/ in the
+            run), mlflow, wandb.
     """
 
     data: DataOptions = field(default_factory=DataOptions)
@@ -130,6 +134,7 @@ class SearchConfig:
     jobs: int | None = option(None, least=1)
     seed: int = option(0, least=0, most=SEED_LIMIT - 1)
     accelerator: Accelerator = "auto"
+    trackers: list[TrackerName] = field(default_factory=lambda: ["tensorboard"])
 
     def __post_init__(self) -> None:
         check_options(self)

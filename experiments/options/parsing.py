@@ -211,6 +211,17 @@ def _typed(read: Callable[[str], Any], text: str) -> Any:
         raise argparse.ArgumentTypeError(str(error).removeprefix(": ")) from None
 
 
+def add_option(parser: Parser, cls: type, name: str) -> None:
+    """One field of the dataclass ``cls`` as an option of its own."""
+    option = options_of(cls)[name]
+
+    def read(text: str) -> Any:
+        return convert(from_text(text, option.type), option.type, name, option.bounds)
+
+    text = short_text(option).replace("%", "%%")
+    parser.add_argument(f"--{name}", type=read, default=option.default, metavar=placeholder(option.type), help=text)
+
+
 def add_accelerator(parser: Parser) -> None:
     """The option that says what trains, for the sub-commands that train."""
     text = "auto takes the GPU where there is one"

@@ -20,22 +20,23 @@ RUN = FolderKind(
     name="a run",
     files=(
         *("winner.json", "finalists.csv", "pareto.csv", "hypervolume.csv", "pareto.png", "metrics.csv"),
-        *("architectures.csv", "search", "retrain", "report", "rank"),
+        *("architectures.csv", "probabilities.csv", "search", "retrain", "report", "rank", "tracking"),
     ),
     marker=CONFIG_FILE,
     before_marker=(PROVENANCE_FILE,),
     deleted_whole=True,
     remedy="give the same config or another folder",
-    ignored=("jobs",),
+    ignored=("jobs", "trackers"),
 )
 
 
 class RunFolder:
     """Paths in the folder of a run.
 
-    ``metrics`` has a row per epoch of the search, ``architectures`` one per scored architecture, ``finalists`` one per
-    training on the way to the ``winner``. ``search`` holds the resume point, ``candidates`` those of candidates that
-    may be trained on; ``retrain`` a folder for each network, in it one for each seed.
+    ``metrics`` has a row per epoch of the search, ``probabilities`` one per epoch of a search by probabilities,
+    ``architectures`` one per scored architecture, ``finalists`` one per training on the way to the ``winner``.
+    ``search`` holds the resume point, ``candidates`` those of candidates that may be trained on; ``retrain`` a folder
+    for each network, in it one for each seed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,6 +45,7 @@ class RunFolder:
         self.provenance = path / PROVENANCE_FILE
         self.metrics = path / "metrics.csv"
         self.architectures = path / "architectures.csv"
+        self.probabilities = path / "probabilities.csv"
         self.finalists = path / "finalists.csv"
         self.winner = path / "winner.json"
         self.search = path / "search"

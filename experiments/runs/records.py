@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,6 +45,32 @@ def metrics_writer(path: Path, phase: str) -> Callable[[dict[str, float]], None]
 def metrics_rows(path: Path) -> list[dict[str, str]]:
     """The rows that `metrics_writer` left."""
     return Table(path, _METRICS).rows
+
+
+def write_probabilities(path: Path, epoch: int, probabilities: Mapping[str, Mapping[str, float]]) -> None:
+    """Add the row of ``epoch``: {label: {candidate: probability}}; epochs that a resumed run repeats replace old rows.
+
+    A column is called by label and candidate, a space between them. Labels hold none.
+    """
+    columns = [f"{label} {candidate}" for label, each in probabilities.items() for candidate in each]
+    values = [value for each in probabilities.values() for value in each.values()]
+    table = Table(path, ["epoch", *columns])
+    kept = [row for row in table.rows if int(row["epoch"]) < epoch]
+    if len(kept) != len(table.rows):
+        table.keep(kept)
+    table.append({"epoch": epoch} | {name: f"{value:.4g}" for name, value in zip(columns, values, strict=True)})
+
+
+def read_probabilities(path: Path) -> tuple[list[int], dict[str, dict[str, list[float]]]]:
+    """What `write_probabilities` left: the epochs, and {label: {candidate: a probability for each}}."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        columns = next(csv.reader(stream), [])
+    rows = Table(path, columns).rows
+    result: dict[str, dict[str, list[float]]] = {}
+    for column in columns[1:]:
+        label, _, candidate = column.partition(" ")
+        result.setdefault(label, {})[candidate] = [float(row[column]) for row in rows]
+    return [int(row["epoch"]) for row in rows], result
 
 
 @dataclass(frozen=True)

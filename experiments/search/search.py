@@ -7,6 +7,7 @@ import shutil
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
@@ -21,11 +22,12 @@ from experiments.runs.claimed_folder import first_difference
 from experiments.runs.files import copy_file
 from experiments.runs.folder import RunFolder, check_out, find_run, open_run
 from experiments.runs.provenance import provenance
-from experiments.runs.records import ScoreRecord, metrics_writer
+from experiments.runs.records import ScoreRecord, metrics_writer, write_probabilities
 from experiments.runs.task import SearchTask, stream_seed
 from experiments.search.choice import as_begun, chosen
 from experiments.search.confirm import confirm
 from experiments.search.trials import InheritedWeights, Judge, ShortTrainings, score_proposals
+from experiments.tracking.trackers import Tracking, check_trackers
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
@@ -33,6 +35,7 @@ from search_space.serialization import save_architecture
 from search_space.space import SepConvSpace
 from search_space.weights import load_weights, save_weights
 from strategies.budget.budget import format_count
+from strategies.one_shot.base import OneShotSearch
 from strategies.one_shot.supernet import RandomOneShot
 from strategies.options import MultiTrialOptions, StrategyOptions
 from strategies.registry import make
@@ -49,6 +52,7 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     check_out(out, config.as_dict(), resume=resume, overwrite=overwrite)
     task = SearchTask(config)
     task.check()
+    check_trackers(config.trackers)
     if config.supernet is not None:
         _reused_supernet(config)
     task.announce()
@@ -63,7 +67,8 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
         print(f"{out}: the search is finished; nothing to do")
     else:
         logging.getLogger("nni").setLevel(logging.CRITICAL)  # it announces exceptions, which we report ourselves
-        winner = _find_winner(task, run, device)
+        with Tracking(config.trackers, run.path, out.resolve().name, config.as_dict()) as tracking:
+            winner = _find_winner(task, run, device, tracking)
         save_architecture(winner, run.winner)
         costs = cost(winner)
         print(f"winner: {format_count(costs.macs)} MACs, {format_count(costs.params)} params")
@@ -73,13 +78,13 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     return run
 
 
-def _find_winner(task: SearchTask, run: RunFolder, device: str) -> Architecture:
+def _find_winner(task: SearchTask, run: RunFolder, device: str, tracking: Tracking) -> Architecture:
     config = task.config
     options = config.strategy.typed_options()
     if isinstance(options, MultiTrialOptions):
-        ranked = _score_one_by_one(options, task, run, device)
+        ranked = _score_one_by_one(options, task, run, device, tracking)
     else:
-        ranked = _search_in_training(options, task, run)
+        ranked = _search_in_training(options, task, run, tracking)
     best = ranked[: max(1, config.finalists)]
     for network in best:
         if not task.feasible.admits(task.space.sample(network)):
@@ -105,10 +110,19 @@ def supernet(config: SearchConfig, task: SearchTask) -> SepConvSpace:
         return SepConvSpace(task.space)
 
 
-def _train_supernet(task: SearchTask, run: RunFolder, strategy: Strategy, *, clips_gradients: bool) -> SepConvSpace:
+def _train_supernet(
+    task: SearchTask, run: RunFolder, strategy: Strategy, tracking: Tracking, *, clips_gradients: bool
+) -> SepConvSpace:
     """Run a one-shot ``strategy`` on a fresh supernet, from its resume point if there is one."""
     config = task.config
     space = supernet(config, task)
+    write = metrics_writer(run.metrics, "search")
+
+    def record(figures: dict[str, float]) -> None:
+        write(figures)
+        if isinstance(strategy, OneShotSearch):
+            _write_probabilities(strategy, task, run, int(figures["epoch"]))
+
     evaluator = supernet_evaluator(
         task.data,
         config.search,
@@ -116,19 +130,33 @@ def _train_supernet(task: SearchTask, run: RunFolder, strategy: Strategy, *, cli
         accelerator=config.accelerator,
         folder=run.search,
         title=f"search ({config.strategy.name})",
-        on_epoch=metrics_writer(run.metrics, "search"),
+        on_epoch=tracking.beside(record),
         clips_gradients=clips_gradients,
     )
     strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
     return space
 
 
-def _search_in_training(options: StrategyOptions, task: SearchTask, run: RunFolder) -> list[Architecture]:
+def _write_probabilities(strategy: OneShotSearch, task: SearchTask, run: RunFolder, epoch: int) -> None:
+    candidates = task.table.candidates
+    write_probabilities(
+        run.probabilities,
+        epoch,
+        {
+            label: dict(zip(map(str, candidates[label]), np.exp(logs).tolist(), strict=True))
+            for label, logs in strategy.log_probabilities().items()
+        },
+    )
+
+
+def _search_in_training(
+    options: StrategyOptions, task: SearchTask, run: RunFolder, tracking: Tracking
+) -> list[Architecture]:
     """Search while a supernet is trained: one-shot."""
     config = task.config
     seed, clip = stream_seed(config.seed, "strategy"), config.search.gradient_clip
     strategy = make(config.strategy.name, options, feasible=task.searched, gradient_clip_val=clip, seed=seed)
-    _train_supernet(task, run, strategy, clips_gradients=True)
+    _train_supernet(task, run, strategy, tracking, clips_gradients=True)
     scores = strategy.log_probabilities()
     # the most probable ones differ in one choice: a shortlist of them would be one network with variations
     samples = strategy.export_samples(max(1, config.finalists), apart=max(1, len(task.table.labels) // 3))
@@ -139,7 +167,7 @@ def _search_in_training(options: StrategyOptions, task: SearchTask, run: RunFold
     return [task.space.architecture(sample) for sample in samples]
 
 
-def _trained_supernet(options: MultiTrialOptions, task: SearchTask, run: RunFolder) -> SepConvSpace:
+def _trained_supernet(options: MultiTrialOptions, task: SearchTask, run: RunFolder, tracking: Tracking) -> SepConvSpace:
     """The supernet whose weights candidates inherit: trained here, or by the run that the config names."""
     config = task.config
     if config.supernet is not None and not run.supernet.exists():
@@ -148,7 +176,7 @@ def _trained_supernet(options: MultiTrialOptions, task: SearchTask, run: RunFold
         inside = {"costs": task.table} if options.supernet_for == "space" else {"feasible": task.feasible}
         seed = stream_seed(config.seed, "paths")
         strategy = RandomOneShot(**inside, sampling=options.sampling or "uniform", seed=seed)
-        save_weights(_train_supernet(task, run, strategy, clips_gradients=False).cpu(), run.supernet)
+        save_weights(_train_supernet(task, run, strategy, tracking, clips_gradients=False).cpu(), run.supernet)
     space = supernet(config, task)
     load_weights(space, run.supernet)
     return space
@@ -180,14 +208,16 @@ def _reused_supernet(config: SearchConfig) -> Path:
     return run.supernet
 
 
-def _score_one_by_one(options: MultiTrialOptions, task: SearchTask, run: RunFolder, device: str) -> list[Architecture]:
+def _score_one_by_one(
+    options: MultiTrialOptions, task: SearchTask, run: RunFolder, device: str, tracking: Tracking
+) -> list[Architecture]:
     """A strategy that asks for one architecture after another and is told how good each is."""
     judge: Judge
     if options.inherits_weights:
-        space = _trained_supernet(options, task, run)
+        space = _trained_supernet(options, task, run, tracking)
         judge = InheritedWeights(options, task, device)
     else:
         space = supernet(task.config, task)
         judge = ShortTrainings(options, task, run.candidates)
     with closing(judge):
-        return score_proposals(options, task, run, space, judge)
+        return score_proposals(options, task, run, space, judge, tracking)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from nni.nas.evaluator import FunctionalEvaluator
@@ -20,7 +21,9 @@ from experiments.runs.records import ScoreRecord
 from experiments.runs.task import SearchTask, stream_seed
 from experiments.runs.trainings import Trainings
 from experiments.search.pareto import pareto_front, write_pareto
+from experiments.tracking.trackers import Tracking
 from search_space.architecture import Architecture
+from search_space.network_cost import cost
 from search_space.space import SepConvSpace
 from strategies.options import MultiTrialOptions
 from strategies.registry import make
@@ -148,7 +151,12 @@ class ShortTrainings(Judge):
 
 
 def score_proposals(
-    options: MultiTrialOptions, task: SearchTask, run: RunFolder, space: SepConvSpace, judge: Judge
+    options: MultiTrialOptions,
+    task: SearchTask,
+    run: RunFolder,
+    space: SepConvSpace,
+    judge: Judge,
+    tracking: Tracking,
 ) -> list[Architecture]:
     """Score what the strategy proposes until it has had its trials; the architectures that went furthest, best first.
 
@@ -169,7 +177,7 @@ def score_proposals(
             if replay[number].architecture != architecture:
                 raise RuntimeError(f"{run.architectures}: row {number} is not what this search proposes; start anew")
             judge.note(architecture, number)
-            return lambda: report(replay[number].score)
+            return lambda: report(number, replay[number].score)
         wait = judge.begin(model, architecture, number)
 
         def finish() -> float:
@@ -179,10 +187,11 @@ def score_proposals(
 
         if judge.immediate:  # recorded at once, so that a kill loses nothing; the strategy is told in its turn
             score = finish()
-            return lambda: report(score)
-        return lambda: report(finish())
+            return lambda: report(number, score)
+        return lambda: report(number, finish())
 
-    def report(score: float) -> float:
+    def report(number: int, score: float) -> float:
+        tracking.send({"score": score, **asdict(cost(record.scored[number].architecture))}, number)
         bar.update(1)
         finite = [scored.score for scored in record.scored if math.isfinite(scored.score)]
         bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,14 @@ from evaluators.training.loaders import check_fit, check_input
 from evaluators.training.processes import decided, is_first, run_each
 from evaluators.training.retrain import retrain
 from evaluators.training.run import Accelerator, TrainingDiverged
-from experiments.options.config import RetrainConfig, SearchConfig
+from experiments.options.config import RetrainConfig, SearchConfig, TrackerName
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep, write_json
 from experiments.runs.folder import RunFolder
 from experiments.runs.provenance import provenance
 from experiments.runs.records import metrics_rows, metrics_writer
 from experiments.runs.task import DataTask
+from experiments.tracking.trackers import Tracking, check_trackers
 from search_space.base.errors import InvalidRequest
 from search_space.blueprint import AnyNetwork
 from search_space.network_cost import cost
@@ -117,6 +120,7 @@ def retrain_network(
         folder,
         data_config=data_config(config),
         accelerator=config.accelerator,
+        trackers=config.trackers,
         overwrite=overwrite,
     )
 
@@ -127,6 +131,7 @@ def check_request(
     """InvalidRequest if a retraining cannot work or its results have no place in ``folder``; decodes no image."""
     check_precision(config.retrain.recipe.precision, pick_accelerator(config.accelerator))
     options = config.retrain
+    check_trackers(config.trackers)
     check_processes(options.devices, options.num_nodes, config.accelerator, options.parallel_seeds)
     check_results(folder, architecture, options, data_config(config), overwrite=overwrite)
     check_input(architecture, config.data.name, config.data.image_size, task.channels, len(task.classes))
@@ -146,6 +151,7 @@ def retrain_all(
     *,
     data_config: dict[str, Any],
     accelerator: Accelerator = "auto",
+    trackers: Sequence[TrackerName] = (),
     overwrite: bool = False,
 ) -> Result:
     """Train ``architecture`` once for each seed under ``folder/<seed>``.
@@ -168,7 +174,7 @@ def retrain_all(
 
     done = decided(claim)
     missing = [seed for seed in homes if seed not in done]
-    calls = [(name, architecture, data, config, seed, homes[seed], accelerator) for seed in missing]
+    calls = [(name, architecture, data, config, seed, homes[seed], accelerator, trackers) for seed in missing]
     made = dict(zip(missing, run_each(_train_one, calls, config.parallel_seeds), strict=True))
     failed = {seed: result["error"] for seed, result in made.items() if "error" in result}
     if failed:
@@ -233,6 +239,7 @@ def _train_one(
     seed: int,
     home: Path,
     accelerator: Accelerator,
+    trackers: Sequence[TrackerName],
 ) -> dict[str, Any]:
     """Train one seed into ``home`` and return what its result file says, or its file of failure if it diverges."""
     if is_first():
@@ -242,8 +249,13 @@ def _train_one(
     try:
         title, keep = f"{name}, seed {seed}", config.train_on == "train" and len(data.validation) > 0
         run = config.run(seed=seed, accelerator=accelerator, folder=home, title=title, keep_best=keep)
-        report = metrics_writer(home / "metrics.csv", "retrain") if is_first() else None
-        trained = retrain(architecture, data, config.recipe, run, on_epoch=report)
+        with ExitStack() as stack:
+            report = None
+            if is_first():
+                about = {"architecture": str(architecture), "seed": seed, "recipe": asdict(config.recipe)}
+                tracking = stack.enter_context(Tracking(trackers, home, title, about))
+                report = tracking.beside(metrics_writer(home / "metrics.csv", "retrain"))
+            trained = retrain(architecture, data, config.recipe, run, on_epoch=report)
     except TrainingDiverged as error:
         failure = {"seed": seed, "error": str(error)}
         if is_first():

@@ -99,6 +99,10 @@ class BudgetedDartsModule(SearchModule, DartsLightningModule):
         self.log("architecture_entropy", entropy)
         for metric, expected in self.budget_penalty.expected(self.alphas).items():
             self.log(f"expected_{metric}", expected)
+        for (metric, _, sign), multiplier in zip(
+            self.budget_penalty.bounds, self.budget_penalty.multipliers, strict=True
+        ):
+            self.log(f"multiplier_{'max' if sign > 0 else 'min'}_{metric}", multiplier)
 
 
 class DARTS(OneShotSearch):

@@ -45,12 +45,14 @@ def outcome(out: Path) -> tuple[str, list[dict[str, str]], list[dict[str, str]]]
     """All of a search that must not depend on how often it was interrupted: winner, scores, figures of each epoch."""
     metrics = rows(out / "metrics.csv") if (out / "metrics.csv").exists() else []
     figures = [{key: value for key, value in row.items() if key != "seconds"} for row in metrics]
-    return (out / "winner.json").read_text(), rows(out / "architectures.csv"), figures
+    changes = rows(out / "probabilities.csv") if (out / "probabilities.csv").exists() else []
+    return (out / "winner.json").read_text(), rows(out / "architectures.csv"), [*figures, *changes]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below ``folder`` by its path from there."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Every file below ``folder`` by its path from there, but for those of trackers, which bear the time."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "tracking" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:

@@ -22,6 +22,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     },
 }
 
+#: of strategies without probabilities
 RUN_FILES = {
     "config.yaml",
     "provenance.json",
