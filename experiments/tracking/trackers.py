@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
@@ -81,7 +82,11 @@ class TensorBoard(Tracker):
         from pytorch_lightning.loggers import TensorBoardLogger
 
         self._sent = last_steps(self.folder / "tensorboard")
-        self.logger = TensorBoardLogger(self.folder, name=None, version="tensorboard", default_hp_metric=False)
+        # files are named by the second, and one of the same name would be written over
+        own = f".{secrets.token_hex(4)}"
+        self.logger = TensorBoardLogger(
+            self.folder, name=None, version="tensorboard", default_hp_metric=False, filename_suffix=own
+        )
 
     def sent(self) -> dict[str, int]:
         return self._sent
