@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluators.measuring.statistics import paired_difference
+from evaluators.measuring.statistics import holm, paired_difference
 
 
 @pytest.mark.parametrize("n", [2, 3, 10])
@@ -37,3 +37,11 @@ def test_equal_differences_of_few_seeds_prove_nothing(images: int, p: float) -> 
     second = {seed: right / 360 for seed, right in enumerate((350, 352, 340))}
     first = {seed: share + images / 360 for seed, share in second.items()}
     assert paired_difference(first, second).p == p
+
+
+def test_holms_correction_is_that_of_the_textbook() -> None:
+    # Holm 1979 steps down: 4 x 0.005, 3 x 0.01, 2 x 0.03, then never below an earlier one
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []

@@ -67,7 +67,7 @@ LAYERS = {
     "search_space": ("base", "ops"),
     "strategies": ("budget", "one_shot", "multi_trial"),
     "evaluators": ("base", "sources", "augment", "data", "training", "measuring", "latency"),
-    "experiments": ("options", "runs", "tracking", "search", "training", "comparison", "rank", "commands"),
+    "experiments": ("options", "runs", "tracking", "search", "training", "comparison", "attribution", "rank", "commands"),
 }
 
 

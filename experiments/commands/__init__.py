@@ -5,7 +5,7 @@ Each imports what does the work when it runs: parsing and help need no torch.
 
 from __future__ import annotations
 
-from experiments.commands import compare, demo, listing, networks, rank, retrain, search, timing, trained
+from experiments.commands import attribute, compare, demo, listing, networks, rank, retrain, search, timing, trained
 from experiments.options.parsing import Command
 
 COMMANDS: dict[str, Command] = {
@@ -13,6 +13,7 @@ COMMANDS: dict[str, Command] = {
     "search": search.SEARCH,
     "retrain": retrain.COMMAND,
     "compare": compare.COMMAND,
+    "attribute": attribute.COMMAND,
     "export": trained.EXPORT,
     "evaluate": trained.EVALUATE,
     "pareto": trained.PARETO,

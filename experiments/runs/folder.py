@@ -20,7 +20,7 @@ RUN = FolderKind(
     name="a run",
     files=(
         *("winner.json", "finalists.csv", "pareto.csv", "hypervolume.csv", "pareto.png", "metrics.csv"),
-        *("architectures.csv", "probabilities.csv", "search", "retrain", "report", "rank", "tracking"),
+        *("architectures.csv", "probabilities.csv", "search", "retrain", "report", "rank", "tracking", "attribution"),
     ),
     marker=CONFIG_FILE,
     before_marker=(PROVENANCE_FILE,),
@@ -54,6 +54,7 @@ class RunFolder:
         self.retrain = path / "retrain"
         self.report = path / "report"
         self.rank = path / "rank"
+        self.attribution = path / "attribution"
 
     def require_winner(self) -> Path:
         """``winner`` if the search is finished, else InvalidRequest."""

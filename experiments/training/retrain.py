@@ -167,9 +167,7 @@ def retrain_all(
     homes = {seed: folder / f"seed{seed}" for seed in config.seeds}
 
     def claim() -> dict[int, dict[str, Any]]:
-        request = _request(architecture, config, data_config)
-        ClaimedFolder(folder, TRAININGS).claim(request, overwrite=overwrite)
-        save_architecture(architecture, folder / ARCHITECTURE_FILE)
+        claim_folder(folder, architecture, config, data_config, overwrite=overwrite)
         return {seed: read_json(home / RESULT_FILE) for seed, home in homes.items() if (home / RESULT_FILE).exists()}
 
     done = decided(claim)
@@ -183,6 +181,15 @@ def retrain_all(
             f" {len(homes) - len(failed)} of {len(homes)} seeds succeeded ({folder})"
         )
     return _result(name, architecture, {seed: made[seed] if seed in made else done[seed] for seed in homes})
+
+
+def claim_folder(
+    folder: Path, architecture: AnyNetwork, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
+) -> None:
+    """Make ``folder`` one of trainings of ``architecture``; errors as of `retrain_all`."""
+    request = _request(architecture, config, data_config)
+    ClaimedFolder(folder, TRAININGS).claim(request, overwrite=overwrite)
+    save_architecture(architecture, folder / ARCHITECTURE_FILE)
 
 
 def read_result(folder: Path) -> Result:
