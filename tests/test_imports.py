@@ -67,7 +67,17 @@ LAYERS = {
     "search_space": ("base", "ops"),
     "strategies": ("budget", "one_shot", "multi_trial"),
     "evaluators": ("base", "sources", "augment", "data", "training", "measuring", "latency"),
-    "experiments": ("options", "runs", "tracking", "search", "training", "comparison", "attribution", "rank", "commands"),
+    "experiments": (
+        "options",
+        "runs",
+        "tracking",
+        "search",
+        "training",
+        "comparison",
+        "attribution",
+        "rank",
+        "commands",
+    ),
 }
 
 

@@ -218,8 +218,10 @@ def add_option(parser: Parser, cls: type, name: str) -> None:
     def read(text: str) -> Any:
         return convert(from_text(text, option.type), option.type, name, option.bounds)
 
-    text = short_text(option).replace("%", "%%")
-    parser.add_argument(f"--{name}", type=read, default=option.default, metavar=placeholder(option.type), help=text)
+    text = pages.short_text(option).replace("%", "%%")
+    parser.add_argument(
+        f"--{name}", type=read, default=option.default, metavar=pages.placeholder(option.type), help=text
+    )
 
 
 def add_accelerator(parser: Parser) -> None:
