@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.trainings import make_run
+from helpers.trainings import make_run, pretend
 from PIL import Image
 
 import experiments.training.retrain as retrain_module
@@ -74,19 +73,13 @@ def test_trainings_are_kept_and_go_on(
 ) -> None:
     run = make_run(tmp_path / "run")
     save_architecture(winner(b1="xsep_k3", b3="xsep_k5"), run / "winner.json")
-    trained: list[tuple[str, int]] = []
 
-    def train(name: str, _n: Any, _d: Any, _c: Any, seed: int, home: Path, _a: Any) -> dict[str, Any]:
-        trained.append((name, seed))
+    def accuracy(name: str, seed: int) -> float:
         if len(trained) == 4:
             raise KeyboardInterrupt
-        accuracy = 0.5 + 0.01 * seed - 0.1 * ("block 3" in name) - (0.05 + 0.001 * seed) * ("every" in name)
-        made = {"test_accuracy": accuracy, "seconds": 1.0, "test_images": 360, "provenance": provenance(0, "cpu")}
-        home.mkdir(exist_ok=True)
-        (home / "result.json").write_text(json.dumps(made))
-        return made
+        return 0.5 + 0.01 * seed - 0.1 * ("block 3" in name) - (0.05 + 0.001 * seed) * ("every" in name)
 
-    monkeypatch.setattr(retrain_module, "_train_one", train)
+    trained = pretend(monkeypatch, accuracy)
     assert main(["attribute", str(run), "--jobs", "1"]) == 130
     assert not (run / "attribution").exists()
     text = said("attribute", run, "--jobs", 1)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.trainings import make_run
+from helpers.trainings import make_run, pretend
 
-import experiments.training.retrain as retrain_module
 from evaluators.measuring.statistics import paired_difference
 from experiments.options.files import read_config
 from experiments.runs.folder import RunFolder
-from experiments.runs.provenance import provenance
 from experiments.runs.records import ScoreRecord
 from experiments.runs.task import SearchTask
 from experiments.training.retrain import retrain_network
@@ -45,20 +42,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def untrained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Trainings that take no time and leave a result; the list gets the name of each."""
-    trained: list[str] = []
-
-    def train(name: str, _n: Any, _d: Any, _c: Any, seed: int, home: Path, _a: Any) -> dict[str, Any]:
-        trained.append(name)
-        accuracy = 0.5 + 0.01 * seed + 0.001 * len(name)
-        made = {"test_accuracy": accuracy, "seconds": 1.0, "test_images": 360, "provenance": provenance(0, "cpu")}
-        home.mkdir(exist_ok=True)
-        (home / "result.json").write_text(json.dumps(made))
-        return made
-
-    monkeypatch.setattr(retrain_module, "_train_one", train)
-    return trained
+def untrained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Trainings that take no time; the list gets name and seed of each."""
+    return pretend(monkeypatch, lambda name, seed: 0.5 + 0.01 * seed + 0.001 * len(name))
 
 
 def table(run: Path) -> pd.DataFrame:
@@ -83,7 +69,7 @@ def test_an_own_model_is_trained_and_counted_beside_the_winner(
 
 
 def test_an_own_model_that_has_changed_is_not_mixed_with_itself(
-    run: Path, untrained: list[str], refused: Callable[..., str], said: Callable[..., str]
+    run: Path, untrained: list[tuple[str, int]], refused: Callable[..., str], said: Callable[..., str]
 ) -> None:
     for name, width in (("own_nets_b", 8), ("own_nets_c", 9)):
         Path(f"{name}.py").write_text(MODULE.format(width=width))
@@ -117,7 +103,9 @@ def test_an_own_model_that_cannot_work_is_refused_before_anything_is_trained(
     assert refused("compare", run, "--baselines", request_).startswith(told)
 
 
-def test_every_row_is_held_against_the_reference(run: Path, untrained: list[str], said: Callable[..., str]) -> None:
+def test_every_row_is_held_against_the_reference(
+    run: Path, untrained: list[tuple[str, int]], said: Callable[..., str]
+) -> None:
     said("compare", run, "--baselines", "mobilenetv3-small,mobilenetv3-small-xsep")
     plain = table(run)
     assert set(plain["reference"]) == {"gdas winner"}
@@ -142,14 +130,14 @@ def test_a_reference_that_is_no_row_is_refused(run: Path, refused: Callable[...,
 
 
 def test_the_reference_may_be_named_as_requested_or_by_its_folder(
-    run: Path, untrained: list[str], said: Callable[..., str]
+    run: Path, untrained: list[tuple[str, int]], said: Callable[..., str]
 ) -> None:
     for name, label in (("run", "gdas winner"), ("mobilenetv3-small@fit", "mobilenetv3-small@fit (width 0.123)")):
         said("compare", run, "--baselines", "mobilenetv3-small@fit", "--reference", name)
         assert set(table(run)["reference"]) == {label}
 
 
-def test_the_table_is_latex_too(run: Path, untrained: list[str], said: Callable[..., str]) -> None:
+def test_the_table_is_latex_too(run: Path, untrained: list[tuple[str, int]], said: Callable[..., str]) -> None:
     said("compare", run, "--baselines", "mobilenetv3-small@fit")
     text = (run / "report" / "comparison.tex").read_text()
     assert text.startswith("% needs \\usepackage{booktabs}\n\\begin{tabular}{lrrrrrrrrr}\n\\toprule\nnetwork & MACs")
@@ -164,7 +152,7 @@ def test_the_table_is_latex_too(run: Path, untrained: list[str], said: Callable[
 
 
 def test_networks_of_the_pareto_set_are_rows(
-    run: Path, untrained: list[str], said: Callable[..., str], refused: Callable[..., str]
+    run: Path, untrained: list[tuple[str, int]], said: Callable[..., str], refused: Callable[..., str]
 ) -> None:
     told = refused("compare", run, "--pareto", 3)
     assert "has scored no architecture by its accuracy (gdas)" in told
@@ -196,7 +184,9 @@ def test_a_pareto_set_needs_a_search(tmp_path: Path, refused: Callable[..., str]
     assert told == "pareto: 2, but no search is given, which alone has a Pareto set; leave it out"
 
 
-def test_latencies_join_the_table_by_request(run: Path, untrained: list[str], said: Callable[..., str]) -> None:
+def test_latencies_join_the_table_by_request(
+    run: Path, untrained: list[tuple[str, int]], said: Callable[..., str]
+) -> None:
     Path("own_nets_e.py").write_text(MODULE.format(width=8))
     said("compare", run, "--baselines", "own_nets_e:small")
     assert table(run)["latency_ms"].isna().all()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.trainings import make_run
+from helpers.trainings import make_run, pretend
 
-import experiments.training.retrain as retrain_module
 from experiments.options.files import read_config
 from experiments.runs.folder import RunFolder
 from experiments.training.retrain import retrain_network
@@ -27,13 +25,7 @@ OTHERWISE: dict[str, tuple[dict[str, Any], dict[str, Any], str, object, object]]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    def train(_name: str, _n: Any, _d: Any, _c: Any, _seed: int, home: Path, _a: Any) -> dict[str, Any]:
-        made = {"test_accuracy": 0.5, "seconds": 1.0, "test_images": 360, "provenance": {}}
-        home.mkdir(exist_ok=True)
-        (home / "result.json").write_text(json.dumps(made))
-        return made
-
-    monkeypatch.setattr(retrain_module, "_train_one", train)
+    pretend(monkeypatch, lambda name, seed: 0.5)
     return make_run(tmp_path / "run")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from evaluators.base.progress import progress_bar
 from evaluators.data.images import ImageData
@@ -79,9 +78,13 @@ def _of_one_seed(config: SearchConfig, seed: int) -> SearchConfig:
 
 def _train(data: ImageData, one: Wanted, config: SearchConfig) -> str | None:
     """What went wrong with the training, if it diverged."""
-    options: dict[str, Any] = {"data_config": data_config(config), "accelerator": config.accelerator}
     try:
-        retrain_all(one.name, one.network, data, config.retrain, one.home, **options)
+        retrain_all(
+            *(one.name, one.network, data, config.retrain, one.home),
+            data_config=data_config(config),
+            accelerator=config.accelerator,
+            trackers=config.trackers,
+        )
     except TrainingDiverged as error:
         return str(error)
     return None
