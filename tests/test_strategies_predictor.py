@@ -135,6 +135,27 @@ def test_expected_improvement_is_the_mean_of_what_is_above() -> None:
     assert expected_improvement(np.array([0.3]), np.array([0.7]), 0.5)[0] == pytest.approx(expected, rel=0.02)
 
 
+def test_noisy_scores_are_believed_as_far_as_the_model_follows_them() -> None:
+    gains = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        landscape = Landscape(seed)
+        feasible = FeasibleSet(landscape.costs, Budget())
+        remaining = Remaining(feasible, lambda sample: tuple(sample.values()))
+        proposer = PredictorProposer(PredictorOptions(), feasible, remaining, seed)
+        samples = [landscape.costs.sample(row) for row in rng.integers(0, 5, (80, 8))]
+        truth = np.array([landscape(sample) for sample in samples])
+        metrics = truth + truth.std() * rng.normal(size=80)
+        metrics[[3, 50]] = np.nan
+        believed = np.array(proposer.believed(samples, metrics))
+        assert (np.isnan(believed) == np.isnan(metrics)).all()
+        known = ~np.isnan(metrics)
+        raw, better = (np.corrcoef(values[known], truth[known])[0, 1] for values in (metrics, believed))
+        gains.append(better - raw)
+    assert np.mean(gains) > 0.02
+    assert proposer.believed(samples[:2], [1.0, 2.0]) == [1.0, 2.0]  # too few for a model
+
+
 @pytest.mark.parametrize("batch", [1, 5])
 def test_small_spaces_are_searched_to_the_end_and_nothing_is_proposed_twice(batch: int) -> None:
     landscape = Landscape(3, labels=3, values=4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -99,13 +99,19 @@ class ScoreRecord:
         self._table.append(row | asdict(cost(architecture)) | {"architecture": str(architecture)})
         self.scored.append(Scored(architecture, score))
 
-    def ranked(self, *, trained_on: bool = False) -> list[Architecture]:
+    def ranked(self, believed: Sequence[float] | None = None, *, trained_on: bool = False) -> list[Architecture]:
         """The architectures that have a score, the best first, of equals the cheaper one; RuntimeError if none has.
 
+        ``believed`` are scores to rank by in the place of those on record, in their order.
         With ``trained_on`` an architecture that is scored again has been trained on meanwhile: its last score counts,
         and only those that were scored most often are ranked.
         """
-        finite = [scored for scored in self.scored if math.isfinite(scored.score)]
+        scores = [scored.score for scored in self.scored] if believed is None else believed
+        finite = [
+            Scored(scored.architecture, score)
+            for scored, score in zip(self.scored, scores, strict=True)
+            if math.isfinite(score)
+        ]
         if not finite:
             raise RuntimeError("every candidate's training diverged; lower search.learning_rate")
         if trained_on:

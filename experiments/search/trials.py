@@ -209,7 +209,9 @@ def score_proposals(
     if objectives := options.objectives_beside_accuracy:
         front = pareto_front(record.scored, task.space, task.feasible.table, config.budget, objectives)
         write_pareto(front, config.budget, run.path)
-    return record.ranked(trained_on=len(options.rung_sizes) > 1)
+    samples = [task.space.sample(scored.architecture) for scored in record.scored]
+    believed = strategy.proposer.believed(samples, [scored.score for scored in record.scored])
+    return record.ranked(believed, trained_on=len(options.rung_sizes) > 1)
 
 
 def _never(model: object) -> None:

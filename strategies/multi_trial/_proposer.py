@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -48,3 +48,7 @@ class Proposer(Generic[Options]):
 
     def observe(self, trial: int, sample: Sample, metric: float) -> None:
         """Learn that ``sample``, proposal number ``trial`` (from 0), scores ``metric``: more is better, nan failed."""
+
+    def believed(self, samples: Sequence[Sample], metrics: Sequence[float]) -> list[float]:
+        """How good the scored ``samples`` are taken to be: as their ``metrics`` say, unless a model knows better."""
+        return list(metrics)

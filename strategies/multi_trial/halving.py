@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,6 +97,10 @@ class HalvingProposer(PredictorProposer):
         self._scores[rung][first] = metric
         if rung == 0:
             super().observe(trial, sample, metric)
+
+    def believed(self, samples: Sequence[Sample], metrics: Sequence[float]) -> list[float]:
+        """The metrics as they are: those of the last rung are too few for a model."""
+        return list(metrics)
 
     def _promote(self) -> bool:
         """Queue the best of the current rung for the next, unless there is none or scores of this rung are missing."""

@@ -81,6 +81,17 @@ class PredictorProposer(Proposer[PredictorOptions]):
         """Learn that ``sample``, proposal number ``trial`` (from 0), scores ``metric``; nan if it failed."""
         self._metrics[trial] = metric
 
+    def believed(self, samples: Sequence[Sample], metrics: Sequence[float]) -> list[float]:
+        """What the model expects of scored architectures, as the luckiest of noisy scores is not the best network."""
+        finite = [at for at, metric in enumerate(metrics) if math.isfinite(metric)]
+        values = list(metrics)
+        if len(finite) >= _LEAST:
+            known = [samples[at] for at in finite]
+            expected = predict_scores(self._table, known, [metrics[at] for at in finite], known)
+            for at, value in zip(finite, expected, strict=True):
+                values[at] = value
+        return values
+
     def _finite(self) -> int:
         return sum(map(math.isfinite, self._metrics.values()))
 
