@@ -35,7 +35,7 @@ _NO_MEMORY = (
     "A process in the process pool was terminated abruptly",
 )
 #: what is installed by another extra than [search]
-_EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "datasets": "hub"}
+_EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "datasets": "hub", "kornia": "augment"}
 #: characters of a line of complaint
 _LONGEST = 300
 _SHELLS = ("bash", "zsh", "tcsh")

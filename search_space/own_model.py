@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
-import os
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,18 +15,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_space.base.checks import plain, refusal
+from search_space.base.calls import ERRORS, imported, said
+from search_space.base.checks import refusal
 from search_space.blueprint import Blueprint
 from search_space.layer_cost import Cost
 
-_CALL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 #: images of the pass that counts: more than one, so that a network must keep them apart
 _IMAGES = 2
-
-
-def is_call(text: str) -> bool:
-    """Whether ``text`` has the form ``module:callable``."""
-    return _CALL.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -97,52 +87,17 @@ def _made(call: str, sizes: dict[str, int], where: str) -> tuple[nn.Module, str,
 
 
 def _make(call: str, sizes: dict[str, int], where: str) -> nn.Module:
-    function = _imported(call, where)
+    function = imported(call, where, "my_models:small_net")
     try:
         takes = inspect.signature(function).parameters
         any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
         by_name = [name for name, parameter in takes.items() if parameter.kind is not parameter.POSITIONAL_ONLY]
         made = function(**{name: value for name, value in sizes.items() if any_name or name in by_name})
-    except _ERRORS as error:
-        raise refusal(where, call, f"fails ({_said(error)})") from None
+    except ERRORS as error:
+        raise refusal(where, call, f"fails ({said(error)})") from None
     if not isinstance(made, nn.Module):
         raise refusal(where, call, f"returns {type(made).__name__}, not a torch.nn.Module")
     return made
-
-
-#: what a user's code may raise; an exit is an error of it too
-_ERRORS = (Exception, SystemExit)
-
-
-def _imported(call: str, where: str) -> Callable[..., Any]:
-    module_name, _, path = call.partition(":")
-    if not is_call(call):
-        raise refusal(where, call, "is not of the form module:callable", "write it like my_models:small_net")
-    try:
-        with _working_directory_first():
-            found: Any = importlib.import_module(module_name)
-    except _ERRORS as error:
-        why = f"cannot be imported ({_said(error)})"
-        raise refusal(where, call, why, "modules are looked for in the working directory first") from None
-    for name in path.split("."):
-        if not hasattr(found, name):
-            raise refusal(where, call, f"is not there: {module_name} has no {path}")
-        found = getattr(found, name)
-    if not callable(found):
-        raise refusal(where, call, f"is of type {type(found).__name__}, which cannot be called")
-    return found
-
-
-@contextmanager
-def _working_directory_first() -> Iterator[None]:
-    """A script's own folder heads Python's path, but `sepnas` is installed elsewhere."""
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    try:
-        importlib.invalidate_caches()
-        yield
-    finally:
-        sys.path.remove(here)
 
 
 def _looked_at(module: nn.Module, call: str, sizes: dict[str, int], where: str) -> tuple[str, int]:
@@ -156,8 +111,8 @@ def _looked_at(module: nn.Module, call: str, sizes: dict[str, int], where: str) 
             module.eval()(torch.zeros(shape))  # lazy layers get their shapes before anything is counted
             with counter, operations:
                 scores = module(torch.zeros(shape))
-    except _ERRORS as error:
-        why = f"cannot take images of {'x'.join(map(str, shape[1:]))} ({_said(error)})"
+    except ERRORS as error:
+        why = f"cannot take images of {'x'.join(map(str, shape[1:]))} ({said(error)})"
         raise refusal(where, call, why, "does it need another size or number of channels?") from None
     finally:
         module.train(was_training)
@@ -183,7 +138,3 @@ class _Operations(TorchDispatchMode):
         shown = tree_map(lambda each: tuple(each.shape) if isinstance(each, Tensor) else each, (args, kwargs or {}))
         self.lines.append(f"{func} {shown}")
         return func(*args, **(kwargs or {}))
-
-
-def _said(error: BaseException) -> str:
-    return plain(" ".join(f"{type(error).__name__}: {error}".split()), 120)

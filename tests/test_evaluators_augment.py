@@ -101,6 +101,8 @@ CHANGES = [
     Augmentation(color_jitter=0.4),
     Augmentation(cutout=5),
     Augmentation(3, True, color_jitter=(0.1, 0.2, 0.3), cutout=4),
+    Augmentation(erasing=0.7),
+    Augmentation(rand_augment=(2, 9)),
 ]
 
 
@@ -324,7 +326,7 @@ def test_mixup_shares_follow_the_beta_distribution(alpha: float) -> None:
 def test_without_mixup_no_pairs_are_drawn() -> None:
     generator = seeded()
     before = generator.get_state()
-    assert Augmentation().pairs(4, generator) is None
+    assert Augmentation().pairs(4, generator, 8) is None
     assert torch.equal(generator.get_state(), before)
 
 

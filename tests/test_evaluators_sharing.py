@@ -22,6 +22,8 @@ AUGMENTATIONS = {
     "crop, flip, cutout": Augmentation(crop_padding=2, flip=True, cutout=3),
     "boxes, jitter": Augmentation(resized_crop_area=(0.2, 1), flip=True, color_jitter=0.4),
     "mixup": Augmentation(crop_padding=1, mixup=0.4),
+    "cutmix, erasing": Augmentation(flip=True, erasing=0.7, cutmix=1.0),
+    "rand_augment": Augmentation(rand_augment=(2, 9)),
     "all": Augmentation(resized_crop_area=(0.2, 1), flip=True, color_jitter=0.4, cutout=3, mixup=0.4),
 }
 

@@ -1,4 +1,4 @@
-"""Pixels blended: an image with its grey values (colour jitter), or with another image (mixup)."""
+"""Pixels blended: an image with its grey values (colour jitter), or with another image (mixup, CutMix)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
+from evaluators.augment.crops import boxed
 from evaluators.base.devices import to_device
 
 # ITU-R 601, as in Pillow's conversion to grey
@@ -58,10 +59,14 @@ def jitter(images: torch.Tensor, factors: torch.Tensor, order: torch.Tensor) -> 
 
 
 class Pairs(NamedTuple):
-    """How much of each image of a batch stays, float32 (batch,), and which image the rest is taken from, int64."""
+    """How much of each image of a batch stays, float32 (batch,), and which image the rest is taken from, int64.
+
+    With ``boxes``, int64 (batch, 4) as `evaluators.augment.crops.boxed` takes them, the rest is what lies in the box.
+    """
 
     shares: torch.Tensor
     partners: torch.Tensor
+    boxes: torch.Tensor | None = None
 
 
 def draw_pairs(batch: int, alpha: float, generator: torch.Generator) -> Pairs:
@@ -72,12 +77,29 @@ def draw_pairs(batch: int, alpha: float, generator: torch.Generator) -> Pairs:
     return Pairs(shares, torch.randperm(batch, generator=generator))
 
 
+def draw_pasted(batch: int, alpha: float, size: tuple[int, int], generator: torch.Generator) -> Pairs:
+    """`draw_pairs`, and a box for each image of ``size`` around a uniform pixel, of the share that does not stay.
+
+    What of it lies beyond the image is cut off, and the share that stays is that of the pixels (Yun et al. 2019).
+    """
+    shares, partners, _ = draw_pairs(batch, alpha, generator)
+    sides = []
+    for length in size:
+        half = (length * (1 - shares).sqrt() / 2).long()
+        middle = torch.randint(length, (batch,), generator=generator)
+        start = (middle - half).clamp(min=0)
+        sides.append((start, (middle + half).clamp(max=length) - start))
+    boxes = torch.stack([start for start, _ in sides] + [length for _, length in sides], dim=1)
+    return Pairs(1 - boxes[:, 2] * boxes[:, 3] / (size[0] * size[1]), partners, boxes)
+
+
 def mixup(
     images: torch.Tensor, labels: torch.Tensor, classes: int, pairs: Pairs, rows: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Blend images of a batch with others of it (Zhang et al., *mixup*, 2018, equation 1).
 
-    Result i is shares_i * image_rows(i) + (1 - shares_i) * image_partners(i), and its label likewise.
+    Result i is shares_i * image_rows(i) + (1 - shares_i) * image_partners(i), and its label likewise. Of pairs with
+    boxes it is image_rows(i) with the box of image_partners(i) in it, and the label is blended as before (CutMix).
 
     Args:
         images: floating-point, (batch, channels, height, width).
@@ -95,8 +117,10 @@ def mixup(
     if rows is not None:
         rows = to_device(rows, images.device)
         images, probabilities = images.index_select(0, rows), probabilities.index_select(0, rows)
-    share = shares.view(-1, 1, 1, 1).to(images.dtype)
-    return (
-        images * share + others[0] * (1 - share),
-        probabilities * shares[:, None] + others[1] * (1 - shares[:, None]),
-    )
+    if pairs.boxes is None:
+        share = shares.view(-1, 1, 1, 1).to(images.dtype)
+        images = images * share + others[0] * (1 - share)
+    else:
+        height, width = images.shape[2:]
+        images = torch.where(boxed(to_device(pairs.boxes, images.device), (height, width)), others[0], images)
+    return images, probabilities * shares[:, None] + others[1] * (1 - shares[:, None])

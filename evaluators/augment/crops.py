@@ -33,20 +33,29 @@ def cut(images: torch.Tensor, corners: torch.Tensor, size: tuple[int, int]) -> t
     return runs.index_select(0, starts.flatten()).view(batch, channels, *size)
 
 
-def blank(images: torch.Tensor, centres: torch.Tensor, side: int, fill: torch.Tensor | float) -> torch.Tensor:
-    """Return ``images`` with ``fill`` in a square of each, which may reach beyond the image.
+def boxed(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Return which pixels lie in a box, bool (batch, 1, *size).
+
+    Args:
+        boxes: int64, (batch, 4): top, left, height, width in pixels; boxes may reach beyond the image.
+        size: height and width of the images.
+    """
+    inside = []
+    for axis, length in enumerate(size):
+        after = torch.arange(length, device=boxes.device) - boxes[:, axis, None]
+        inside.append((after >= 0) & (after < boxes[:, 2 + axis, None]))
+    return inside[0][:, None, :, None] & inside[1][:, None, None, :]
+
+
+def blank(images: torch.Tensor, boxes: torch.Tensor, fill: torch.Tensor | float) -> torch.Tensor:
+    """Return ``images`` with ``fill`` in a box of each.
 
     Args:
         images: (batch, channels, height, width), any type.
-        centres: int64, (2, batch), on the same device; row and column.
-        side: of the squares, in pixels.
+        boxes: as `boxed` takes them, on the same device.
         fill: one value or one per channel, rounded for images of whole numbers.
     """
-    hidden = []
-    for length, centre_ in zip(images.shape[2:], centres, strict=True):
-        after = torch.arange(length, device=images.device) - (centre_[:, None] - side // 2)
-        hidden.append((after >= 0) & (after < side))
-    mask = hidden[0][:, None, :, None] & hidden[1][:, None, None, :]
+    mask = boxed(boxes, (images.shape[2], images.shape[3]))
     values = torch.as_tensor(fill, dtype=torch.float32, device=images.device).view(-1, 1, 1)
     return torch.where(mask, (values if images.is_floating_point() else values.round()).to(images.dtype), images)
 

@@ -75,8 +75,9 @@ class ImageBatches(Dataset[Batch]):
     def __getitem__(self, batch: BatchDraw | torch.Tensor | Sequence[int]) -> Batch:
         """Return (images, labels): float32 (batch, channels, height, width), normalised, and int64 (batch,).
 
-        With mixup labels are float32 probabilities (batch, classes). Each of several processes gets a `SharedBatch`:
-        its rows of the batch that one process would get. Plain positions carry no seed: their images are not augmented.
+        With mixup or CutMix labels are float32 probabilities (batch, classes). Each of several processes gets a
+        `SharedBatch`: its rows of the batch that one process would get. Plain positions carry no seed: their images are
+        not augmented.
         """
         if not isinstance(batch, BatchDraw):
             images, labels = self._gather(torch.as_tensor(batch, dtype=torch.int64))
@@ -91,12 +92,14 @@ class ImageBatches(Dataset[Batch]):
         if self.augmentation is None:
             images, labels = self._gather(batch.indices[wanted])
             return self._plain(images), labels
-        # from a generator of its own, so that the other changes are the same with and without mixup
-        pairs = self.augmentation.pairs(count, torch.Generator().manual_seed(mixed_seed(batch.seed, 1)))
+        # from a generator of its own, so that the other changes are the same with and without mixup or CutMix
+        generator = torch.Generator().manual_seed(mixed_seed(batch.seed, 1))
+        pairs = self.augmentation.pairs(count, generator, self.image_size)
         rows, places = wanted, wanted
         if pairs is not None and len(wanted) < count:
             rows, places = torch.cat([wanted, pairs.partners[wanted]]).unique(return_inverse=True)
-            pairs = Pairs(pairs.shares[wanted], places[len(wanted) :])
+            boxes = None if pairs.boxes is None else pairs.boxes[wanted]
+            pairs = Pairs(pairs.shares[wanted], places[len(wanted) :], boxes)
         images, labels = self._gather(batch.indices[rows])
         generator = torch.Generator().manual_seed(batch.seed)
         images = self.augmentation(

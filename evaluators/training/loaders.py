@@ -21,6 +21,12 @@ def training_loader(images: Images, data: ImageData, recipe: Recipe, *, seed: in
     return make_loader(images, data, recipe.batch_size, shuffle=True, augmentation=augmentation, seed=seed, **options)
 
 
+def check_augmentation(recipe: Recipe, channels: int, image_size: int) -> None:
+    """InvalidRequest if the recipe's changes to images cannot be made here, or not to such images."""
+    if (augmentation := Augmentation.of(recipe)) is not None:
+        augmentation.check(channels, image_size)
+
+
 def measuring_loader(images: Images, data: ImageData, recipe: Recipe, **options: Any) -> DataLoader:
     """Batches of ``images`` in order, unchanged; ``options`` are further ones of `make_loader`."""
     return make_loader(images, data, max(256, recipe.batch_size), shuffle=False, **options)

@@ -18,7 +18,7 @@ from torch import nn
 from evaluators.data.images import ImageData
 from evaluators.training.callbacks import AveragedWeights, BestWeights, SeededEpochs
 from evaluators.training.devices import check_precision, check_processes, pick_accelerator
-from evaluators.training.loaders import check_fit, measuring_loader, training_loader
+from evaluators.training.loaders import check_augmentation, check_fit, measuring_loader, training_loader
 from evaluators.training.module import ClassificationModule
 from evaluators.training.processes import decided, is_launched, run_each, run_together
 from evaluators.training.recipes import Recipe
@@ -101,6 +101,7 @@ def retrain(
     check_processes(run.devices, run.num_nodes, run.accelerator)
     device = pick_accelerator(run.accelerator)
     check_precision(recipe.precision, device)
+    check_augmentation(recipe, data.channels, data.image_size)
     if run.measure_on == "test":
         _ = data.test  # decoded on first use: a damaged image must not show up only when the training is over
     if run.devices > 1 and not is_launched():

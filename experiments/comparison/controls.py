@@ -8,12 +8,13 @@ from experiments.comparison.rows import RANDOM, Role
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
 from search_space.architecture import Architecture
+from search_space.base.calls import is_call
 from search_space.base.checks import check_int, refusal, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.blueprint import AnyNetwork
 from search_space.hand_designed import FIT_SUFFIX, baseline, baselines
 from search_space.network_cost import cost
-from search_space.own_model import OwnModel, is_call
+from search_space.own_model import OwnModel
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet
 

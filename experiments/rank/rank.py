@@ -17,6 +17,7 @@ from evaluators.base.progress import progress_bar
 from evaluators.measuring.inherited import InheritedAccuracy
 from evaluators.measuring.ranking import LEAST, Ranking, rank_agreement
 from evaluators.training.devices import check_precision, pick_accelerator
+from evaluators.training.loaders import check_augmentation
 from evaluators.training.recipes import Recipe
 from experiments.options.config import SearchConfig
 from experiments.rank.report import Measured, RankReport, write_report
@@ -87,6 +88,7 @@ def rank(
     device = pick_accelerator(config.accelerator)
     check_precision(recipe.precision, device)
     task = SearchTask(config)
+    check_augmentation(recipe, task.channels, config.data.image_size)
     request: dict[str, Any] = {
         "judged": _fingerprint(run, source),
         "calibration_images": _options(config).images_to_calibrate,

@@ -14,6 +14,7 @@ import numpy as np
 
 from evaluators.base.progress import progress_bar
 from evaluators.training.devices import check_precision, pick_accelerator
+from evaluators.training.loaders import check_augmentation
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import TrainingRun
 from experiments.options.config import SearchConfig
@@ -80,6 +81,7 @@ def tabulate(
     recipe = config.retrain.recipe
     check_precision(recipe.precision, pick_accelerator(config.accelerator))
     task = SearchTask(config)
+    check_augmentation(recipe, task.channels, config.data.image_size)
     of_space = {key: config.as_dict()[key] for key in ("space", "budget", "fill")}
     request = {**deciding(config, recipe), "classes": list(task.classes), **of_space}
     claimed = ClaimedFolder(folder, TABLE)

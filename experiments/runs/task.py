@@ -14,6 +14,7 @@ from evaluators.data.load import describe, image_channels, load_data, open_sourc
 from evaluators.data.options import DataOptions
 from evaluators.sources.base import Source
 from evaluators.training.devices import check_precision, pick_accelerator
+from evaluators.training.loaders import check_augmentation
 from experiments.options.config import SearchConfig
 from search_space.architecture import Architecture
 from search_space.base.checks import printable
@@ -148,6 +149,7 @@ class SearchTask(DataTask):
             check_supernet_recipe(self.config.search)
         else:
             check_precision(self.config.search.precision, device)
+        check_augmentation(self.config.search, self.channels, self.config.data.image_size)
         options.check_packages()
         options.check_names(self.table.metrics, VALIDATION_METRICS)
         _ = self.feasible

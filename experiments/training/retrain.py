@@ -12,7 +12,7 @@ from evaluators.data.images import ImageData
 from evaluators.measuring.statistics import Summary, summarise
 from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import check_precision, check_processes, pick_accelerator
-from evaluators.training.loaders import check_fit, check_input
+from evaluators.training.loaders import check_augmentation, check_fit, check_input
 from evaluators.training.processes import decided, is_first, run_each
 from evaluators.training.retrain import retrain
 from evaluators.training.run import Accelerator, TrainingDiverged
@@ -135,6 +135,7 @@ def check_request(
     check_processes(options.devices, options.num_nodes, config.accelerator, options.parallel_seeds)
     check_results(folder, architecture, options, data_config(config), overwrite=overwrite)
     check_input(architecture, config.data.name, config.data.image_size, task.channels, len(task.classes))
+    check_augmentation(options.recipe, task.channels, config.data.image_size)
 
 
 def data_config(config: SearchConfig) -> dict[str, Any]:
