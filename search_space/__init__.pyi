@@ -5,6 +5,7 @@ from .architecture import Stem as Stem
 from .base.errors import InvalidRequest as InvalidRequest
 from .candidates import SearchSpace as SearchSpace
 from .cost_table import CostTable as CostTable
+from .found import zoo as zoo
 from .hand_designed import baseline as baseline
 from .hand_designed import baselines as baselines
 from .layer_cost import Cost as Cost

@@ -1,4 +1,5 @@
-"""Hand-designed networks to compare with, and the same shrunk or grown until they just fit a budget."""
+"""Networks to compare with by name: hand-designed ones, also shrunk or grown until they just fit a budget, and those
+that searches found."""
 
 from __future__ import annotations
 
@@ -7,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from search_space.architecture import Architecture
-from search_space.base.checks import unknown
+from search_space.base.checks import refusal, require, unknown
 from search_space.base.errors import InvalidRequest
+from search_space.found import PREFIX, found_for, zoo
 from search_space.layer_cost import Cost
 from search_space.macros import MACROS, macro
 from search_space.network_cost import cost
@@ -101,15 +103,35 @@ def baselines() -> dict[str, str]:
     return {name: summary for name, (_, summary) in _BASELINES.items()}
 
 
+def named_networks() -> dict[str, str]:
+    """Names of all networks that `baseline` makes, hand-designed and found, with one line on each."""
+    return baselines() | zoo()
+
+
 def baseline(
-    name: str, *, image_size: int = 32, in_channels: int = 3, classes: int = 10, width: float = 1.0
+    name: str,
+    *,
+    image_size: int | None = None,
+    in_channels: int | None = None,
+    classes: int | None = None,
+    width: float = 1.0,
 ) -> Architecture:
-    """The baseline ``name`` for square inputs of ``image_size`` pixels; InvalidRequest for an unknown name."""
+    """The network ``name`` for square inputs of ``image_size`` pixels: a hand-designed one, or of the zoo.
+
+    The sizes are by default 32 pixels, 3 channels and 10 classes, or those that a network of the zoo was found for;
+    this one has no other ``width`` than its own. InvalidRequest for an unknown name or impossible sizes.
+    """
+    sizes = {"image_size": image_size, "in_channels": in_channels, "classes": classes}
+    if name.startswith(PREFIX):
+        why = f"{name} has the channels that it was found with"
+        require(width == 1.0, "width", width, f"is impossible, as {why}", "leave it out")
+        return found_for(name, **sizes)
     if name not in _BASELINES:
-        raise unknown("baseline", name, _BASELINES, "sepnas list baselines")
+        raise unknown("baseline", name, named_networks(), "sepnas list baselines")
     change, _ = _BASELINES[name]
     skeleton = max((known for known in MACROS if name.startswith(known)), key=len)
-    return change(macro(skeleton, image_size=image_size, in_channels=in_channels, classes=classes, width=width))
+    given = {field: value for field, value in sizes.items() if value is not None}
+    return change(macro(skeleton, **{"image_size": 32, "in_channels": 3, "classes": 10, **given}, width=width))
 
 
 def fit_baseline(
@@ -120,8 +142,10 @@ def fit_baseline(
     Channels are rounded to multiples of 8, so the network changes at finitely many widths only, and no layer shrinks as
     the width grows: bisection down to neighbouring floats finds the widest exactly. Width 1 is tried as well: only
     there are channels left unrounded. ``inside`` must hold for every cost below one for which it holds. InvalidRequest
-    if the name is unknown or no width is inside.
+    if the name is unknown or no width is inside; networks of the zoo have no widths.
     """
+    if name.startswith(PREFIX):
+        raise refusal("baseline", f"{name}{FIT_SUFFIX}", "has no widths to fit a budget by", f"take {name} as it is")
 
     def network(width: float) -> Architecture:
         return baseline(name, image_size=image_size, in_channels=in_channels, classes=classes, width=width)

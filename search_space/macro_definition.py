@@ -14,6 +14,8 @@ from search_space.registry import operators
 
 #: Inputs below this side (pixels) get the low-resolution strides, as in the papers' networks for 32 and 56 pixels.
 LOW_RESOLUTION_BELOW = 128
+#: Images of fewer pixels a side are refused.
+SMALLEST_IMAGE = 8
 
 _MOST_REPEATS = 1000
 
@@ -215,7 +217,7 @@ class MacroDefinition:
         """The network for square inputs of ``image_size`` pixels, its channels times ``width`` (to multiples of 8).
         InvalidRequest for an impossible size, and for an operator that does not fit the channels it gets."""
         check_number("width", width, above=0, most=MOST_WIDTH)
-        check_size("image_size", image_size, 8)
+        check_size("image_size", image_size, SMALLEST_IMAGE)
         low = image_size < LOW_RESOLUTION_BELOW
         stem = Stem(scaled(self.stem.channels, width), _stride(self.stem, low), self.stem.activation)
         blocks: list[Block] = []

@@ -16,10 +16,10 @@ def _add_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--baselines",
-        help="networks to compare with, separated by commas: NAME of `sepnas list baselines`, NAME@fit for its widest"
-        " form inside the budget, random:K for K random networks that use nine tenths of it, module:callable for a"
-        " model of your own, which gets in_channels, classes and image_size as far as it takes them (default, beside a"
-        f" search: {','.join(DEFAULT_BASELINES)})",
+        help="networks to compare with, separated by commas: NAME of `sepnas list baselines` or `sepnas list zoo`,"
+        " NAME@fit for its widest form inside the budget, random:K for K random networks that use nine tenths of it,"
+        " module:callable for a model of your own, which gets in_channels, classes and image_size as far as it takes"
+        f" them (default, beside a search: {','.join(DEFAULT_BASELINES)})",
     )
     parser.add_argument(
         "--pareto", type=int, default=0, help="so many more networks of each search's Pareto set (default: none)"

@@ -47,6 +47,20 @@ def _baselines() -> str:
     return table(baselines().items())
 
 
+def _zoo() -> str:
+    from search_space import cost
+    from search_space.found import found, zoo
+    from strategies.budget.budget import format_count
+
+    rows: list[tuple[str, str]] = []
+    for name, summary in zoo().items():
+        one = found(name)
+        macs, params = map(format_count, astuple(cost(one.architecture)))
+        rows += [(name, f"{summary}: {macs} MACs, {params} params")]
+        rows += [("", command) for command in one.commands] + [("", f"table: {one.table}")]
+    return table(rows)
+
+
 def _strategies() -> str:
     rows: list[tuple[str, str]] = [(AUTO, options_of(StrategyConfig)["name"].help.partition(". auto ")[2])]
     for name, strategy in STRATEGIES.items():
@@ -62,6 +76,7 @@ LISTINGS: dict[str, Callable[[], str]] = {
     "presets": _presets,
     "macros": _macros,
     "baselines": _baselines,
+    "zoo": _zoo,
     "strategies": _strategies,
     "recipes": lambda: table((name, preset.summary) for name, preset in RECIPE_PRESETS.items()),
     "datasets": lambda: table(DATASETS.items()),

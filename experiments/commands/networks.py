@@ -20,7 +20,7 @@ def add_network(parser: Parser, *, optional: bool = False) -> None:
     parser.add_argument(
         "network",
         nargs="?" if optional else None,
-        help="name (see `sepnas list baselines`), architecture file (JSON), or folder of a run",
+        help="name (see `sepnas list baselines` and `sepnas list zoo`), architecture file (JSON), or folder of a run",
     )
     parser.add_argument("--input", type=int, help="side of the square input, pixels (default: 32, or the file's)")
     parser.add_argument("--classes", type=int, help="number of classes (default: 10, or the file's)")
@@ -31,17 +31,18 @@ def add_network(parser: Parser, *, optional: bool = False) -> None:
 
 def named_network(options: Namespace) -> Architecture:
     """The architecture that the options of `add_network` name."""
-    from search_space import baseline, baselines, load_architecture
+    from search_space import baseline, load_architecture
+    from search_space.hand_designed import named_networks
 
     given = {"image_size": options.input, "classes": options.classes, "in_channels": options.channels}
     given = {name: value for name, value in given.items() if value is not None}
-    if options.network in baselines():
+    if options.network in named_networks():
         width = {} if options.width is None else {"width": options.width}
         return baseline(options.network, **given, **width)
     path = Path(options.network)
     if not options.network.endswith(".json") and not path.exists():
         why = "is neither a baseline, nor a JSON file, nor the folder of a run"
-        near = nearest(options.network, baselines(), "sepnas list baselines")
+        near = nearest(options.network, named_networks(), "sepnas list baselines")
         raise refusal("network", options.network, why, near)
     if options.width is not None:
         raise InvalidRequest("--width: an architecture file has its channels fixed; leave it out")

@@ -34,10 +34,10 @@ def _add_options(parser: Parser) -> None:
 
 def _defaults(options: Namespace) -> Mapping[str, Any]:
     target = Path(options.target)
-    from search_space.hand_designed import baselines
+    from search_space.hand_designed import named_networks
 
-    if not target.exists() and options.target not in baselines():
-        near = nearest(options.target, baselines(), "sepnas list baselines")
+    if not target.exists() and options.target not in named_networks():
+        near = nearest(options.target, named_networks(), "sepnas list baselines")
         remedy = f"give the folder of a run, an architecture file, or the name of a baseline: {near}"
         raise refusal("target", options.target, "does not exist", remedy)
     if options.width is not None and target.exists():

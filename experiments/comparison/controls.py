@@ -12,7 +12,8 @@ from search_space.base.calls import is_call
 from search_space.base.checks import check_int, refusal, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.blueprint import AnyNetwork
-from search_space.hand_designed import FIT_SUFFIX, baseline, baselines
+from search_space.found import PREFIX
+from search_space.hand_designed import FIT_SUFFIX, baseline, named_networks
 from search_space.network_cost import cost
 from search_space.own_model import OwnModel
 from strategies.budget.budget import Budget
@@ -48,7 +49,8 @@ def controls(requests: list[str], task: SearchTask, run: RunFolder) -> list[Cont
         requests: ``NAME`` is a hand-designed network as it is, ``NAME@fit`` its widest form inside the budget, and
             ``random:K`` are K networks drawn uniformly from the architectures that use at least nine tenths of it.
             Where the budget has no upper bound on MACs or params, the winner's own MACs are the bound.
-            ``module:callable`` makes a model of the user's own (`search_space.own_model`).
+            ``zoo/NAME`` is a network that an earlier search found, and ``module:callable`` makes a model of the user's
+            own (`search_space.own_model`).
         task: of the search.
         run: its folder, with its winner.
 
@@ -69,6 +71,9 @@ def controls(requests: list[str], task: SearchTask, run: RunFolder) -> list[Cont
             name = request.removesuffix(FIT_SUFFIX)
             architecture, width = task.fitted(name, budget)
             result.append(Control(request, f"{request} (width {width:g})", name, architecture, "control"))
+        elif request.startswith(PREFIX):
+            found = baseline(request, **task.sizes)
+            result.append(Control(request.replace("/", "-"), request, request, found, "baseline"))
         else:
             architecture = baseline(request, **task.sizes, width=task.config.space.width)
             result.append(Control(request, request, request, architecture, "baseline"))
@@ -81,8 +86,8 @@ def check_names(requests: list[str]) -> None:
         kind, colon, count = request.partition(":")
         if kind == RANDOM and colon:
             _count(request, count)
-        elif not is_call(request) and (name := request.removesuffix(FIT_SUFFIX)) not in baselines():
-            raise unknown("baselines", name, [*baselines(), f"{RANDOM}:3"], "sepnas list baselines")
+        elif not is_call(request) and (name := request.removesuffix(FIT_SUFFIX)) not in named_networks():
+            raise unknown("baselines", name, [*named_networks(), f"{RANDOM}:3"], "sepnas list baselines")
     if len(set(requests)) != len(requests):
         raise InvalidRequest(f"baselines: a name stands twice in {', '.join(requests)}")
 
