@@ -28,7 +28,7 @@ Points = dict[str, list[tuple[int, float]]]
 
 
 def events(folder: Path) -> Points:
-    """{figure: [(step, value)]} of all event files of a folder, in order."""
+    """{figure: [(step, value)]} of all event files of a folder, by their steps (files of one second have no order)."""
     from tensorboardX.proto.event_pb2 import Event
 
     points: Points = {}
@@ -37,7 +37,7 @@ def events(folder: Path) -> Points:
             event = Event.FromString(record)
             for value in event.summary.value:
                 points.setdefault(value.tag, []).append((event.step, value.simple_value))
-    return points
+    return {name: sorted(own) for name, own in points.items()}
 
 
 def test_a_differentiable_search_sends_each_epoch(resumable: tuple[str, Path]) -> None:
