@@ -28,7 +28,9 @@ def _spatial(channels: int, kernel: int, stride: int) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, kernel, stride=stride, padding=kernel // 2, bias=False)
 
 
-class _Inception(nn.Module):
+class InceptionTowers(nn.Module):
+    """The towers; one batch norm and activation behind all of them."""
+
     def __init__(self, slot: Slot, kernel: int) -> None:
         super().__init__()
         self.widths = list(_widths(slot))
@@ -50,7 +52,9 @@ class _Inception(nn.Module):
         return self.act(self.norm(torch.cat(towers, dim=1)))
 
 
-class _ReformulatedInception(_Inception):
+class SegmentTowers(InceptionTowers):
+    """The same with one 1x1 convolution, whose channels the towers share out."""
+
     def _make_reduce(self, slot: Slot) -> nn.Module:
         return ConvNormAct(slot.in_channels, slot.out_channels, 1, activation=slot.activation)
 
@@ -86,7 +90,7 @@ class Inception(Operator):
         return total
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _Inception(slot, self.kernel)
+        return InceptionTowers(slot, self.kernel)
 
 
 @operators.register("inception_re_k{kernel}", kernel=(3, 5))
@@ -98,4 +102,4 @@ class ReformulatedInception(Inception):
     summary = "1x1, BN, act, dense k x k on three channel segments, BN, act: equals inception"
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _ReformulatedInception(slot, self.kernel)
+        return SegmentTowers(slot, self.kernel)

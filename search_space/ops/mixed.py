@@ -14,7 +14,7 @@ from search_space.padding import Direction, near_equal_split
 from search_space.registry import Operator, Slot, operators
 
 
-class _MixedDepthwise(nn.Module):
+class MixedTowers(nn.Module):
     """Each tower normalises its own segment: the same as one batch norm behind all, but a tower is complete in itself,
     so that narrower candidates can share the first channels of each."""
 
@@ -56,4 +56,4 @@ class MixedDepthwise(Operator):
         return total
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _MixedDepthwise(slot, self.kernels)
+        return MixedTowers(slot, self.kernels)

@@ -38,7 +38,9 @@ def _corner_cost(slot: Slot, size: tuple[int, int]) -> Cost:
     return conv_cost(c, c, (2, 2), size, groups=c)
 
 
-class _XSepParallel(nn.Module):
+class CornerInParallel(nn.Module):
+    """The separated convolution and the 2x2, outputs summed."""
+
     def __init__(self, slot: Slot, kernel: int, direction: Direction) -> None:
         super().__init__()
         self.separated = _separated(slot, kernel)
@@ -131,4 +133,4 @@ class XSepParallel(XSepBehind):
     summary = "2x2 in parallel to 1 x k, k x 1 depthwise, each BN, act, outputs summed"
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return _XSepParallel(slot, self.kernel, directions[0])
+        return CornerInParallel(slot, self.kernel, directions[0])

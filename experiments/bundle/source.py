@@ -1,0 +1,325 @@
+"""Writes a network as PyTorch source that needs torch alone: the layers it is made of, and the network itself."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import singledispatch
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from experiments.bundle import layers
+from experiments.runs.provenance import package_version
+from search_space import layers as ours
+from search_space.architecture import Architecture
+from search_space.base.errors import InvalidRequest
+from search_space.network import ClassifierHead, InvertedResidual, WholeBlock, build
+from search_space.network_cost import cost
+from search_space.ops.inception import InceptionTowers, SegmentTowers
+from search_space.ops.mixed import MixedTowers
+from search_space.ops.xsep import CornerInParallel
+from search_space.padding import Direction
+
+_WIDTH = 120
+_LAYERS = Path(layers.__file__)
+
+
+# --- the source of one module ---
+
+
+@dataclass(frozen=True)
+class Call:
+    """``name(arguments)``; the arguments have keywords where that is not empty."""
+
+    name: str
+    arguments: tuple[tuple[str, str | Call], ...]
+
+    def lines(self, indent: int, before: str = "", after: str = "") -> list[str]:
+        """On one line between ``before`` and ``after`` if that fits, else an argument to a line."""
+        text = f"{' ' * indent}{before}{self}{after}"
+        if len(text) <= _WIDTH:
+            return [text]
+        inner: list[str] = []
+        for key, value in self.arguments:
+            start = f"{key}=" if key else ""
+            if isinstance(value, Call):
+                inner += value.lines(indent + 4, start, ",")
+            else:
+                inner.append(f"{' ' * (indent + 4)}{start}{value},")
+        return [f"{' ' * indent}{before}{self.name}(", *inner, f"{' ' * indent}){after}"]
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{key}={value}' if key else str(value) for key, value in self.arguments)})"
+
+
+def _call(name: str, *arguments: object, **keywords: object) -> Call:
+    """Keywords that are None or False are left out."""
+    given = [("", value if isinstance(value, Call) else str(value)) for value in arguments]
+    for key, value in keywords.items():
+        if value is not None and value is not False:
+            given.append((key, value if isinstance(value, Call) else str(value)))
+    return Call(name, tuple(given))
+
+
+@singledispatch
+def expression(module: nn.Module) -> Call:
+    """How ``module`` is made. InvalidRequest for one with a forward of its own that `experiments.bundle.layers` does
+    not know."""
+    if type(module).__module__.startswith("torch.nn.") and not list(module.children()):
+        name, _, rest = repr(module).partition("(")  # torch's layers print themselves as they are called
+        return _call(f"nn.{name}", rest.removesuffix(")")) if rest != ")" else _call(f"nn.{name}")
+    raise InvalidRequest(
+        f"formats: source cannot say how {type(module).__module__}.{type(module).__qualname__} is made; leave it out,"
+        " or teach experiments/bundle/source.py"
+    )
+
+
+@expression.register
+def _(module: nn.Sequential) -> Call:
+    children = dict(module.named_children())
+    if any(name.isdigit() for name in children):
+        return _call("nn.Sequential", *map(expression, children.values()))
+    return _call("series", **{name: expression(child) for name, child in children.items()})
+
+
+@expression.register
+def _(module: ours.ConvNormAct) -> Call:
+    conv = module.conv
+    height, width = conv.kernel_size
+    kernel = height if height == width else (height, width)
+    return _call("conv_norm", conv.in_channels, conv.out_channels, kernel, **_around(conv, module.act))
+
+
+@expression.register
+def _(module: ours.EvenConvNormAct) -> Call:
+    conv = module.conv
+    shape = conv.in_channels, conv.out_channels, conv.kernel_size[0]
+    return _call("even_conv_norm", *shape, pad=_pad(module.pad, conv.in_channels), **_around(conv, module.act))
+
+
+def _around(conv: nn.Conv2d, act: nn.Module) -> dict[str, object]:
+    """Stride, groups and activation, where they are not the default."""
+    high, wide = conv.stride
+    return {
+        "stride": None if high == wide == 1 else high if high == wide else (high, wide),
+        "groups": None if conv.groups == 1 else conv.groups,
+        "act": _act(act),
+    }
+
+
+def _act(act: nn.Module) -> str | None:
+    return None if isinstance(act, nn.Identity) else f"nn.{type(act).__name__}"
+
+
+def _pad(pad: ours.EvenPad, channels: int) -> Call:
+    if pad.direction is Direction.FOUR_GROUP:
+        return _call("FourWayPad", pad.kernel, channels)
+    return _call("nn.ZeroPad2d", pad.direction.zeros(pad.kernel))
+
+
+@expression.register
+def _(module: ours.SqueezeExcite) -> Call:
+    reduce = module.reduce
+    return _call("SqueezeExcite", reduce.in_channels, reduce.out_channels, bias=reduce.bias is not None)
+
+
+@expression.register
+def _(module: InvertedResidual) -> Call:
+    parts = ("expand", "spatial", "se", "project")
+    return _call("InvertedResidual", **{name: _part(getattr(module, name)) for name in parts}, residual=module.residual)
+
+
+def _part(module: nn.Module) -> Call | None:
+    return None if isinstance(module, nn.Identity) else expression(module)
+
+
+@expression.register
+def _(module: WholeBlock) -> Call:
+    return _call("WholeBlock", expression(module.body), residual=module.residual, act=_act(module.act))
+
+
+@expression.register
+def _(module: CornerInParallel) -> Call:
+    return _call("ParallelSum", separated=expression(module.separated), corner=expression(module.corner))
+
+
+@expression.register
+def _(module: MixedTowers) -> Call:
+    convs = [tower.conv for tower in module.towers.values()]
+    segments = {conv.kernel_size[0]: conv.out_channels for conv in convs}
+    return _call("MixedDepthwise", segments, **{**_around(convs[0], module.act), "groups": None})
+
+
+@expression.register
+def _(module: InceptionTowers) -> Call:
+    first, reduce = module.spatial[0], module.reduce
+    shared = isinstance(module, SegmentTowers)
+    channels = (reduce if shared else reduce[0]).conv.in_channels
+    options = {**_around(first, module.act), "shared": shared}
+    return _call("Inception", channels, module.widths, first.kernel_size[0], **options)
+
+
+@expression.register
+def _(module: ClassifierHead) -> Call:
+    conv, features = _part(module.conv), _part(module.features)
+    return _call("Head", conv=conv, features=features, classifier=expression(module.classifier))
+
+
+# --- the whole file ---
+
+_NETWORK = '''
+class Network(nn.Module):
+    """{channels}x{size}x{size} images, normalised as preprocessing.json says, to logits (batch, {classes}).
+
+    With ``features_only`` it has no head and gives the list of maps of `forward_features`, for images of any size.
+    """
+
+    #: of each map: its channels, how many pixels of the image one of it stands for, and the module that makes it
+    feature_info = (
+{info}
+    )
+
+    def __init__(self, features_only: bool = False) -> None:
+        super().__init__()
+{stem}
+        self.blocks = nn.Sequential(
+{blocks}
+        )
+        self.head = None
+        if not features_only:
+{head}
+
+    def forward_features(self, x: Tensor) -> list[Tensor]:
+        """The last map of each size, the largest first, as `feature_info` describes them."""
+        x = self.stem(x)
+        maps = {first}
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in {ends}:
+                maps.append(x)
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        return self.forward_features(x) if self.head is None else self.head(self.blocks(self.stem(x)))
+
+
+def load(weights: str | Path | None = None, *, features_only: bool = False, fold: bool = False) -> Network:
+    """The network with its weights, of the file beside this one unless given, in evaluation mode; needs safetensors.
+
+    ``fold`` merges the batch norms into the convolutions.
+    """
+    from safetensors.torch import load_file
+
+    tensors = load_file(weights or Path(__file__).with_name("weights.safetensors"))
+    if features_only:
+        tensors = {{name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}}
+    network = Network(features_only).eval()
+    network.load_state_dict(tensors)
+    return fold_batch_norms(network) if fold else network
+'''
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A map that serves a detector or a segmenter: the last one of its size.
+
+    Attributes:
+        channels: of the map.
+        reduction: pixels of the image, along a side, that one of the map stands for.
+        block: index of the block that makes it; -1 for the stem.
+    """
+
+    channels: int
+    reduction: int
+    block: int
+
+
+def features(architecture: Architecture) -> list[Feature]:
+    """The maps in front of each down-sampling and the last one, the largest first."""
+    reduction = architecture.stem.stride
+    made = [Feature(architecture.stem.channels, reduction, -1)]
+    for index, block in enumerate(architecture.blocks):
+        reduction *= block.stride
+        made.append(Feature(block.out_channels, reduction, index))
+    return [one for one, after in pairwise([*made, None]) if after is None or after.reduction != one.reduction]
+
+
+def source(architecture: Architecture) -> str:
+    """The text of ``model.py``: Python that imports nothing but torch, and safetensors where weights are loaded.
+
+    Its ``Network`` has the state dict of `search_space.network.build`. InvalidRequest for an operator whose module is
+    made of classes unknown here.
+    """
+    with torch.device("meta"):  # its shape is enough
+        network = build(architecture)
+    maps = features(architecture)
+    first = "[x]" if maps[0].block < 0 else "[]"
+    text = _NETWORK.format(
+        channels=architecture.in_channels,
+        size=architecture.image_size,
+        classes=architecture.classes,
+        info="\n".join(map(_info, maps)),
+        stem="\n".join(expression(network.stem).lines(8, "self.stem = ")),
+        blocks="\n".join(_blocks(architecture, network.blocks)),
+        head="\n".join(expression(network.head).lines(12, "self.head = ")),
+        first=first,
+        ends="{" + ", ".join(str(one.block) for one in maps if one.block >= 0) + "}",
+    )
+    copied = _definitions(text)
+    return f"{_heading(architecture)}\n{_imports(copied)}\n\n{copied}\n{text}"
+
+
+def _heading(architecture: Architecture) -> str:
+    costs, size = cost(architecture), architecture.image_size
+    return f'''"""{architecture.macro}: {costs.macs:,} multiply-accumulates, {costs.params:,} parameters. Needs torch alone.
+
+    network = load()  # of weights.safetensors in this folder, which needs safetensors
+    logits = network(images)  # float32 (batch, {architecture.in_channels}, {size}, {size}), see preprocessing.json
+    maps = load(features_only=True)(images)  # a backbone; `Network.feature_info` describes the maps
+
+Written by sepnas {package_version("sepnas") or ""}.
+"""
+
+from __future__ import annotations'''
+
+
+def _info(feature: Feature) -> str:
+    module = "stem" if feature.block < 0 else f"blocks.{feature.block}"
+    return f'        {{"num_chs": {feature.channels}, "reduction": {feature.reduction}, "module": "{module}"}},'
+
+
+def _blocks(architecture: Architecture, blocks: Iterable[nn.Module]) -> Iterable[str]:
+    for index, ((block, size), module) in enumerate(zip(architecture.sized_blocks(), blocks, strict=True)):
+        yield f"            # {index}: {block}, on a map of {size}x{size}"
+        yield from expression(module).lines(12, after=",")
+
+
+def _definitions(text: str) -> str:
+    """What of the layers ``text`` names, in their order, with what those name in turn."""
+    template = _LAYERS.read_text(encoding="utf-8")
+    known = {node.name: node for node in ast.parse(template).body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    wanted, found = [text], set()
+    while wanted:
+        names = {node.id for node in ast.walk(ast.parse(wanted.pop())) if isinstance(node, ast.Name)}
+        for name in names & known.keys() - found:
+            found.add(name)
+            wanted.append(ast.get_source_segment(template, known[name]) or "")
+    return (
+        "\n\n\n".join(ast.get_source_segment(template, node) or "" for name, node in known.items() if name in found)
+        + "\n"
+    )
+
+
+def _imports(copied: str) -> str:
+    """The import statements that the copied layers and the network need."""
+    standard = ["from collections import OrderedDict"] if "OrderedDict" in copied else []
+    standard.append("from pathlib import Path")
+    others = ["import torch"] if "torch." in copied else []
+    others.append("from torch import Tensor, nn")
+    if "F." in copied:
+        others.append("from torch.nn import functional as F")
+    return "\n".join(["", *standard, "", *others, ""])
