@@ -144,6 +144,7 @@ def test_strange_configs_are_refused_in_one_short_line(
         ["retrain", "LONG"],
         ["compare", "LONG"],
         ["export", "LONG", "--to", "x"],
+        ["predict", "LONG", "x"],
         ["evaluate", "LONG"],
         ["pareto", "LONG"],
         ["rank", "LONG"],

@@ -157,6 +157,7 @@ def test_unknown_options_are_named_with_their_command(refused: Refused, command:
     needed = {
         "retrain": ["x"],
         "export": ["x", "--to", "y"],
+        "predict": ["x", "y"],
         "compare": ["x"],
         "cost": ["x"],
         "list": ["operators"],
@@ -171,7 +172,7 @@ def test_options_are_not_guessed_from_their_beginning(refused: Refused) -> None:
     assert "--see" in refused("search", tiny(), "--out", "run", "--see", "1")
 
 
-@pytest.mark.parametrize("command", ["export", "compare", "list", "cost", "retrain"])
+@pytest.mark.parametrize("command", ["export", "predict", "compare", "list", "cost", "retrain"])
 def test_what_is_missing_is_named(refused: Refused, command: str) -> None:
     assert "required" in refused(command)
 

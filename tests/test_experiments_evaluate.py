@@ -106,7 +106,7 @@ def test_another_split_than_the_trainings_is_pointed_out(run: Path, said: Any) -
 
 def test_an_exported_network_gives_the_same_figures(run: Path, said: Any, tmp_path: Path) -> None:
     network = tmp_path / "network"
-    said("export", run, "--to", network, "--seed", "3")
+    said("export", run, "--to", network, "--seed", "3", "--formats", "source")
     told = json.loads(said("evaluate", network, "--json"))
     assert told["top1"] == pytest.approx(recorded(run, 3), abs=1e-6)
     assert (told["seed"], told["notes"]) == (3, [])
@@ -117,7 +117,7 @@ def test_an_exported_network_gives_the_same_figures(run: Path, said: Any, tmp_pa
 
 def test_an_export_without_its_training_is_refused(run: Path, said: Any, refused: Any, tmp_path: Path) -> None:
     network = tmp_path / "network"
-    said("export", run, "--to", network)
+    said("export", run, "--to", network, "--formats", "source")
     (network / "training.json").unlink()
     assert "training.json cannot be read (No such file or directory); retrain or export the network again" in refused(
         "evaluate", network
@@ -125,8 +125,8 @@ def test_an_export_without_its_training_is_refused(run: Path, said: Any, refused
 
 
 def test_a_folder_of_retrain_is_exported_as_a_run_is(run: Path, said: Any, refused: Any, tmp_path: Path) -> None:
-    said("export", run, "--to", tmp_path / "one", "--seed", "3")
-    said("export", run / "retrain" / "winner", "--to", tmp_path / "other", "--seed", "3")
+    said("export", run, "--to", tmp_path / "one", "--seed", "3", "--formats", "source")
+    said("export", run / "retrain" / "winner", "--to", tmp_path / "other", "--seed", "3", "--formats", "source")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
     assert "seed: 2 was not trained; trained are 1, 3" in refused(
@@ -235,7 +235,7 @@ def test_what_is_not_there_is_named(run: Path, refused: Any, tmp_path: Path) -> 
 
 
 def test_a_seed_of_an_exported_network_is_refused(run: Path, said: Any, refused: Any, tmp_path: Path) -> None:
-    said("export", run, "--to", tmp_path / "network")
+    said("export", run, "--to", tmp_path / "network", "--formats", "source")
     assert "is an exported network, of one training; leave it out" in refused(
         "evaluate", tmp_path / "network", "--seed", 1
     )

@@ -1,9 +1,11 @@
-"""Exports: five files that load without anything but torch and search_space."""
+"""Bundles: what is in one, that it runs where sepnas is not, and that nothing half-done is left."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,116 +14,229 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.runs import complaint
+import yaml
+from helpers.commands import Refused, architecture_file, network, write
+from helpers.runs import complaint, contents
 from helpers.trainings import files, result
-from PIL import Image
+from huggingface_hub import ModelCard
 
-from evaluators.augment.augmentation import normalise
-from evaluators.augment.crops import centre
-from evaluators.data.decode import square
+import experiments.bundle.check as check_module
+from experiments.bundle.check import IMAGES, Checker, Sample
 from experiments.cli import main
-from experiments.runs.folder import find_run
-from experiments.training import trained as export_module
-from search_space.network_cost import cost
-from search_space.serialization import load_architecture
-from search_space.weights import load_network
+from search_space import build, cost, load_architecture, load_network, save_architecture, save_weights
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-# --- export ---
+ALWAYS = {"architecture.json", "weights.safetensors", "preprocessing.json", "training.json", "model_card.md"}
+FAST = ("--formats", "source")
 
 
 @pytest.fixture(scope="module")
-def exported(compared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(compared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that there can be."""
     to = tmp_path_factory.mktemp("for a friend") / "my network"
-    assert main(["export", str(compared[0]), "--to", str(to)]) == 0
+    options = ("--formats", "all", "--int8", "--fold_bn", "--latency", "--licence", "cc-by-4.0")
+    assert main(["export", str(compared[0]), "--to", str(to), *options]) == 0
     return to
 
 
-def test_an_export_is_five_files(exported: Path, compared: tuple[Path, Path]) -> None:
-    assert files(exported) == {"architecture.json", "weights.safetensors", "data.json", "training.json", "load.py"}
+@pytest.fixture(scope="module")
+def inputs(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images and what the network says of them, as NumPy keeps them."""
+    folder = tmp_path_factory.mktemp("inputs")
+    images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        np.save(folder / "logits.npy", load_network(bundle)(images).numpy())
+    np.save(folder / "images.npy", images.numpy())
+    return folder
+
+
+# --- what is in it ---
+
+
+def test_a_bundle_has_every_form_and_what_must_be_known(bundle: Path, compared: tuple[Path, Path]) -> None:
+    assert files(bundle) == ALWAYS | {"model.py", "model.pt2", "model.onnx", "model.int8.onnx"}
     home = compared[0] / "retrain" / "winner"
-    assert load_architecture(exported / "architecture.json") == load_architecture(compared[0] / "winner.json")
+    assert load_architecture(bundle / "architecture.json") == load_architecture(compared[0] / "winner.json")
     # the first seed, not the best one
-    assert (exported / "weights.safetensors").read_bytes() == (home / "seed0" / "weights.safetensors").read_bytes()
-    described = json.loads((exported / "data.json").read_text())
-    assert described["classes"] == [str(digit) for digit in range(10)]
-    assert (described["image_size"], described["channels"]) == (8, 1)
-    training, own = json.loads((exported / "training.json").read_text()), result(home, 0)
+    assert (bundle / "weights.safetensors").read_bytes() == (home / "seed0" / "weights.safetensors").read_bytes()
+    known, data = (json.loads(path.read_text()) for path in (bundle / "preprocessing.json", home / "seed0/data.json"))
+    assert {name: known[name] for name in data} == data
+    assert known["steps"][-1] == "float32, (batch, 1, 8, 8)"
+    training, own = json.loads((bundle / "training.json").read_text()), result(home, 0)
     assert {name: training[name] for name in ("seed", "test_accuracy", "macs", "params")} == {
         name: own[name] for name in ("seed", "test_accuracy", "macs", "params")
     }
     assert training["recipe"] == json.loads((home / "about.json").read_text())["recipe"]
+    assert training["test_accuracies"] == {str(seed): result(home, seed)["test_accuracy"] for seed in (0, 1)}
     assert "provenance" not in training, "a user's command line and folders are nobody else's business"
 
 
-def test_an_exported_network_loads_without_anything_but_torch_and_the_space(
-    exported: Path, compared: tuple[Path, Path], tmp_path: Path
-) -> None:
-    Image.fromarray(np.arange(99, dtype=np.uint8).reshape(9, 11)).save(tmp_path / "an image.png")
-    script = """
+def test_nothing_in_it_names_folders_of_the_machine(bundle: Path, compared: tuple[Path, Path]) -> None:
+    """Exporters leave traces of the files that they came through."""
+    for name, content in contents(bundle).items():
+        for folder in (Path(torch.__file__).parent, Path(__file__).parent.parent, compared[0]):
+            assert str(folder).encode() not in content, name
+
+
+def test_the_card_is_one_of_the_hub(bundle: Path, compared: tuple[Path, Path]) -> None:
+    text = (bundle / "model_card.md").read_text()
+    card = ModelCard(text)
+    assert (card.data.license, card.data.pipeline_tag) == ("cc-by-4.0", "image-classification")
+    accuracies = [result(compared[0] / "retrain" / "winner", seed)["test_accuracy"] for seed in (0, 1)]
+    (own, mean) = card.data.eval_results
+    assert (own.dataset_name, own.dataset_split, own.metric_type) == ("digits", "test", "accuracy")
+    assert own.metric_value == pytest.approx(accuracies[0], abs=1e-6)
+    assert mean.metric_value == pytest.approx(np.mean(accuracies), abs=1e-6)
+    front = yaml.safe_load(text.split("---\n")[1])
+    assert front["tags"] == ["image-classification", "neural-architecture-search", "sepnas"]
+
+
+def test_the_card_tells_all_that_a_user_asks(bundle: Path, compared: tuple[Path, Path]) -> None:
+    text = (bundle / "model_card.md").read_text()
+    accuracies = [100 * result(compared[0] / "retrain" / "winner", seed)["test_accuracy"] for seed in (0, 1)]
+    n_mean_std = f"| {np.mean(accuracies):.2f} | {np.std(accuracies, ddof=1):.2f} | 2 |"
+    assert f"| 360 | {accuracies[0]:.2f} {n_mean_std}" in text
+    costs = cost(load_architecture(bundle / "architecture.json"))
+    assert f"| {costs.macs:,} | {2 * costs.macs:,} | {costs.params:,} |" in text
+    for name, content in contents(bundle).items():
+        assert f"| {name} | {len(content):,} |" in text or name == "model_card.md"
+    assert "by seeds 0, 1; these weights are of seed 0, which was not chosen by its accuracy" in text
+    assert "20% of all images for the test" in text
+    assert "```yaml\n" in text
+    assert "epochs: 2\n" in text
+    assert re.search(r"ms \(quartiles .*\) per batch of 1 pytorch-cpu, 1 thread", text)
+    assert re.search(r"ms \(quartiles .*\) per batch of 1 onnx-cpu, 1 thread", text)
+    assert "Each form was run on 16 validation images" in text
+    for form in ("model.py", "model.py, batch norms folded", "model.py, feature maps", "model.pt2", "model.onnx"):
+        (difference,) = re.findall(rf"^\| {re.escape(form)} \| (\S+) \|$", text.split("## Forms")[1], re.MULTILINE)
+        assert 0 <= float(difference) <= 1e-4
+    assert "Of the weights: cc-by-4.0." in text
+
+
+def test_eight_bits_are_calibrated_on_training_images_and_their_cost_is_told(bundle: Path) -> None:
+    text = (bundle / "model_card.md").read_text()
+    pattern = (
+        r"calibrated on 64 training images\. On 360 test images it is right in (\S+)%, model\.onnx in (\S+)%: a drop of"
+        r" (\S+) points"
+    )
+    int8, fp32, drop = map(float, re.findall(pattern, text)[0])
+    training = json.loads((bundle / "training.json").read_text())
+    assert fp32 == pytest.approx(100 * training["test_accuracy"], abs=0.006)
+    assert drop == pytest.approx(fp32 - int8, abs=0.02)
+    assert (bundle / "model.int8.onnx").stat().st_size < (bundle / "model.onnx").stat().st_size
+
+
+def test_programs_have_no_batch_norms_when_they_are_folded(bundle: Path) -> None:
+    import onnx
+
+    model = onnx.load(bundle / "model.onnx")
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    assert model.opset_import[0].version == 25
+    assert [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == ["batch", 1, 8, 8]
+    program = torch.export.load(bundle / "model.pt2")
+    assert not [name for name in program.state_dict if "running_mean" in name]
+
+
+# --- that it runs elsewhere ---
+
+BLOCK = """
+import importlib.machinery
 import sys
-
-class Blocker:
+import numpy
+class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {
-            "nni", "pytorch_lightning", "lightning_fabric", "strategies", "evaluators", "experiments", "jsonargparse"
-        }:
-            raise ImportError(f"{name} is blocked")
-
-sys.meta_path.insert(0, Blocker())
-import runpy
-sys.argv = [sys.argv[1], *sys.argv[2:]]
-names = runpy.run_path(sys.argv[0], run_name="__main__")
-import torch
-torch.save(names["load"]()(torch.linspace(-1, 1, 64).view(1, 1, 8, 8)), "logits.pt")
+        if name.partition(".")[0] in {blocked!r}:
+            return importlib.machinery.ModuleSpec(name, self)  # torch looks what there is without importing it
+    def create_module(self, spec):
+        raise ModuleNotFoundError(f"{{spec.name}} is blocked", name=spec.name)
+    def exec_module(self, module):
+        pass
+sys.meta_path.insert(0, Block())
+images, wanted = (numpy.load(f"{inputs}/{{name}}.npy") for name in ("images", "logits"))
 """
+SEPNAS = ["search_space", "strategies", "evaluators", "experiments", "sepnas"]
+#: what `sepnas` needs beside torch, NumPy (which the test itself needs) and safetensors
+OTHERS = ["nni", "pytorch_lightning", "lightning_fabric", "torchmetrics", "scipy", "sklearn", "pandas", "PIL", "yaml"]
+
+
+@pytest.mark.parametrize(
+    ("blocked", "code"),
+    [
+        pytest.param(
+            [*SEPNAS, *OTHERS, "lazy_loader", "onnx", "onnxruntime"],
+            """
+import torch
+from model import load
+logits = load()(torch.from_numpy(images)).detach().numpy()
+assert [tuple(m.shape[1:]) for m in load(features_only=True)(torch.zeros(1, 1, 16, 16))][0][1:] == (16, 16)
+""",
+            id="source",
+        ),
+        pytest.param(
+            [*SEPNAS, *OTHERS, "lazy_loader", "onnx", "onnxruntime", "safetensors", "model"],
+            """
+import torch
+logits = torch.export.load("model.pt2").module()(torch.from_numpy(images)).detach().numpy()
+""",
+            id="pt2",
+        ),
+        pytest.param(
+            [*SEPNAS, *OTHERS, "torch", "safetensors", "onnx", "model"],
+            """
+import onnxruntime
+logits = onnxruntime.InferenceSession("model.onnx").run(None, {"images": images})[0]
+""",
+            id="onnx",
+        ),
+    ],
+)
+def test_every_form_runs_without_sepnas(bundle: Path, inputs: Path, blocked: list[str], code: str) -> None:
+    last = "assert abs(logits - wanted).max() < 1e-4, abs(logits - wanted).max()"
+    script = BLOCK.format(blocked=set(blocked), inputs=inputs) + code + last
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-c", script, str(exported / "load.py"), str(tmp_path / "an image.png")],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-B", "-c", script], cwd=bundle, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    own = cost(load_architecture(exported / "architecture.json"))
-    assert f"{own.params:,} parameters, 10 classes" in done.stdout
-    assert "an image.png: " in done.stdout
-    with torch.inference_mode():
-        wanted = load_network(exported)(torch.linspace(-1, 1, 64).view(1, 1, 8, 8))
-    torch.testing.assert_close(torch.load(tmp_path / "logits.pt", weights_only=True), wanted)
 
 
-@pytest.mark.parametrize("size", [(9, 11), (8, 8), (40, 13), (7, 300)])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("stored", [8, 11, 12])
-def test_the_loader_prepares_images_as_training_does(
-    tmp_path: Path, size: tuple[int, int], channels: int, stored: int
+# --- that nothing half-done is left ---
+
+
+def test_a_form_that_computes_something_else_fails_and_leaves_nothing(
+    compared: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    described = {"image_size": 8, "channels": channels, "mean": [0.3] * channels, "std": [0.2] * channels}
-    described["stored_size"] = stored
-    (tmp_path / "data.json").write_text(json.dumps(described))
-    (tmp_path / "load.py").write_text(export_module._LOADER)
-    names: dict[str, Any] = {"__file__": str(tmp_path / "load.py"), "__name__": "loader"}
-    exec(compile(export_module._LOADER, "load.py", "exec"), names)
-    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    path = tmp_path / "image.png"
-    Image.fromarray(pixels).save(path)
-    with Image.open(path) as image:
-        wanted = centre(torch.from_numpy(square(image, stored, channels).copy())[None], (8, 8))
-    assert torch.equal(names["read"](path), wanted)
-    torch.testing.assert_close(
-        names["normalise"](wanted), normalise(wanted, described["mean"], described["std"])  # type: ignore[arg-type]
-    )  # fmt: skip
+    import experiments.bundle.export as export_module
+
+    real = export_module.source
+    # close, but not the same
+    monkeypatch.setattr(export_module, "source", lambda network: real(network).replace("nn.Hardswish", "nn.SiLU"))
+    assert main(["export", str(compared[0]), "--to", str(tmp_path / "to"), *FAST]) == 1
+    told = complaint(capsys)
+    assert "failed: RuntimeError: model.py differs from the trained network by up to" in told
+    assert "nothing was written" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rounding_is_told_from_mistakes() -> None:
+    architecture = network()
+    trained = build(architecture).eval()
+    torch.nn.init.normal_(trained.head.classifier.weight, std=1e6)
+    checker = Checker(trained, Sample(torch.randn(4, 1, 8, 8), "test"))
+    large = float(checker.expected.abs().max())
+    assert large > 1
+    assert checker.compare("one", lambda x: trained(x) + 0.9e-4 * large).difference > 1e-4
+    for wrong in (1.1e-4 * large, float("nan")):
+        with pytest.raises(RuntimeError, match="other differs from the trained network by up to"):
+            checker.compare("other", lambda x, wrong=wrong: trained(x) + wrong)
+    with pytest.raises(RuntimeError, match="differs"):  # a batch of another size
+        checker.compare("other", lambda x: trained(x) + (large if len(x) == 1 else 0))
 
 
 def test_the_seed_of_an_export_is_chosen_by_number(
     compared: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, _ = compared
-    assert main(["export", str(one), "--to", str(tmp_path / "b"), "--seed", "1"]) == 0
+    assert main(["export", str(one), "--to", str(tmp_path / "b"), "--seed", "1", *FAST]) == 0
     chosen = one / "retrain" / "winner" / "seed1" / "weights.safetensors"
     assert (tmp_path / "b" / "weights.safetensors").read_bytes() == chosen.read_bytes()
     capsys.readouterr()
@@ -131,23 +246,132 @@ def test_the_seed_of_an_export_is_chosen_by_number(
 
 
 def test_an_export_never_touches_files_that_are_not_its_own(
-    compared: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     to = tmp_path / "to"
     to.mkdir()
-    (to / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "model.onnx"):
+        (to / name).write_text("mine")
     capsys.readouterr()
-    assert main(["export", str(compared[0]), "--to", str(to)]) == 2
-    assert "to already holds notes.txt; give another folder, or --overwrite" in complaint(capsys)
-    assert files(to) == {"notes.txt"}
-    assert main(["export", str(compared[0]), "--to", str(to), "--overwrite"]) == 0
+    # a bundle is exported again in other forms
+    assert main(["export", str(bundle), "--to", str(to), *FAST]) == 2
+    assert "to already holds model.onnx; give another folder, or --overwrite" in complaint(capsys)
+    assert files(to) == {"notes.txt", "model.onnx"}
+    assert main(["export", str(bundle), "--to", str(to), *FAST, "--overwrite"]) == 0
     assert (to / "notes.txt").read_text() == "mine"
-    assert len(files(to)) == 6
+    assert files(to) == {"notes.txt", "model.py", *ALWAYS}, "an older form is not that of these weights"
+    for name in ALWAYS - {"model_card.md"}:
+        assert (to / name).read_bytes() == (bundle / name).read_bytes()
     (tmp_path / "file").touch()
     capsys.readouterr()
-    assert main(["export", str(compared[0]), "--to", str(tmp_path / "file")]) == 2
+    assert main(["export", str(bundle), "--to", str(tmp_path / "file"), *FAST]) == 2
     assert "file is a file; give a folder" in complaint(capsys)
 
 
-def test_a_run_found_again_has_its_winner(compared: tuple[Path, Path]) -> None:
-    assert find_run(compared[0]).winner.is_file()
+# --- weights of which less is known ---
+
+
+def test_without_the_images_forms_are_compared_on_random_ones(
+    bundle: Path, tmp_path: Path, refused: Refused, said: Any
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(bundle, moved)
+    training = json.loads((moved / "training.json").read_text())
+    training["data"]["name"] = str(tmp_path / "gone")
+    (moved / "training.json").write_text(json.dumps(training))
+    assert f"agrees with the trained network on {IMAGES} random inputs" in said("export", moved, "--to", "to", *FAST)
+    assert f"Each form was run on {IMAGES} random inputs (normal, seed 0)" in Path("to/model_card.md").read_text()
+    told = refused("export", moved, "--to", "other", "--formats", "onnx", "--int8")
+    assert told.startswith("int8: needs the images of the training; data")
+
+
+def test_an_architecture_alone_is_exported_only_when_asked(refused: Refused, said: Any) -> None:
+    target = architecture_file(lambda data: None)
+    assert refused("export", target, "--to", "x") == (
+        "target: a.json has no weights.safetensors beside it; train it with `sepnas retrain ARCH.json --out FOLDER` and"
+        " export FOLDER, or export it with --untrained"
+    )
+    for seed in (0, 0, 1):
+        said("export", target, "--to", f"to{seed}", *FAST, "--untrained", "--seed", seed, "--overwrite")
+    assert files(Path("to0")) == ALWAYS - {"training.json"} | {"model.py"}
+    text = Path("to0/model_card.md").read_text()
+    assert "**Not trained: its weights are initial ones.**" in text
+    assert "model-index" not in ModelCard(text).data.to_dict()
+    weights = [Path(f"to{seed}/weights.safetensors").read_bytes() for seed in (0, 1)]
+    assert weights[0] != weights[1]
+    assert "normalise as in the training of the weights, which is not known" in text
+    assert refused("predict", "to0", "a.json").startswith("mean: unknown, as the weights came without")
+    assert "training.json cannot be read" in refused("evaluate", "to0")
+
+
+def test_weights_beside_an_architecture_are_taken(refused: Refused, said: Any) -> None:
+    architecture = network()
+    save_architecture(architecture, "net.json")
+    save_weights(build(architecture), "weights.safetensors")
+    said("export", "net.json", "--to", "to", *FAST)
+    assert Path("to/weights.safetensors").read_bytes() == Path("weights.safetensors").read_bytes()
+    assert "Not known: the weights came without a record of it." in Path("to/model_card.md").read_text()
+    assert "seed: 3, but weights.safetensors is of one training" in refused(
+        "export", "net.json", "--to", "x", "--seed", 3
+    )
+    save_architecture(network(width=0.5), "net.json")
+    assert "weights: weights.safetensors is of another architecture" in refused("export", "net.json", "--to", "x")
+    write("no tensors", "weights.safetensors")
+    assert "weights.safetensors is damaged" in refused("export", "net.json", "--to", "x")
+
+
+def test_the_architecture_of_a_training_stands_for_it(compared: tuple[Path, Path], tmp_path: Path, said: Any) -> None:
+    home = compared[0] / "retrain" / "winner"
+    said("export", home / "architecture.json", "--to", tmp_path / "one", *FAST, "--seed", 1)
+    said("export", home, "--to", tmp_path / "other", *FAST, "--seed", 1)
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--formats", "onxx"), "formats: 'onxx' is unknown; known are source, pt2, onnx, all; did you mean onnx?"),
+        (("--formats", "source,all"), "formats: 'all' is unknown; known are source, pt2, onnx"),
+        (("--formats", "pt2,pt2"), "formats: 'pt2,pt2' names one twice"),
+        (("--formats", ""), "formats: '' is unknown"),
+        (("--int8",), "int8: is made from model.onnx, which is not asked for; give --formats onnx or all"),
+        (("--untrained",), "is not an architecture file; leave it out, or give one"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    compared: tuple[Path, Path], refused: Refused, options: tuple[str, ...], told: str
+) -> None:
+    assert told in refused("export", compared[0], "--to", "x", *options)
+
+
+def test_a_damaged_record_of_the_training_is_named(bundle: Path, tmp_path: Path, refused: Refused) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle, broken)
+    good = json.loads((broken / "training.json").read_text())
+    for change in ({"recipe": 3}, {"test_accuracies": {}}, {"test_accuracies": {"0": 7}}, {"seconds": None}):
+        (broken / "training.json").write_text(json.dumps({**good, **change}))
+        assert "training.json is damaged (ValueError" in refused("export", broken, "--to", "x")
+    assert "seed: 0, but" in refused("export", bundle, "--to", "x", "--seed", 0)
+
+
+def test_missing_packages_are_named(
+    compared: tuple[Path, Path], refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import experiments.bundle.programs as programs
+
+    monkeypatch.setattr(programs, "find_spec", lambda name: None if name == "onnxscript" else name)
+    told = refused("export", compared[0], "--to", "x", "--formats", "all")
+    assert told == "formats: onnx needs onnxscript; pip install 'sepnas[onnx]', or leave it out"
+
+
+def test_outputs_that_are_not_finite_are_refused(compared: tuple[Path, Path], tmp_path: Path, refused: Refused) -> None:
+    home = tmp_path / "net"
+    shutil.copytree(compared[0] / "retrain" / "winner", home)
+    network = build(load_architecture(home / "architecture.json"))
+    torch.nn.init.constant_(network.head.classifier.bias, float("nan"))
+    save_weights(network, home / "seed0" / "weights.safetensors")
+    assert "outputs are not finite numbers" in refused("export", home, "--to", "x", *FAST, loads=True)
+    assert check_module.TOLERANCE == 1e-4

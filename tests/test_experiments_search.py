@@ -259,7 +259,9 @@ def test_a_demo_does_the_whole_job_and_goes_on_where_it_was_stopped(
     assert {path.name for path in (out / "export").iterdir()} == {
         "architecture.json",
         "weights.safetensors",
-        "data.json",
-        "load.py",
+        "preprocessing.json",
         "training.json",
+        "model_card.md",
+        "model.py",
+        "model.pt2",
     }

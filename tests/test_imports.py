@@ -73,6 +73,7 @@ LAYERS = {
         "tracking",
         "search",
         "training",
+        "bundle",
         "comparison",
         "attribution",
         "rank",

@@ -6,8 +6,8 @@ import json
 
 import pytest
 import torch
+from helpers.architectures import OPERATORS, architectures
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from search_space import (
@@ -25,10 +25,7 @@ from search_space import (
     to_json,
     to_text,
 )
-from search_space.layers import ACTIVATIONS
 from search_space.padding import Direction
-
-OPERATORS = tuple(operators)
 
 
 def count(module: nn.Module, x: Tensor) -> Cost:
@@ -53,62 +50,6 @@ def count_network(architecture: Architecture) -> Cost:
     size = architecture.image_size
     with torch.device("meta"):  # shapes without arithmetic
         return count(build(architecture), torch.empty(1, architecture.in_channels, size, size))
-
-
-activations = st.sampled_from(sorted(ACTIVATIONS))
-
-
-@st.composite
-def blocks(draw: st.DrawFn, in_channels: int) -> Block:
-    operator = draw(st.sampled_from((*OPERATORS, "skip")))
-    activation = draw(activations)
-    if operator == "skip":
-        return Block("skip", in_channels, in_channels, activation=activation)
-    stride = draw(st.sampled_from((1, 2)))
-    fewest = 3 if operator.startswith("inception") else 1  # a channel a tower
-    out_channels = draw(st.one_of(st.just(max(in_channels, fewest)), st.integers(fewest, 11)))
-    residual = stride == 1 and out_channels == in_channels and draw(st.booleans())
-    block = Block(operator, in_channels, out_channels, stride, activation=activation, residual=residual)
-    if operators[operator].scope == "block":
-        return block
-    least = 3 if operator == "mix_k357" else 1
-    multiple = int(operator.rpartition("_w")[2]) if operator.startswith("group_") else 1
-    widths = st.integers(least, 20 // multiple if multiple < 16 else 2).map(lambda n: n * multiple)
-    if in_channels >= least and in_channels % multiple == 0:
-        widths = st.one_of(st.just(in_channels), widths)
-    return Block(
-        operator,
-        in_channels,
-        out_channels,
-        stride,
-        expanded_channels=draw(widths),
-        activation=activation,
-        se_channels=draw(st.integers(0, 5)),
-        se_bias=draw(st.booleans()),
-        residual=residual,
-        project_activation=draw(activations),
-    )
-
-
-@st.composite
-def architectures(draw: st.DrawFn) -> Architecture:
-    stem = Stem(draw(st.integers(1, 9)), draw(st.sampled_from((1, 2))), draw(activations))
-    channels, row = stem.channels, []
-    for _ in range(draw(st.integers(1, 4))):
-        row.append(draw(blocks(channels)))
-        channels = row[-1].out_channels
-    return Architecture(
-        macro=draw(st.sampled_from(("m", "mobilenetv3-small", "My_Net-2.1"))),
-        image_size=draw(st.integers(1, 13)),
-        in_channels=draw(st.integers(1, 4)),
-        classes=draw(st.integers(2, 7)),
-        stem=stem,
-        blocks=tuple(row),
-        head=Head(
-            draw(st.sampled_from((0, 1, 6))), draw(st.sampled_from((0, 5))), draw(activations), draw(st.booleans())
-        ),
-        orthonormal=draw(st.booleans()),
-    )
 
 
 @given(architectures())

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from search_space.base.atomic import replacing
 from search_space.base.checks import check_choice, check_int
@@ -173,15 +174,16 @@ def _interruptions() -> int:
     return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
-def to_onnx(module: nn.Module, images: Tensor) -> bytes:
-    """``module`` in evaluation mode as an ONNX model for inputs of the shape of ``images``."""
+def to_onnx(module: nn.Module | ExportedProgram, images: Tensor, **options: Any) -> bytes:
+    """``module`` in evaluation mode as an ONNX model for inputs of the shape of ``images``, or a program for those that
+    it was exported for; ``options`` are those of ``torch.onnx.export``."""
     logging.getLogger("torch.onnx").setLevel(
         logging.ERROR
     )  # it warns that torchvision, which we do not need, is missing
     # tensors of inference mode cannot be traced
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")  # torch's exporter uses names that torch itself has renamed
-        program = torch.onnx.export(module, (images.clone(),), dynamo=True, verbose=False)
+        program = torch.onnx.export(module, (images.clone(),), dynamo=True, verbose=False, **options)
     assert program is not None
     return program.model_proto.SerializeToString()
 

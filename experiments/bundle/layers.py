@@ -172,7 +172,7 @@ class Inception(nn.Module):
         super().__init__()
         self.widths, self.shared = widths, shared
         if shared:
-            self.reduce: nn.Module = conv_norm(in_channels, sum(widths), 1, act=act)
+            self.reduce: nn.Sequential | nn.ModuleList = conv_norm(in_channels, sum(widths), 1, act=act)
         else:
             self.reduce = nn.ModuleList(conv_norm(in_channels, width, 1, act=act) for width in widths)
         self.spatial = nn.ModuleList(
@@ -217,9 +217,10 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
         for conv in convs:
             own = slice(start, start + conv.out_channels)
             start = own.stop
-            statistics = norm.running_mean[own], norm.running_var[own], norm.eps
+            part = {name: values[own] for name, values in norm.state_dict().items() if values.ndim}
             conv.weight, conv.bias = nn.utils.fuse_conv_bn_weights(
-                conv.weight, conv.bias, *statistics, norm.weight[own], norm.bias[own]
+                *(conv.weight, conv.bias, part["running_mean"], part["running_var"]),
+                *(norm.eps, part["weight"], part["bias"]),
             )
         layer.norm = nn.Identity()
     return network

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -149,14 +150,15 @@ def _(module: CornerInParallel) -> Call:
 
 @expression.register
 def _(module: MixedTowers) -> Call:
-    convs = [tower.conv for tower in module.towers.values()]
+    convs: list[Any] = [tower.conv for tower in module.towers.values()]
     segments = {conv.kernel_size[0]: conv.out_channels for conv in convs}
     return _call("MixedDepthwise", segments, **{**_around(convs[0], module.act), "groups": None})
 
 
 @expression.register
 def _(module: InceptionTowers) -> Call:
-    first, reduce = module.spatial[0], module.reduce
+    first: Any = module.spatial[0]
+    reduce = module.reduce
     shared = isinstance(module, SegmentTowers)
     channels = (reduce if shared else reduce[0]).conv.in_channels
     options = {**_around(first, module.act), "shared": shared}
@@ -245,7 +247,7 @@ def features(architecture: Architecture) -> list[Feature]:
     for index, block in enumerate(architecture.blocks):
         reduction *= block.stride
         made.append(Feature(block.out_channels, reduction, index))
-    return [one for one, after in pairwise([*made, None]) if after is None or after.reduction != one.reduction]
+    return [one for one, after in pairwise(made) if after.reduction != one.reduction] + made[-1:]
 
 
 def source(architecture: Architecture) -> str:
@@ -275,7 +277,8 @@ def source(architecture: Architecture) -> str:
 
 def _heading(architecture: Architecture) -> str:
     costs, size = cost(architecture), architecture.image_size
-    return f'''"""{architecture.macro}: {costs.macs:,} multiply-accumulates, {costs.params:,} parameters. Needs torch alone.
+    counted = f"{costs.macs:,} multiply-accumulates, {costs.params:,} parameters"
+    return f'''"""{architecture.macro}: {counted}. Needs torch alone.
 
     network = load()  # of weights.safetensors in this folder, which needs safetensors
     logits = network(images)  # float32 (batch, {architecture.in_channels}, {size}, {size}), see preprocessing.json
@@ -302,7 +305,7 @@ def _definitions(text: str) -> str:
     """What of the layers ``text`` names, in their order, with what those name in turn."""
     template = _LAYERS.read_text(encoding="utf-8")
     known = {node.name: node for node in ast.parse(template).body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    wanted, found = [text], set()
+    wanted, found = [text], set[str]()
     while wanted:
         names = {node.id for node in ast.walk(ast.parse(wanted.pop())) if isinstance(node, ast.Name)}
         for name in names & known.keys() - found:

@@ -5,7 +5,19 @@ Each imports what does the work when it runs: parsing and help need no torch.
 
 from __future__ import annotations
 
-from experiments.commands import attribute, compare, demo, listing, networks, rank, retrain, search, timing, trained
+from experiments.commands import (
+    attribute,
+    bundle,
+    compare,
+    demo,
+    listing,
+    networks,
+    rank,
+    retrain,
+    search,
+    timing,
+    trained,
+)
 from experiments.options.parsing import Command
 
 COMMANDS: dict[str, Command] = {
@@ -14,7 +26,8 @@ COMMANDS: dict[str, Command] = {
     "retrain": retrain.COMMAND,
     "compare": compare.COMMAND,
     "attribute": attribute.COMMAND,
-    "export": trained.EXPORT,
+    "export": bundle.EXPORT,
+    "predict": bundle.PREDICT,
     "evaluate": trained.EVALUATE,
     "pareto": trained.PARETO,
     "rank": rank.RANK,

@@ -31,9 +31,10 @@ def _run(options: Namespace) -> None:
     """Search, compare the winner with its controls, export it, print the table and where everything is."""
     import torch
 
+    from experiments.bundle.export import export
+    from experiments.bundle.files import DEFAULT_FORMATS
     from experiments.comparison.compare import compare
     from experiments.search.search import search
-    from experiments.training.trained import export
 
     start, out = time.perf_counter(), Path(options.out)
     # trainings go on side by side; more threads than one each would get in each other's way
@@ -45,9 +46,10 @@ def _run(options: Namespace) -> None:
     run = search(config, out / "search", resume=options.resume, overwrite=options.overwrite)
     print("\n== train the winner and its controls")
     compare([run], [config], list(CONTROLS), out / "report", overwrite=options.overwrite)
-    export(run.path, out / "export", overwrite=True)
+    print("\n== export it")
+    bundle = export(run.path, out / "export", DEFAULT_FORMATS, overwrite=True)
     print(f"\n{(out / 'report' / 'comparison.md').read_text(encoding='utf-8')}")
-    print(f"report: {out / 'report'}; the winner: {out / 'export'}")
+    print(f"{bundle}\nreport: {out / 'report'}")
     print(f"took {time.perf_counter() - start:.0f} s")
 
 

@@ -1,4 +1,4 @@
-"""The commands that use what was trained: ``sepnas evaluate``, ``export`` and ``pareto``."""
+"""The commands that use what was trained: ``sepnas evaluate`` and ``pareto``."""
 
 from __future__ import annotations
 
@@ -77,30 +77,6 @@ EVALUATE = Command(
     " given, those it was trained with, split as they were then.",
     defaults=_defaults,
     alone=True,
-)
-
-
-def _add_export(parser: Parser) -> None:
-    parser.add_argument("run", help="folder of a run (its retrained winner) or of `sepnas retrain --out`")
-    parser.add_argument("--to", required=True, help="folder to write to")
-    parser.add_argument("--seed", type=int, help="which of the trainings to take; the first by default")
-    parser.add_argument("--overwrite", action="store_true", help="replace exported files in TO")
-
-
-def _export(options: Namespace) -> None:
-    from experiments.training.trained import export
-
-    to = export(Path(options.run), Path(options.to), seed=options.seed, overwrite=options.overwrite)
-    print(f"exported to {to}: try `python {to / 'load.py'}`")
-
-
-EXPORT = Command(
-    "use what was trained",
-    "write a retrained network as files that need no NNI",
-    _add_export,
-    _export,
-    details="They are architecture.json, weights.safetensors, data.json (preprocessing), training.json (how it was"
-    " trained, and its accuracy) and load.py, which needs only torch and search_space.",
 )
 
 

@@ -133,14 +133,14 @@ def evaluate(
     check_seed("split_seed", split_seed)
     # before any image is decoded
     task = DataTask(data_config, split_seed)
-    check_classes(trained.classes, task.classes, data_config.name)
+    check_classes(trained.preprocessing.classes, task.classes, data_config.name)
     architecture = load_architecture(trained.architecture)
     check_input(architecture, data_config.name, data_config.image_size, task.channels, len(task.classes))
     network = build(architecture)
     load_weights(network, trained.weights)
     data = task.data
     like_training = copy.copy(data)
-    like_training.mean, like_training.std = trained.mean, trained.std
+    like_training.mean, like_training.std = trained.preprocessing.normalisation
     loader = make_loader(getattr(data, split), like_training, _BATCH, shuffle=False, device=device)
     # as the training measured, where that can be
     precision: Precision = "fp32" if trained.precision == "fp16" and device == "cpu" else trained.precision

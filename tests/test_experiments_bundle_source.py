@@ -1,0 +1,116 @@
+"""``model.py``: source of one network that needs torch alone and computes the same."""
+
+from __future__ import annotations
+
+import ast
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.architectures import OPERATORS, architectures, random_architectures, settled
+from hypothesis import given, settings
+from torch import nn
+
+from experiments.bundle import layers
+from experiments.bundle.check import Checker, Sample
+from experiments.bundle.source import expression, features, source
+from search_space import Architecture, baseline, baselines, build, parse, save_weights
+from search_space.base.errors import InvalidRequest
+from search_space.macros import MACROS
+
+BASELINES = {name: baseline(name, image_size=16, width=0.1) for name in baselines()}
+RANDOM = random_architectures()
+
+
+def test_the_examples_have_every_operator_and_every_macro() -> None:
+    used = {block.operator for architecture in RANDOM for block in architecture.blocks}
+    assert set(OPERATORS) <= used
+    assert {architecture.macro for architecture in BASELINES.values()} == set(MACROS)
+
+
+@pytest.mark.parametrize(
+    "architecture", [*BASELINES.values(), *RANDOM], ids=[*BASELINES, *(f"random {k}" for k in range(len(RANDOM)))]
+)
+def test_the_source_of_every_network_computes_the_same(architecture: Architecture, tmp_path: Path) -> None:
+    network, images = settled(architecture)
+    save_weights(network, tmp_path / "weights.safetensors")
+    (tmp_path / "model.py").write_text(source(architecture))
+    checker = Checker(network, Sample(images, "test"))
+    assert checker.expected.abs().max() > 0.05, "too small to tell"
+    agreements = checker.compare_source(tmp_path / "model.py", tmp_path / "weights.safetensors")
+    assert [one.form for one in agreements] == ["model.py", "model.py, batch norms folded", "model.py, feature maps"]
+
+
+@given(architectures())
+@settings(max_examples=25, deadline=None)
+def test_the_source_of_any_network_has_its_parameters(architecture: Architecture) -> None:
+    names: dict[str, Any] = {"__file__": "model.py", "__name__": "model"}
+    exec(compile(source(architecture), "model.py", "exec"), names)
+    with torch.device("meta"):
+        ours, theirs = build(architecture), names["Network"]()
+    shapes = [{name: value.shape for name, value in network.state_dict().items()} for network in (ours, theirs)]
+    assert list(shapes[0].items()) == list(shapes[1].items())
+
+
+def test_it_is_flat_and_tidy_and_imports_torch_alone(tmp_path: Path) -> None:
+    """As our own linter and formatter see it."""
+    for number, architecture in enumerate((BASELINES["mobilenetv3-small-xsep"], *RANDOM[:6])):
+        text = source(architecture)
+        (tmp_path / f"model{number}.py").write_text(text)
+        nodes = list(ast.walk(ast.parse(text)))
+        imported = {a.name.partition(".")[0] for node in nodes if isinstance(node, ast.Import) for a in node.names}
+        imported |= {str(node.module).partition(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert imported <= {"__future__", "collections", "pathlib", "torch", "safetensors"}
+        for block in architecture.blocks:
+            assert f": {block}, on a map of" in text
+        defined = {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+        assert ("SqueezeExcite" in defined) is any(block.se_channels for block in architecture.blocks)
+    config = Path(__file__).parent.parent / "pyproject.toml"
+    for command in (["check"], ["format", "--diff"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "--config", str(config), str(tmp_path)]
+        done = subprocess.run(ruff, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_it_serves_as_a_backbone_for_images_of_any_size(tmp_path: Path) -> None:
+    architecture = parse("m 3x32x32 5 | stem c4 s2 relu | sep_k3 c6 s2 relu | skip c6 | sep_k3 c8 s2 relu | head relu")
+    (tmp_path / "model.py").write_text(source(architecture))
+    save_weights(build(architecture), tmp_path / "weights.safetensors")
+    names = runpy.run_path(str(tmp_path / "model.py"))
+    backbone = names["load"](features_only=True)
+    assert backbone.head is None
+    assert [tuple(entry.values()) for entry in backbone.feature_info] == [
+        (4, 2, "stem"),
+        (6, 4, "blocks.1"),
+        (8, 8, "blocks.2"),
+    ]
+    with torch.inference_mode():
+        maps = backbone(torch.zeros(2, 3, 64, 48))
+        whole = names["load"]()
+        for one, same in zip(maps, whole.forward_features(torch.zeros(2, 3, 64, 48)), strict=True):
+            assert torch.equal(one, same)
+    assert [tuple(one.shape) for one in maps] == [(2, 4, 32, 24), (2, 6, 16, 12), (2, 8, 8, 6)]
+    assert [one.block for one in features(architecture)] == [-1, 1, 2]
+
+
+def test_folding_leaves_no_batch_norm() -> None:
+    for architecture in RANDOM:
+        folded = layers.fold_batch_norms(settled(architecture)[0])
+        assert not [layer for layer in folded.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
+def test_an_operator_of_ones_own_is_written_if_torchs_layers_make_it() -> None:
+    module = nn.Sequential(nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=4, bias=False), nn.BatchNorm2d(4), nn.ELU())
+    made = eval(str(expression(module)), {"nn": nn, "series": layers.series})
+    assert repr(made) == repr(module)
+
+    class Twice(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * x
+
+    with pytest.raises(InvalidRequest, match=r"formats: source cannot say how .*Twice is made; leave it out, or"):
+        expression(nn.Sequential(Twice()))
