@@ -3,6 +3,7 @@ from .architecture import Block as Block
 from .architecture import Head as Head
 from .architecture import Stem as Stem
 from .base.errors import InvalidRequest as InvalidRequest
+from .blueprint import Blueprint as Blueprint
 from .candidates import SearchSpace as SearchSpace
 from .cost_table import CostTable as CostTable
 from .found import zoo as zoo
@@ -23,6 +24,7 @@ from .ops import operators as operators
 from .options import SpaceOptions as SpaceOptions
 from .options import StageCandidates as StageCandidates
 from .options import preset as preset
+from .own_model import OwnModel as OwnModel
 from .registry import Operator as Operator
 from .registry import Slot as Slot
 from .serialization import from_json as from_json

@@ -30,6 +30,10 @@ def small(in_channels, classes):
     )
 
 
+def unconnected(in_channels, classes):
+    return nn.Sequential(nn.Conv2d(in_channels, classes, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 def wide():
     return nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
 """
@@ -101,6 +105,16 @@ def test_an_own_model_that_cannot_work_is_refused_before_anything_is_trained(
     Path("own_nets_d.py").write_text(MODULE.format(width=8))
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     assert refused("compare", run, "--baselines", request_).startswith(told)
+
+
+def test_a_recipe_that_an_own_model_cannot_take_is_refused_before_anything_is_trained(
+    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run", retrain={"recipe": {"epochs": 1, "warmup_epochs": 0, "dropout": 0.1}})
+    Path("own_nets_f.py").write_text(MODULE.format(width=8))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    told = refused("compare", run, "--baselines", "own_nets_f:unconnected")
+    assert told == "recipe.dropout: Sequential has no linear layer to drop inputs of; set it to 0"
 
 
 def test_every_row_is_held_against_the_reference(

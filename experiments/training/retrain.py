@@ -13,6 +13,7 @@ from evaluators.measuring.statistics import Summary, summarise
 from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import check_precision, check_processes, pick_accelerator
 from evaluators.training.loaders import check_augmentation, check_fit, check_input
+from evaluators.training.optimizers import last_linear
 from evaluators.training.processes import decided, is_first, run_each
 from evaluators.training.retrain import retrain
 from evaluators.training.run import Accelerator, TrainingDiverged
@@ -25,7 +26,7 @@ from experiments.runs.records import metrics_rows, metrics_writer
 from experiments.runs.task import DataTask
 from experiments.tracking.trackers import Tracking, check_trackers
 from search_space.base.errors import InvalidRequest
-from search_space.blueprint import AnyNetwork
+from search_space.blueprint import AnyNetwork, Blueprint
 from search_space.network_cost import cost
 from search_space.serialization import load_any_network, save_architecture
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, save_weights
@@ -136,6 +137,8 @@ def check_request(
     check_results(folder, architecture, options, data_config(config), overwrite=overwrite)
     check_input(architecture, config.data.name, config.data.image_size, task.channels, len(task.classes))
     check_augmentation(options.recipe, task.channels, config.data.image_size)
+    if options.recipe.dropout and isinstance(architecture, Blueprint):
+        last_linear(architecture.build())  # which an architecture has
 
 
 def data_config(config: SearchConfig) -> dict[str, Any]:
