@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -16,6 +17,8 @@ from search_space.serialization import load_architecture
 
 ARCHITECTURE_FILE = "architecture.json"
 WEIGHTS_FILE = "weights.safetensors"
+#: the tensors of a network whose shapes depend on the number of classes
+CLASSIFIER = ("head.classifier.weight", "head.classifier.bias")
 
 
 def _names_of_tensors(module: nn.Module) -> list[tuple[torch.Tensor, list[str]]]:
@@ -28,35 +31,58 @@ def _names_of_tensors(module: nn.Module) -> list[tuple[torch.Tensor, list[str]]]
 
 def save_weights(module: nn.Module, path: Path | str) -> None:
     """Write parameters and buffers to ``path``, whole or not at all; a shared tensor is written once."""
-    path = Path(path)
     # safetensors' own save_model and load_model stumble over batch norms that are shared
-    tensors = {names[0]: tensor.detach().cpu().contiguous() for tensor, names in _names_of_tensors(module)}
-    with replacing(path) as temporary:
-        safetensors.torch.save_file(tensors, str(temporary))
+    save_tensors({names[0]: tensor for tensor, names in _names_of_tensors(module)}, path)
 
 
-def load_weights(module: nn.Module, path: Path | str) -> None:
-    """Fill ``module`` from ``path``; InvalidRequest if the file is missing, damaged or of another architecture."""
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path | str) -> None:
+    """Write ``tensors`` to ``path``, whole or not at all."""
+    with replacing(Path(path)) as temporary:
+        own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(own, str(temporary))
+
+
+def load_weights(module: nn.Module, path: Path | str, *, optional: Collection[str] = ()) -> None:
+    """Fill ``module`` from ``path``; tensors that are ``optional`` stay as they are where the file lacks them.
+
+    InvalidRequest if the file is missing, damaged or of another architecture.
+    """
+    module.load_state_dict(fitted(module, read_weights(path), path, optional), strict=not optional)
+
+
+def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
+    """The tensors in ``path`` by name; InvalidRequest if it is missing or damaged."""
     if not Path(path).is_file():
         raise InvalidRequest(f"weights: {plain(path)} {'is not a file' if Path(path).exists() else 'does not exist'}")
     try:
-        tensors = safetensors.torch.load_file(str(path))
+        return safetensors.torch.load_file(str(path))
     except safetensors.SafetensorError as error:
         raise InvalidRequest(
             f"weights: {plain(path)} is damaged or not a safetensors file ({plain(error, 80)})"
         ) from None
-    state = {}
+
+
+def fitted(
+    module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path | str, optional: Collection[str] = ()
+) -> dict[str, torch.Tensor]:
+    """The state of ``module`` that ``tensors`` from ``path`` make, without those ``optional`` ones that are missing.
+
+    InvalidRequest names the first tensor that is missing, unknown or of another shape.
+    """
+    rest, state = dict(tensors), {}
     for own, names in _names_of_tensors(module):
-        tensor = tensors.pop(names[0], None)
+        tensor = rest.pop(names[0], None)
+        if tensor is None and names[0] in optional:
+            continue
         if tensor is None or tensor.shape != own.shape:
             fault = "missing" if tensor is None else f"of shape {tuple(tensor.shape)}, not {tuple(own.shape)}"
             raise InvalidRequest(f"weights: {plain(path)} is of another architecture: {names[0]} is {fault}")
         state.update(dict.fromkeys(names, tensor))
-    if tensors:
+    if rest:
         raise InvalidRequest(
-            f"weights: {plain(path)} is of another architecture: {plain(min(tensors), 60)} is unknown to this one"
+            f"weights: {plain(path)} is of another architecture: {plain(min(rest), 60)} is unknown to this one"
         )
-    module.load_state_dict(state)
+    return state
 
 
 def load_network(folder: Path | str) -> Network:

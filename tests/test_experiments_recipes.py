@@ -43,11 +43,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SearchConfig]:
         seen.append(config)
         raise InvalidRequest("seen")
 
-    def retrain(run: Any, config: SearchConfig, **options: Any) -> None:
+    def retrain(name: str, network: Any, config: SearchConfig, *args: Any, **options: Any) -> None:
         search(config)
 
     monkeypatch.setattr(search_module, "search", search)
-    monkeypatch.setattr(targets_module, "retrain_winner", retrain)
+    monkeypatch.setattr(targets_module, "retrain_network", retrain)
 
     def ask(*arguments: str) -> SearchConfig:
         assert main(list(arguments)) == 2

@@ -1,4 +1,4 @@
-"""Training of one network from scratch, by the same recipe for winners and baselines."""
+"""Training of one network, by the same recipe for winners and baselines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from evaluators.training.trainer import fit, make_trainer, resume_point
 from search_space.base.checks import check_int
 from search_space.blueprint import AnyNetwork
 from search_space.network import build
-from search_space.weights import load_weights
+from search_space.weights import CLASSIFIER, load_weights
 
 OnEpoch = Callable[[dict[str, float]], None]
 
@@ -77,7 +77,7 @@ def retrain(
     on_epoch: OnEpoch | None = None,
     **changes: Any,
 ) -> Trained:
-    """Train ``architecture`` from scratch and measure the weights of the last epoch.
+    """Train ``architecture`` and measure the weights of the last epoch.
 
     With several ``run.devices`` a process for each is started on this machine; with several nodes torchrun or SLURM
     must have started the processes, each of which calls this (``run.folder`` must be the same to all). They share out
@@ -150,6 +150,8 @@ def _train(
     start = time.perf_counter()
     torch.manual_seed(run.seed)
     network = build(architecture)
+    if run.start is not None:
+        load_weights(network, run.start, optional=CLASSIFIER)
     best = BestWeights(run.folder) if run.keep_best and run.folder is not None else None
     average = AveragedWeights(recipe.ema_decay) if recipe.ema_decay is not None else None
     # what looks at the averaged weights comes before the one that takes them back

@@ -51,6 +51,7 @@ class TrainingRun(TrainingOptions):
         keep_best: measure every epoch on the validation images and keep the best one's weights in ``folder``.
         cycles: rising numbers of epochs; at each of them the recipe's schedule has ended and starts again, so that the
             weights are worth measuring there; the last is the recipe's. Empty for one pass through the schedule.
+        start: weights (safetensors) to start from instead of fresh ones; only the classifier's may be missing in it.
         until: one of ``cycles`` at which the training stops; the same run with a later one goes on from ``folder``.
             None for the whole training.
     """
@@ -63,6 +64,7 @@ class TrainingRun(TrainingOptions):
     keep_best: bool = False
     cycles: tuple[int, ...] = option((), least=1)
     until: int | None = option(None, least=1)
+    start: Path | None = None
 
     def __post_init__(self) -> None:
         check_options(self)

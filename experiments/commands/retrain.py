@@ -23,6 +23,13 @@ def _add_options(parser: Parser) -> None:
         "target", help="folder of a run, architecture file (JSON), or name of a baseline (`sepnas list baselines`)"
     )
     parser.add_argument("--out", help="folder for the results (required unless TARGET is a run)")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="WEIGHTS",
+        help="start from the weights of an export, of `sepnas retrain --out` or of a run's supernet (folder, or weights"
+        " beside their architecture), with a new classifier where the classes differ",
+    )
     parser.add_argument("--width", type=float, help="channel multiplier of a baseline (default: 1.0)")
     parser.add_argument("--overwrite", action="store_true", help="delete results made another way")
     parser.add_class(RetrainConfig, "retrain")
@@ -60,29 +67,36 @@ def _run(options: Namespace) -> None:
     from evaluators.training.processes import is_first
     from experiments.runs.folder import find_run
     from experiments.runs.task import DataTask
-    from experiments.training.retrain import retrain_network, retrain_winner
+    from experiments.training.find_start import find_start
+    from experiments.training.retrain import retrain_network
     from search_space import baseline, load_architecture
 
-    out = Path(options.out) if options.out is not None else None
+    out, start = Path(options.out) if options.out is not None else None, None
+    task = DataTask(config.data, config.seed)
     if target.is_dir():
-        result = retrain_winner(find_run(target), config, folder=out, overwrite=options.overwrite)
-    elif out is None:
-        raise InvalidRequest("--out: missing; name the folder for the results")
+        run = find_run(target)
+        name, network = f"{config.strategy.name} winner", run.read_winner()
+        out = run.retrain / "winner" if out is None and options.start is None else out
+    elif target.exists():
+        name, network = target.stem, load_architecture(target)
     else:
-        task = DataTask(config.data, config.seed)
-        if target.exists():
-            name, network = target.stem, load_architecture(target)
-        else:
-            width = {} if options.width is None else {"width": options.width}
-            name, network = options.target, baseline(options.target, **task.sizes, **width)
-        result = retrain_network(name, network, config, out, task=task, overwrite=options.overwrite)
+        width = {} if options.width is None else {"width": options.width}
+        name, network = options.target, baseline(options.target, **task.sizes, **width)
+    if out is None:
+        raise InvalidRequest("--out: missing; name the folder for the results")
+    if options.start is not None:
+        network = replace(network, classes=len(task.classes))
+        start = find_start(Path(options.start), network, task.classes)
+        if is_first():
+            print(start.said)
+    result = retrain_network(name, network, config, out, task=task, start=start, overwrite=options.overwrite)
     if is_first():
         print(result)
 
 
 COMMAND = Command(
     "find and train networks",
-    "train a winner, an architecture file or a baseline from scratch and test it",
+    "train a winner, an architecture file or a baseline, from scratch or from weights, and test it",
     _add_options,
     _run,
     details="For a run the defaults are those of its config, and results go to RUN/retrain.",

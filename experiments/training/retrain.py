@@ -20,16 +20,16 @@ from evaluators.training.run import Accelerator, TrainingDiverged
 from experiments.options.config import RetrainConfig, SearchConfig, TrackerName
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep, write_json
-from experiments.runs.folder import RunFolder
 from experiments.runs.provenance import provenance
 from experiments.runs.records import metrics_rows, metrics_writer
 from experiments.runs.task import DataTask
 from experiments.tracking.trackers import Tracking, check_trackers
+from experiments.training.start import START_FILE, Start
 from search_space.base.errors import InvalidRequest
 from search_space.blueprint import AnyNetwork, Blueprint
 from search_space.network_cost import cost
 from search_space.serialization import load_any_network, save_architecture
-from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, save_weights
+from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, save_tensors, save_weights
 
 RESULT_FILE = "result.json"
 DATA_FILE = "data.json"
@@ -37,7 +37,7 @@ ABOUT_FILE = "about.json"
 FAILED_FILE = "failed.json"
 TRAININGS = FolderKind(
     name="a retraining",
-    files=("seed[0-9]*", ARCHITECTURE_FILE),
+    files=("seed[0-9]*", ARCHITECTURE_FILE, START_FILE),
     marker=ABOUT_FILE,
     # what a seed would lose: its result, or the resume point that it would go on from
     valuable=(f"seed*/{RESULT_FILE}", f"seed*/{CHECKPOINT_FILE}"),
@@ -86,20 +86,6 @@ class Result:
         return f"{text} ± {summary.std:.2%} (n = {summary.n}, 95% confidence {low:.2%} to {high:.2%})"
 
 
-def retrain_winner(
-    run: RunFolder,
-    config: SearchConfig,
-    *,
-    task: DataTask | None = None,
-    folder: Path | None = None,
-    overwrite: bool = False,
-) -> Result:
-    """Retrain the winner of ``run`` as ``config.retrain`` says, into ``folder`` (default: the run's own)."""
-    home = folder if folder is not None else run.retrain / "winner"
-    name = f"{config.strategy.name} winner"
-    return retrain_network(name, run.read_winner(), config, home, task=task, overwrite=overwrite)
-
-
 def retrain_network(
     name: str,
     architecture: AnyNetwork,
@@ -107,11 +93,13 @@ def retrain_network(
     folder: Path,
     *,
     task: DataTask | None = None,
+    start: Start | None = None,
     overwrite: bool = False,
 ) -> Result:
-    """Retrain ``architecture`` as ``config.retrain`` says, into ``folder``; ``task`` has the config's images."""
+    """Retrain ``architecture`` as ``config.retrain`` says, into ``folder``; ``task`` has the config's images, ``start``
+    the weights that all seeds start from, if not fresh ones."""
     task = DataTask(config.data, config.seed) if task is None else task
-    check_request(architecture, config, task, folder, overwrite=overwrite)
+    check_request(architecture, config, task, folder, start=start, overwrite=overwrite)
     check_fit(architecture, task.data)
     return retrain_all(
         name,
@@ -122,19 +110,26 @@ def retrain_network(
         data_config=data_config(config),
         accelerator=config.accelerator,
         trackers=config.trackers,
+        start=start,
         overwrite=overwrite,
     )
 
 
 def check_request(
-    architecture: AnyNetwork, config: SearchConfig, task: DataTask, folder: Path, *, overwrite: bool
+    architecture: AnyNetwork,
+    config: SearchConfig,
+    task: DataTask,
+    folder: Path,
+    *,
+    start: Start | None = None,
+    overwrite: bool,
 ) -> None:
     """InvalidRequest if a retraining cannot work or its results have no place in ``folder``; decodes no image."""
     check_precision(config.retrain.recipe.precision, pick_accelerator(config.accelerator))
     options = config.retrain
     check_trackers(config.trackers)
     check_processes(options.devices, options.num_nodes, config.accelerator, options.parallel_seeds)
-    check_results(folder, architecture, options, data_config(config), overwrite=overwrite)
+    check_results(folder, architecture, options, data_config(config), start=start, overwrite=overwrite)
     check_input(architecture, config.data.name, config.data.image_size, task.channels, len(task.classes))
     check_augmentation(options.recipe, task.channels, config.data.image_size)
     if options.recipe.dropout and isinstance(architecture, Blueprint):
@@ -156,6 +151,7 @@ def retrain_all(
     data_config: dict[str, Any],
     accelerator: Accelerator = "auto",
     trackers: Sequence[TrackerName] = (),
+    start: Start | None = None,
     overwrite: bool = False,
 ) -> Result:
     """Train ``architecture`` once for each seed under ``folder/<seed>``.
@@ -171,12 +167,13 @@ def retrain_all(
     homes = {seed: folder / f"seed{seed}" for seed in config.seeds}
 
     def claim() -> dict[int, dict[str, Any]]:
-        claim_folder(folder, architecture, config, data_config, overwrite=overwrite)
+        claim_folder(folder, architecture, config, data_config, start=start, overwrite=overwrite)
         return {seed: read_json(home / RESULT_FILE) for seed, home in homes.items() if (home / RESULT_FILE).exists()}
 
     done = decided(claim)
     missing = [seed for seed in homes if seed not in done]
-    calls = [(name, architecture, data, config, seed, homes[seed], accelerator, trackers) for seed in missing]
+    begin = None if start is None else folder / START_FILE
+    calls = [(name, architecture, data, config, seed, homes[seed], accelerator, trackers, begin) for seed in missing]
     made = dict(zip(missing, run_each(_train_one, calls, config.parallel_seeds), strict=True))
     failed = {seed: result["error"] for seed, result in made.items() if "error" in result}
     if failed:
@@ -188,11 +185,19 @@ def retrain_all(
 
 
 def claim_folder(
-    folder: Path, architecture: AnyNetwork, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
+    folder: Path,
+    architecture: AnyNetwork,
+    config: RetrainConfig,
+    data_config: dict[str, Any],
+    *,
+    start: Start | None = None,
+    overwrite: bool,
 ) -> None:
     """Make ``folder`` one of trainings of ``architecture``; errors as of `retrain_all`."""
-    request = _request(architecture, config, data_config)
+    request = _request(architecture, config, data_config, start)
     ClaimedFolder(folder, TRAININGS).claim(request, overwrite=overwrite)
+    if start is not None:
+        save_tensors(start.tensors, folder / START_FILE)
     save_architecture(architecture, folder / ARCHITECTURE_FILE)
 
 
@@ -218,18 +223,28 @@ def _result(name: str, architecture: AnyNetwork, results: dict[int, dict[str, An
 
 
 def check_results(
-    folder: Path, architecture: AnyNetwork, config: RetrainConfig, data_config: dict[str, Any], *, overwrite: bool
+    folder: Path,
+    architecture: AnyNetwork,
+    config: RetrainConfig,
+    data_config: dict[str, Any],
+    *,
+    start: Start | None = None,
+    overwrite: bool,
 ) -> bool:
     """Whether what ``folder`` holds, if anything, was made the same way; changes nothing.
 
     InvalidRequest if it was made another way (unless ``overwrite``), or if ``folder`` holds other files.
     """
-    return ClaimedFolder(folder, TRAININGS).check(_request(architecture, config, data_config), overwrite=overwrite)
+    request = _request(architecture, config, data_config, start)
+    return ClaimedFolder(folder, TRAININGS).check(request, overwrite=overwrite)
 
 
-def training_conditions(config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
+def training_conditions(
+    config: RetrainConfig, data_config: dict[str, Any], start: Start | None = None
+) -> dict[str, Any]:
     """What results depend on, besides the architecture and the seed."""
-    return {"recipe": asdict(config.recipe), "train_on": config.train_on, "data": data_config}
+    begin = {} if start is None else {"starts_from": start.digest}
+    return {"recipe": asdict(config.recipe), "train_on": config.train_on, "data": data_config, **begin}
 
 
 def read_conditions(folder: Path) -> dict[str, Any]:
@@ -238,8 +253,10 @@ def read_conditions(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "architecture"}
 
 
-def _request(architecture: AnyNetwork, config: RetrainConfig, data_config: dict[str, Any]) -> dict[str, Any]:
-    return {**training_conditions(config, data_config), "architecture": str(architecture)}
+def _request(
+    architecture: AnyNetwork, config: RetrainConfig, data_config: dict[str, Any], start: Start | None
+) -> dict[str, Any]:
+    return {**training_conditions(config, data_config, start), "architecture": str(architecture)}
 
 
 def _train_one(
@@ -251,6 +268,7 @@ def _train_one(
     home: Path,
     accelerator: Accelerator,
     trackers: Sequence[TrackerName],
+    start: Path | None,
 ) -> dict[str, Any]:
     """Train one seed into ``home`` and return what its result file says, or its file of failure if it diverges."""
     if is_first():
@@ -259,7 +277,7 @@ def _train_one(
         (home / FAILED_FILE).unlink(missing_ok=True)
     try:
         title, keep = f"{name}, seed {seed}", config.train_on == "train" and len(data.validation) > 0
-        run = config.run(seed=seed, accelerator=accelerator, folder=home, title=title, keep_best=keep)
+        run = config.run(seed=seed, accelerator=accelerator, folder=home, title=title, keep_best=keep, start=start)
         with ExitStack() as stack:
             report = None
             if is_first():
