@@ -191,6 +191,27 @@ def test_networks_of_the_pareto_set_are_rows(
     assert set(rows["family"]) == {"gdas"}
 
 
+def test_a_search_by_loss_has_a_pareto_set_of_what_it_trained_the_longest(
+    tmp_path: Path, untrained: list[tuple[str, int]], said: Callable[..., str]
+) -> None:
+    search = {"epochs": 4, "batch_size": 32, "warmup_epochs": 0}
+    run = make_run(tmp_path / "run", strategy={"name": "halving"}, search=search)
+    folder = RunFolder(run)
+    space = SearchTask(read_config(folder.config)).space
+    record = ScoreRecord(folder.architectures, "negative_validation_loss")
+    full = {label: choices[0] for label, choices in zip(space.labels, space.candidates, strict=True)}
+    skipped = [label for label, choices in zip(space.labels, space.candidates, strict=True) if "skip" in choices]
+    networks = [space.architecture({**full, **dict.fromkeys(skipped[:n], "skip")}) for n in range(3)]
+    # the last round: the smallest is best but for the whole one, the middle one is beaten by it; others ended before
+    for network, loss in zip([*networks, *networks[:2], networks[2]], [3, 1, 2, 0.1, 0.5, 0.4], strict=True):
+        record.add(network, -loss)
+    record.add(space.architecture({**full, **dict.fromkeys(skipped, "skip")}), -0.01)
+    said("compare", run, "--baselines", "", "--pareto", 5)
+    rows = table(run)
+    assert list(rows.index) == ["halving winner", "halving Pareto, trial 5", "halving Pareto, trial 3"]
+    assert list(rows["architecture"].iloc[1:]) == [str(networks[2]), str(networks[0])]
+
+
 def test_a_pareto_set_needs_a_search(tmp_path: Path, refused: Callable[..., str]) -> None:
     config = read_config(RunFolder(make_run(tmp_path / "run")).config)
     retrain_network("any", load_architecture(tmp_path / "run" / "winner.json"), config, tmp_path / "trained")

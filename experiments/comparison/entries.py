@@ -14,7 +14,7 @@ from experiments.comparison.rows import Role
 from experiments.options.config import SearchConfig
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
-from experiments.search.pareto import run_front
+from experiments.search.pareto import pareto_networks
 from search_space.base.checks import known_names, refusal, unknown
 from search_space.blueprint import AnyNetwork
 from strategies.budget.budget import Budget
@@ -58,10 +58,10 @@ def entries(
         of_run = partial(Entry, family=strategy, budget=config.budget, config=config, folder=run.path)
         label, name = f"{strategy} winner", run.path.resolve().name
         found.append(of_run(label, name, network=winner, role="winner", home=run.retrain / "winner"))
-        members = run_front(run, config).members if pareto else ()
-        others = [member for member in members if member.architecture != winner]
+        members = pareto_networks(run, config) if pareto else []
+        others = [(trial, network) for trial, network in members if network != winner]
         for position in _spread(len(others), pareto):
-            trial, network = others[position].trial, others[position].architecture
+            trial, network = others[position]
             label, name = f"{strategy} Pareto, trial {trial}", f"pareto-{trial}"
             found.append(of_run(label, name, network=network, role="pareto", home=run.retrain / name))
     first = configs[0]

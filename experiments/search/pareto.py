@@ -22,8 +22,11 @@ from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
+from search_space.layer_cost import Cost
+from search_space.network_cost import cost
 from strategies.budget.budget import EXACT_METRICS, Budget, format_count, parse_count
 from strategies.multi_trial.pareto import OBJECTIVES, Reference, hypervolume_history, non_dominated
+from strategies.options import MultiTrialOptions
 
 #: What `write_pareto` leaves in a run's folder.
 FILES = ("pareto.csv", "hypervolume.csv", "pareto.png")
@@ -99,6 +102,25 @@ def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | 
         config.space, image_size=first.image_size, in_channels=first.in_channels, classes=first.classes
     )
     return pareto_front(scored, space, cost_table(config, space), config.budget, objectives)
+
+
+def pareto_networks(run: RunFolder, config: SearchConfig) -> list[tuple[int, Architecture]]:
+    """The architectures of the Pareto set of ``run`` with their numbers among all scored, the cheapest first.
+
+    It is that of `run_front`; where candidates were scored by their loss, that over loss, MACs and params of those that
+    were trained the longest. InvalidRequest as of `run_front`.
+    """
+    options = config.strategy.typed_options()
+    if not isinstance(options, MultiTrialOptions) or not options.scores_by_loss:
+        return [(member.trial, member.architecture) for member in run_front(run, config).members]
+    record = ScoreRecord(run.architectures, options.score_name)
+    numbers = {scored.architecture: number for number, scored in enumerate(record.scored)}
+    front: dict[Architecture, Cost] = {}
+    for architecture in record.ranked(trained_on=len(options.rung_sizes) > 1):  # the best first
+        own = cost(architecture)
+        if not any(better.macs <= own.macs and better.params <= own.params for better in front.values()):
+            front[architecture] = own
+    return [(numbers[network], network) for network in sorted(front, key=lambda network: front[network].macs)]
 
 
 def write_pareto(front: Front, budget: Budget, folder: Path) -> None:
