@@ -103,6 +103,19 @@ def test_of_other_classes_the_classifier_is_new(
     assert load_architecture(Path("tuned") / "architecture.json").classes == 3
 
 
+def test_a_bundle_is_fine_tuned_by_its_folder(trained: Path, tmp_path: Path, said: Said, refused: Refused) -> None:
+    bundle = tmp_path / "bundle"
+    said("export", trained, "--to", bundle)
+    told = said("retrain", bundle, *DIGITS, *SHORT, "--out", tmp_path / "tuned", "--from", bundle)
+    assert told.splitlines()[0] == f"starts from {bundle}"
+    assert told.splitlines()[-1].startswith("bundle: test accuracy")
+    about = json.loads((tmp_path / "tuned" / "about.json").read_text())
+    assert about["architecture"] == str(load_architecture(trained / "architecture.json"))
+    (bundle / "preprocessing.json").write_text("[]")
+    line = refused("retrain", "bundle", *DIGITS, "--out", "other", "--from", "bundle")
+    assert "preprocessing.json is damaged" in line
+
+
 def test_as_many_other_classes_are_other_classes(trained: Path, tmp_path: Path, said: Said) -> None:
     exported = tmp_path / "net"
     shutil.copytree(trained, exported)

@@ -20,7 +20,9 @@ _OPTIONS = ("data", "retrain", "seed", "accelerator", "trackers")
 
 def _add_options(parser: Parser) -> None:
     parser.add_argument(
-        "target", help="folder of a run, architecture file (JSON), or name of a baseline (`sepnas list baselines`)"
+        "target",
+        help="folder of a run, architecture file (JSON) or folder with one, or name of a baseline (`sepnas list"
+        " baselines`)",
     )
     parser.add_argument("--out", help="folder for the results (required unless TARGET is a run)")
     parser.add_argument(
@@ -57,7 +59,17 @@ def _base(target: Path) -> SearchConfig:
     """The config of a run; the default one of anything else."""
     from experiments.runs.folder import find_run
 
-    return read_config(find_run(target).config) if target.is_dir() else SearchConfig()
+    if _architecture_file(target) is None and target.is_dir():
+        return read_config(find_run(target).config)
+    return SearchConfig()
+
+
+def _architecture_file(target: Path) -> Path | None:
+    """The file itself, or that in a bundle or a folder of trainings; None for a run and for a name."""
+    from search_space.weights import ARCHITECTURE_FILE
+
+    file = target / ARCHITECTURE_FILE if target.is_dir() else target
+    return file if file.is_file() else None
 
 
 def _run(options: Namespace) -> None:
@@ -71,19 +83,22 @@ def _run(options: Namespace) -> None:
     from experiments.training.retrain import retrain_network
     from search_space import baseline, load_architecture
 
-    out, start = Path(options.out) if options.out is not None else None, None
-    task = DataTask(config.data, config.seed)
-    if target.is_dir():
-        run = find_run(target)
+    file = _architecture_file(target)
+    run = find_run(target) if file is None and target.is_dir() else None
+    task, start = DataTask(config.data, config.seed), None
+    if options.out is not None:
+        out = Path(options.out)
+    elif run is not None and options.start is None:
+        out = run.retrain / "winner"
+    else:
+        raise InvalidRequest("--out: missing; name the folder for the results")
+    if run is not None:
         name, network = f"{config.strategy.name} winner", run.read_winner()
-        out = run.retrain / "winner" if out is None and options.start is None else out
-    elif target.exists():
-        name, network = target.stem, load_architecture(target)
+    elif file is not None:
+        name, network = target.resolve().stem, load_architecture(file)
     else:
         width = {} if options.width is None else {"width": options.width}
         name, network = options.target, baseline(options.target, **task.sizes, **width)
-    if out is None:
-        raise InvalidRequest("--out: missing; name the folder for the results")
     if options.start is not None:
         network = replace(network, classes=len(task.classes))
         start = find_start(Path(options.start), network, task.classes)

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from experiments.options.files import read_config
-from experiments.runs.files import read_json
 from experiments.runs.folder import RunFolder, find_run
 from experiments.training.retrain import ABOUT_FILE, DATA_FILE
 from experiments.training.start import Start
-from experiments.training.trained import find_training
+from experiments.training.trained import PREPROCESSING_FILE, find_training, read_preprocessing
 from search_space.architecture import Architecture
 from search_space.base.checks import known_names, refusal
 from search_space.base.errors import InvalidRequest
@@ -25,8 +24,6 @@ from search_space.space import SepConvSpace
 from search_space.weights import ARCHITECTURE_FILE, CLASSIFIER, WEIGHTS_FILE, fitted, load_weights, read_weights
 
 _REMEDY = "give the folder of an export, of `sepnas retrain --out` or of a run with a supernet, or a weights file"
-#: files that name the classes of the weights beside them
-_NAMING = (DATA_FILE, "preprocessing.json")
 
 
 def find_start(source: Path, architecture: Architecture, classes: Sequence[str]) -> Start:
@@ -88,11 +85,6 @@ def _inherited(run: RunFolder, architecture: Architecture) -> tuple[int, dict[st
 
 
 def _class_names(folder: Path) -> tuple[str, ...] | None:
-    """What the weights in ``folder`` tell apart; None if nothing says it."""
-    for path in (folder / name for name in _NAMING):
-        if path.is_file():
-            try:
-                return tuple(map(str, read_json(path)["classes"]))
-            except (KeyError, TypeError, ValueError) as error:
-                raise InvalidRequest(f"from: {path} is damaged ({error!r}); {_REMEDY}") from None
-    return None
+    """What the weights in ``folder``, a bundle or that of a training, tell apart; None if nothing says it."""
+    files = [folder / name for name in (DATA_FILE, PREPROCESSING_FILE) if (folder / name).is_file()]
+    return read_preprocessing(files[0]).classes if files else None
