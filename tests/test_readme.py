@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from helpers.spaces import small_images, small_network
 from PIL import Image
 
 from evaluators.training.presets import recipe
@@ -84,6 +85,33 @@ def test_a_search_through_nni(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     exec(code, names)
     assert cost(names["architecture"]).macs <= 3_000_000
     assert 0 <= float(capsys.readouterr().out.splitlines()[-1]) <= 1
+
+
+def test_a_training_by_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = replaced(block("TrainingRun(seed=1"), {"epochs=60": "epochs=2"})
+    names: dict[str, Any] = {"architecture": small_network(), "data": small_images(16), "Path": Path}
+    exec(code.replace("Recipe(", "Recipe(batch_size=8, learning_rate=0.05, "), names)
+    assert 0 <= names["trained"].accuracy <= 1
+    # both lines say the same training
+    assert (tmp_path / "out" / "last.ckpt").is_file()
+
+
+def test_a_budget_and_strategies_of_it() -> None:
+    names: dict[str, Any] = {}
+    exec(block("feasible.best("), names)  # which asserts what it says
+    exec(block("TpeOptions("), names)
+
+
+#: a part of each example in Python, which the tests above execute, or one of `tests/test_strategies_registry.py`
+EXECUTED = (
+    *("in closed form", "class Dilated", "supernet_evaluator(data", "TrainingRun(seed=1", "SpaceOptions(operators="),
+    *("feasible.best(", "TpeOptions(", "class LocalOptions"),
+)
+
+
+def test_every_example_is_executed() -> None:
+    assert sorted(block(part) for part in EXECUTED) == sorted(BLOCKS)
 
 
 def test_every_command_in_the_table_exists() -> None:
