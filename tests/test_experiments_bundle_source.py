@@ -17,7 +17,8 @@ from torch import nn
 
 from experiments.bundle import layers
 from experiments.bundle.check import Checker, Sample
-from experiments.bundle.source import expression, features, source
+from experiments.bundle.expressions import expression
+from experiments.bundle.source import features, source
 from search_space import Architecture, baseline, baselines, build, parse, save_weights
 from search_space.base.errors import InvalidRequest
 from search_space.macros import MACROS

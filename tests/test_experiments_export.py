@@ -5,25 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from helpers.commands import Refused, architecture_file, network, write
+from helpers.commands import network
 from helpers.runs import complaint, contents
 from helpers.trainings import files, result
 from huggingface_hub import ModelCard
+from PIL import Image
+from sklearn.datasets import load_digits
 
-import experiments.bundle.check as check_module
-from experiments.bundle.check import IMAGES, Checker, Sample
+from experiments.bundle.check import Checker, Sample
+from experiments.bundle.predict import predict
 from experiments.cli import main
-from search_space import build, cost, load_architecture, load_network, save_architecture, save_weights
+from search_space import build, cost, load_architecture, load_network
 
 ALWAYS = {"architecture.json", "weights.safetensors", "preprocessing.json", "training.json", "model_card.md"}
 FAST = ("--formats", "source")
@@ -123,6 +123,19 @@ def test_eight_bits_are_calibrated_on_training_images_and_their_cost_is_told(bun
     assert fp32 == pytest.approx(100 * training["test_accuracy"], abs=0.006)
     assert drop == pytest.approx(fp32 - int8, abs=0.02)
     assert (bundle / "model.int8.onnx").stat().st_size < (bundle / "model.onnx").stat().st_size
+
+
+def test_a_network_in_eight_bits_classifies_pictures(bundle: Path, tmp_path: Path) -> None:
+    paths = []
+    for number, pixels in enumerate(load_digits().images[:20]):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray((pixels * 15.9).astype(np.uint8)).save(paths[-1])
+    best = {runtime: predict(bundle, paths, runtime=runtime) for runtime in ("torch", "onnx", "int8")}
+    assert [one.classes for one in best["onnx"]] == [one.classes for one in best["torch"]]
+    pairs = list(zip(best["int8"], best["torch"], strict=True))
+    assert [one.probabilities for one, _ in pairs] != [other.probabilities for _, other in pairs]
+    for one, other in pairs:
+        assert one.probabilities == pytest.approx(other.probabilities, abs=0.1)
 
 
 def test_programs_have_no_batch_norms_when_they_are_folded(bundle: Path) -> None:
@@ -228,6 +241,9 @@ def test_rounding_is_told_from_mistakes() -> None:
     for wrong in (1.1e-4 * large, float("nan")):
         with pytest.raises(RuntimeError, match="other differs from the trained network by up to"):
             checker.compare("other", lambda x, wrong=wrong: trained(x) + wrong)
+    small = Checker(build(architecture).eval(), checker.sample)
+    with pytest.raises(RuntimeError, match="differs"):  # by less than 1e-4, but altogether
+        small.compare("other", lambda x: torch.zeros(len(x), 10))
     with pytest.raises(RuntimeError, match="differs"):  # a batch of another size
         checker.compare("other", lambda x: trained(x) + (large if len(x) == 1 else 0))
 
@@ -266,112 +282,3 @@ def test_an_export_never_touches_files_that_are_not_its_own(
     capsys.readouterr()
     assert main(["export", str(bundle), "--to", str(tmp_path / "file"), *FAST]) == 2
     assert "file is a file; give a folder" in complaint(capsys)
-
-
-# --- weights of which less is known ---
-
-
-def test_without_the_images_forms_are_compared_on_random_ones(
-    bundle: Path, tmp_path: Path, refused: Refused, said: Any
-) -> None:
-    moved = tmp_path / "moved"
-    shutil.copytree(bundle, moved)
-    training = json.loads((moved / "training.json").read_text())
-    training["data"]["name"] = str(tmp_path / "gone")
-    (moved / "training.json").write_text(json.dumps(training))
-    assert f"agrees with the trained network on {IMAGES} random inputs" in said("export", moved, "--to", "to", *FAST)
-    assert f"Each form was run on {IMAGES} random inputs (normal, seed 0)" in Path("to/model_card.md").read_text()
-    told = refused("export", moved, "--to", "other", "--formats", "onnx", "--int8")
-    assert told.startswith("int8: needs the images of the training; data")
-
-
-def test_an_architecture_alone_is_exported_only_when_asked(refused: Refused, said: Any) -> None:
-    target = architecture_file(lambda data: None)
-    assert refused("export", target, "--to", "x") == (
-        "target: a.json has no weights.safetensors beside it; train it with `sepnas retrain ARCH.json --out FOLDER` and"
-        " export FOLDER, or export it with --untrained"
-    )
-    for seed in (0, 0, 1):
-        said("export", target, "--to", f"to{seed}", *FAST, "--untrained", "--seed", seed, "--overwrite")
-    assert files(Path("to0")) == ALWAYS - {"training.json"} | {"model.py"}
-    text = Path("to0/model_card.md").read_text()
-    assert "**Not trained: its weights are initial ones.**" in text
-    assert "model-index" not in ModelCard(text).data.to_dict()
-    weights = [Path(f"to{seed}/weights.safetensors").read_bytes() for seed in (0, 1)]
-    assert weights[0] != weights[1]
-    assert "normalise as in the training of the weights, which is not known" in text
-    assert refused("predict", "to0", "a.json").startswith("mean: unknown, as the weights came without")
-    assert "training.json cannot be read" in refused("evaluate", "to0")
-
-
-def test_weights_beside_an_architecture_are_taken(refused: Refused, said: Any) -> None:
-    architecture = network()
-    save_architecture(architecture, "net.json")
-    save_weights(build(architecture), "weights.safetensors")
-    said("export", "net.json", "--to", "to", *FAST)
-    assert Path("to/weights.safetensors").read_bytes() == Path("weights.safetensors").read_bytes()
-    assert "Not known: the weights came without a record of it." in Path("to/model_card.md").read_text()
-    assert "seed: 3, but weights.safetensors is of one training" in refused(
-        "export", "net.json", "--to", "x", "--seed", 3
-    )
-    save_architecture(network(width=0.5), "net.json")
-    assert "weights: weights.safetensors is of another architecture" in refused("export", "net.json", "--to", "x")
-    write("no tensors", "weights.safetensors")
-    assert "weights.safetensors is damaged" in refused("export", "net.json", "--to", "x")
-
-
-def test_the_architecture_of_a_training_stands_for_it(compared: tuple[Path, Path], tmp_path: Path, said: Any) -> None:
-    home = compared[0] / "retrain" / "winner"
-    said("export", home / "architecture.json", "--to", tmp_path / "one", *FAST, "--seed", 1)
-    said("export", home, "--to", tmp_path / "other", *FAST, "--seed", 1)
-    assert contents(tmp_path / "one") == contents(tmp_path / "other")
-
-
-# --- what is refused ---
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (("--formats", "onxx"), "formats: 'onxx' is unknown; known are source, pt2, onnx, all; did you mean onnx?"),
-        (("--formats", "source,all"), "formats: 'all' is unknown; known are source, pt2, onnx"),
-        (("--formats", "pt2,pt2"), "formats: 'pt2,pt2' names one twice"),
-        (("--formats", ""), "formats: '' is unknown"),
-        (("--int8",), "int8: is made from model.onnx, which is not asked for; give --formats onnx or all"),
-        (("--untrained",), "is not an architecture file; leave it out, or give one"),
-    ],
-)
-def test_what_cannot_be_is_refused_in_one_line(
-    compared: tuple[Path, Path], refused: Refused, options: tuple[str, ...], told: str
-) -> None:
-    assert told in refused("export", compared[0], "--to", "x", *options)
-
-
-def test_a_damaged_record_of_the_training_is_named(bundle: Path, tmp_path: Path, refused: Refused) -> None:
-    broken = tmp_path / "broken"
-    shutil.copytree(bundle, broken)
-    good = json.loads((broken / "training.json").read_text())
-    for change in ({"recipe": 3}, {"test_accuracies": {}}, {"test_accuracies": {"0": 7}}, {"seconds": None}):
-        (broken / "training.json").write_text(json.dumps({**good, **change}))
-        assert "training.json is damaged (ValueError" in refused("export", broken, "--to", "x")
-    assert "seed: 0, but" in refused("export", bundle, "--to", "x", "--seed", 0)
-
-
-def test_missing_packages_are_named(
-    compared: tuple[Path, Path], refused: Refused, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import experiments.bundle.programs as programs
-
-    monkeypatch.setattr(programs, "find_spec", lambda name: None if name == "onnxscript" else name)
-    told = refused("export", compared[0], "--to", "x", "--formats", "all")
-    assert told == "formats: onnx needs onnxscript; pip install 'sepnas[onnx]', or leave it out"
-
-
-def test_outputs_that_are_not_finite_are_refused(compared: tuple[Path, Path], tmp_path: Path, refused: Refused) -> None:
-    home = tmp_path / "net"
-    shutil.copytree(compared[0] / "retrain" / "winner", home)
-    network = build(load_architecture(home / "architecture.json"))
-    torch.nn.init.constant_(network.head.classifier.bias, float("nan"))
-    save_weights(network, home / "seed0" / "weights.safetensors")
-    assert "outputs are not finite numbers" in refused("export", home, "--to", "x", *FAST, loads=True)
-    assert check_module.TOLERANCE == 1e-4

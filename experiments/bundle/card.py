@@ -135,6 +135,8 @@ class Card:
         limit = "" if data.max_train_images is None else f" At most {data.max_train_images} images but for the test."
         seeds = ", ".join(training["test_accuracies"])
         recipe = yaml.safe_dump(training["recipe"], sort_keys=False)
+        begin = training.get("starts_from")
+        started = "" if begin is None else f"- It began with weights of another training, whose hash is {begin}.\n"
         return (
             f"- Task: image classification.\n"
             f"- Data: {printable(self.subject.preprocessing.name)}, {data.image_size} pixels.{limit}\n"
@@ -142,6 +144,7 @@ class Card:
             f" {shares}.\n"
             f"- Trained on {training['train_on']}, by seeds {seeds}; these weights are of seed"
             f" {training['seed']}, which was not chosen by its accuracy.\n"
+            f"{started}"
             f"- Time: {training['seconds']:.0f} s ({training['device']}).\n"
             f"- Recipe:\n\n```yaml\n{recipe}```"
         )

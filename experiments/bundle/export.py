@@ -14,7 +14,8 @@ from evaluators.data.images import ImageData
 from evaluators.latency.backends import make_backend
 from experiments.bundle.card import Card
 from experiments.bundle.check import Agreement, Checker, find_sample, load_images
-from experiments.bundle.files import BUNDLE, CARD_FILE, FILES, FORMAT_FILES, FORMATS, INT8_FILE, Format
+from experiments.bundle.files import BUNDLE, CARD_FILE, FILES, FORMAT_FILES, INT8_FILE
+from experiments.bundle.forms import FORMATS, Format
 from experiments.bundle.layers import fold_batch_norms
 from experiments.bundle.programs import (
     OnnxNetwork,

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
+from experiments.bundle.forms import Format
 from experiments.runs.claimed_folder import FolderKind
 from experiments.training.trained import PREPROCESSING_FILE, TRAINING_FILE
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
-
-#: forms of the network beside architecture.json and weights.safetensors: each computes the same
-Format = Literal["source", "pt2", "onnx"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-#: what needs no package of the extra [onnx]
-DEFAULT_FORMATS: tuple[Format, ...] = ("source", "pt2")
 
 FORMAT_FILES: dict[Format, str] = {"source": "model.py", "pt2": "model.pt2", "onnx": "model.onnx"}
 INT8_FILE = "model.int8.onnx"

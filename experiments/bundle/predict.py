@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from evaluators.augment.augmentation import normalise
 from evaluators.augment.crops import centre
 from evaluators.data.decode import reason, square
 from experiments.bundle.files import FORMAT_FILES, INT8_FILE
+from experiments.bundle.forms import Runtime
 from experiments.bundle.programs import OnnxNetwork, check_onnx_packages
 from experiments.training.preprocessing import Preprocessing
 from experiments.training.trained import PREPROCESSING_FILE, is_bundle, read_preprocessing
@@ -27,8 +28,6 @@ from search_space.base.errors import InvalidRequest
 from search_space.network import build
 from search_space.serialization import load_architecture
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, load_weights
-
-Runtime = Literal["torch", "onnx", "int8"]
 
 _ONNX_FILES = {"onnx": FORMAT_FILES["onnx"], "int8": INT8_FILE}
 _BATCH = 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from experiments.bundle.forms import DEFAULT_FORMATS, RUNTIMES
 from experiments.options.parsing import Command, Namespace, Parser
 
 
@@ -17,7 +18,7 @@ def _add_export(parser: Parser) -> None:
     parser.add_argument("--to", required=True, help="folder to write to")
     parser.add_argument(
         "--formats",
-        default="source,pt2",
+        default=",".join(DEFAULT_FORMATS),
         help="forms of the network: source (model.py), pt2 (torch.export), onnx, separated by commas, or all (default:"
         " %(default)s)",
     )
@@ -59,8 +60,8 @@ def _add_predict(parser: Parser) -> None:
     parser.add_argument("--top", type=int, help="classes to name for each (default: 5, or all if there are fewer)")
     parser.add_argument(
         "--runtime",
-        choices=["torch", "onnx", "int8"],
-        default="torch",
+        choices=RUNTIMES,
+        default=RUNTIMES[0],
         metavar="WORD",
         help="torch (weights.safetensors), or ONNX Runtime: onnx, int8 (default: %(default)s)",
     )

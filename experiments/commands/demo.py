@@ -32,7 +32,7 @@ def _run(options: Namespace) -> None:
     import torch
 
     from experiments.bundle.export import export
-    from experiments.bundle.files import DEFAULT_FORMATS
+    from experiments.bundle.forms import DEFAULT_FORMATS
     from experiments.comparison.compare import compare
     from experiments.search.search import search
 
