@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
 
@@ -55,25 +55,21 @@ class BlueprintU(Operator):
 
 @operators.register("bsconv_s_k{kernel}", kernel=(3, 5, 7))
 @dataclass(frozen=True)
-class BlueprintS(Operator):
+class BlueprintS(BlueprintU):
     """`BlueprintU` whose pointwise is factorised through a subspace of ``ceil(p * in_channels)`` (BSConv eq. 8)."""
 
-    scope = "block"
     source = "BSConv, section 3.3.2"
     summary = "pointwise to ceil(c_in / 6), pointwise, k x k depthwise, BN, act"
     #: p of the paper's MobileNets (section 5.1)
     ratio: ClassVar[Fraction] = Fraction(1, 6)
 
-    kernel: int
-
     def _subspace(self, slot: Slot) -> int:
         return math.ceil(self.ratio * slot.in_channels)
 
     def cost(self, slot: Slot) -> Cost:
-        out, size = slot.out_channels, (slot.height, slot.width)
-        basis = conv_cost(slot.in_channels, self._subspace(slot), (1, 1), size, norm=False)
-        pointwise = conv_cost(self._subspace(slot), out, (1, 1), size, norm=False)
-        return basis + pointwise + conv_cost(out, out, (self.kernel, self.kernel), slot.out_size, groups=out)
+        subspace = self._subspace(slot)
+        basis = conv_cost(slot.in_channels, subspace, (1, 1), (slot.height, slot.width), norm=False)
+        return basis + super().cost(replace(slot, in_channels=subspace))
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
         subspace = self._subspace(slot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -21,19 +22,22 @@ class Depthwise(Operator):
     source = "MobileNetV3; the baseline of XSepConv (table 1)"
     summary = "k x k depthwise, BN, act"
     channelwise = True
+    #: None for the block's
+    activation: ClassVar[str | None] = None
 
     kernel: int
 
+    def groups(self, channels: int) -> int:
+        """How many groups the convolution has."""
+        return channels
+
     def cost(self, slot: Slot) -> Cost:
         c = slot.in_channels
-        return conv_cost(c, c, (self.kernel, self.kernel), slot.out_size, groups=c)
+        return conv_cost(c, c, (self.kernel, self.kernel), slot.out_size, groups=self.groups(c))
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return self._layer(slot, slot.activation)
-
-    def _layer(self, slot: Slot, activation: str) -> nn.Module:
-        c = slot.in_channels
-        return ConvNormAct(c, c, self.kernel, stride=slot.stride, groups=c, activation=activation)
+        c, act = slot.in_channels, self.activation or slot.activation
+        return ConvNormAct(c, c, self.kernel, stride=slot.stride, groups=self.groups(c), activation=act)
 
 
 @operators.register("dw_linear_k{kernel}", kernel=(3, 5, 7))
@@ -43,6 +47,4 @@ class LinearDepthwise(Depthwise):
 
     source = "Xception, section 4.7"
     summary = "k x k depthwise, BN, no activation after it"
-
-    def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        return self._layer(slot, "none")
+    activation = "none"

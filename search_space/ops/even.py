@@ -9,25 +9,20 @@ from torch import nn
 
 from search_space.layer_cost import Cost, conv_cost
 from search_space.layers import EvenConvNormAct
+from search_space.ops.depthwise import Depthwise
 from search_space.padding import Direction
 from search_space.registry import Operator, Slot, operators
 
 
 @operators.register("c{kernel}sp", kernel=(2, 4))
 @dataclass(frozen=True)
-class SymmetricEven(Operator):
+class SymmetricEven(Depthwise):
     """2x2 / 4x4 depthwise with four-group symmetric padding: no mean shift (section 3.2)."""
 
-    scope = "spatial"
     source = "Even-sized kernels (Wu et al.), section 3.2"
     summary = "k x k depthwise (k even) with four-group symmetric padding, BN, act"
+    channelwise = False  # the padding groups move with the number of channels
     padding: ClassVar[Direction] = Direction.FOUR_GROUP
-
-    kernel: int
-
-    def cost(self, slot: Slot) -> Cost:
-        c = slot.in_channels
-        return conv_cost(c, c, (self.kernel, self.kernel), slot.out_size, groups=c)
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
         c = slot.in_channels
