@@ -263,3 +263,19 @@ def test_what_is_misspelt_is_answered_by_the_nearest_name(
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     assert f"did you mean {near}?" in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--trackers", "foo"], "--trackers[0]: 'foo' is unknown; known are tensorboard"),
+        (["--accelerator", "tpu"], "--accelerator: 'tpu' is unknown; known are auto, cpu, cuda"),
+        (["--seed", "half"], "--seed: 'half' must be a whole number"),
+        (["--seed"], "--seed: needs a value"),
+    ],
+)
+def test_a_plain_option_is_refused_by_its_name(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["retrain", "mobilenetv3-small", "--out", "out", *arguments]) == 2
+    assert complaint(capsys).startswith(f"sepnas: {said}")

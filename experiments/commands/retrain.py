@@ -10,7 +10,7 @@ from typing import Any
 from evaluators.data.options import DataOptions
 from experiments.options.config import RetrainConfig, SearchConfig
 from experiments.options.files import read_config, self_contained
-from experiments.options.parsing import Command, Namespace, Parser, add_accelerator, add_option
+from experiments.options.parsing import Command, Namespace, Parser, add_option
 from search_space.base.checks import nearest, refusal
 from search_space.base.errors import InvalidRequest
 
@@ -36,8 +36,8 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="delete results made another way")
     parser.add_class(RetrainConfig, "retrain")
     parser.add_argument("--seed", type=int, default=0, help="of the data's splits (default: 0)")
-    add_accelerator(parser)
-    add_option(parser, SearchConfig, "trackers")
+    for name in ("accelerator", "trackers"):
+        add_option(parser, SearchConfig, name)
     parser.add_class(DataOptions, "data", "data.")
 
 

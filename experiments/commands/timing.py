@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from experiments.commands.networks import add_network, named_network
+from experiments.options.config import SearchConfig
 from experiments.options.files import find_config, read_config, self_contained
-from experiments.options.parsing import Command, Namespace, Parser, add_accelerator
+from experiments.options.parsing import Command, Namespace, Parser, add_option
 from search_space.base.checks import check_int
 from search_space.base.errors import InvalidRequest
 
@@ -27,7 +28,7 @@ def _add_bench(parser: Parser) -> None:
         help="what to measure: " + "; ".join(f"{name}: {text}" for name, text in BENCHMARKS.items()),
     )
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are reported (default: %(default)s)")
-    add_accelerator(parser)
+    add_option(parser, SearchConfig, "accelerator")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -40,9 +40,18 @@ def _lines(name: str, text: str, column: int) -> str:
     return "\n".join([*lines, *(" " * column + line for line in wrapped)])
 
 
+class Offered(tuple[Any, ...]):
+    """Choices that completions offer; whoever takes the value checks it, and the help says them if it wants to."""
+
+    def __contains__(self, value: object) -> bool:
+        return True
+
+
 def row_of(action: Action) -> Row:
     """The row of a parser's argument."""
-    text = str(action.help) % vars(action) + (f" ({', '.join(map(str, action.choices))})" if action.choices else "")
+    text = str(action.help) % vars(action)
+    if action.choices and not isinstance(action.choices, Offered):
+        text += f" ({', '.join(map(str, action.choices))})"
     if not action.option_strings:
         return positional(action).split()[0], text
     kind = action.metavar or ("" if action.nargs == 0 else action.dest.upper())

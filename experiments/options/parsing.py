@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, get_args, get_origin
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from evaluators.training.presets import RECIPES
 from evaluators.training.recipes import Recipe
-from evaluators.training.run import Accelerator
 from experiments.options import help as pages
 from experiments.options.values import convert, from_text, make, options_of, summary
 from search_space.base.checks import check_choice, nearest, refusal, require
@@ -87,7 +87,7 @@ class Parser(argparse.ArgumentParser):
     def add_argument(self, *names: Any, heading: str | None = "", **settings: Any) -> argparse.Action:
         """As argparse's, with refusals in our words; its row in the help stands below ``heading``, or nowhere."""
         kind, choices = settings.get("type"), settings.get("choices")
-        if choices is not None and not isinstance(choices, _Offered):
+        if choices is not None and not isinstance(choices, pages.Offered):
             settings["type"] = partial(_typed, lambda text: check_choice("", text, choices))
         elif kind in (int, float):
             settings["type"] = partial(_typed, lambda text: convert(from_text(text, kind), kind, ""))
@@ -117,7 +117,7 @@ class Parser(argparse.ArgumentParser):
                 self._rows[str(heading)] = pages.recipe_rows(prefix, text)
             self._recipes.append(prefix)
             heading = None  # its options are read and completed, and not in the help
-            presets = _Offered(RECIPES)
+            presets = pages.Offered(RECIPES)
             self.add_argument(f"--{prefix}preset", heading=None, default=argparse.SUPPRESS, choices=presets, help=text)
         for option in options_of(cls).values():
             name = prefix + option.name
@@ -188,19 +188,13 @@ class Parser(argparse.ArgumentParser):
         """As argparse's, which would exit."""
         message = message.removeprefix("argument ").replace("the following arguments are required: ", "required: ")
         message = message.replace("expected one argument", "needs a value")
+        message = re.sub(r": \[(\d+)\]: ", r"[\1]: ", message, count=1)  # an item of a list
         raise InvalidRequest(f"{message}; {self._hint()}")
 
     def format_help(self) -> str:
         """Usage, description, and the rows of all options."""
         usage = " ".join(["usage:", self.prog, *self._arguments, "[options]"])
         return pages.help_page([usage, self.description or ""], self._rows)
-
-
-class _Offered(tuple[str, ...]):
-    """Choices that completions offer, and that whoever takes the value checks."""
-
-    def __contains__(self, value: object) -> bool:
-        return True
 
 
 def _typed(read: Callable[[str], Any], text: str) -> Any:
@@ -214,20 +208,15 @@ def _typed(read: Callable[[str], Any], text: str) -> Any:
 def add_option(parser: Parser, cls: type, name: str) -> None:
     """One field of the dataclass ``cls`` as an option of its own."""
     option = options_of(cls)[name]
-
-    def read(text: str) -> Any:
-        return convert(from_text(text, option.type), option.type, name, option.bounds)
-
-    text = pages.short_text(option).replace("%", "%%")
+    kind, choices = option.type, get_args(option.type) if get_origin(option.type) is Literal else None
     parser.add_argument(
-        f"--{name}", type=read, default=option.default, metavar=pages.placeholder(option.type), help=text
+        f"--{name}",
+        type=partial(_typed, lambda text: convert(from_text(text, kind), kind, "", option.bounds)),
+        choices=None if choices is None else pages.Offered(choices),
+        default=option.default,
+        metavar=pages.placeholder(kind),
+        help=pages.short_text(option).replace("%", "%%"),
     )
-
-
-def add_accelerator(parser: Parser) -> None:
-    """The option that says what trains, for the sub-commands that train."""
-    text = "auto takes the GPU where there is one"
-    parser.add_argument("--accelerator", choices=get_args(Accelerator), default="auto", metavar="WORD", help=text)
 
 
 def _quiet() -> None:
