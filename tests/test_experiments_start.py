@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,3 +170,20 @@ def test_a_run_without_a_supernet_says_what_to_give(searched: RunFolder, tmp_pat
     (copy / "search" / "supernet.safetensors").unlink()
     line = refused("retrain", "run", "--out", "out", "--from", "run")
     assert line.startswith("from: 'run' has no trained supernet; give run/retrain/winner for its retrained winner")
+
+
+def test_results_of_another_own_change_are_never_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said, refused: Refused
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = ["retrain", *NETWORK, *DIGITS, *SHORT, "--out", "net"]
+    own = ["--recipe.transform", "own_softening:soften"]
+    monkeypatch.delitem(sys.modules, "own_softening", raising=False)
+    Path("own_softening.py").write_text("def soften(images):\n    return images / 2\n")
+    said(*request, *own)
+    assert json.loads(Path("net/about.json").read_text())["recipe"]["transform"] == "own_softening:soften"
+    assert "recipe.transform was 'own_softening:soften' and is now None" in refused(*request)
+    # the same name, other code
+    Path("own_softening.py").write_text("def soften(images):\n    return images / 3\n")
+    assert "transform_code was" in refused(*request, *own)
+    assert "cannot be imported" in refused(*request, "--recipe.transform", "nowhere:soften")

@@ -25,6 +25,7 @@ from experiments.runs.records import metrics_rows, metrics_writer
 from experiments.runs.task import DataTask
 from experiments.tracking.trackers import Tracking, check_trackers
 from experiments.training.start import START_FILE, Start
+from search_space.base.calls import code_digest
 from search_space.base.errors import InvalidRequest
 from search_space.blueprint import AnyNetwork, Blueprint
 from search_space.network_cost import cost
@@ -244,6 +245,8 @@ def training_conditions(
 ) -> dict[str, Any]:
     """What results depend on, besides the architecture and the seed."""
     begin = {} if start is None else {"starts_from": start.digest}
+    if (own := config.recipe.transform) is not None:
+        begin["transform_code"] = code_digest(own, "recipe.transform", "my_transforms:soften")
     return {"recipe": asdict(config.recipe), "train_on": config.train_on, "data": data_config, **begin}
 
 

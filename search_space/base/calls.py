@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from search_space.base.checks import plain, refusal, require
@@ -45,6 +47,13 @@ def imported(call: str, where: str, example: str) -> Callable[..., Any]:
     if not callable(found):
         raise refusal(where, call, f"is of type {type(found).__name__}, which cannot be called")
     return found
+
+
+def code_digest(call: str, where: str, example: str) -> str:
+    """A hash of the file in which ``call`` stands, by which results of other code are told apart; errors as of
+    `imported`."""
+    file = getattr(sys.modules.get(imported(call, where, example).__module__), "__file__", None)
+    return hashlib.sha256(b"" if file is None else Path(file).read_bytes()).hexdigest()[:16]
 
 
 @contextmanager
