@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from colorsys import hls_to_rgb
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from search_space.base.atomic import replacing
@@ -20,10 +21,12 @@ from strategies.registry import STRATEGIES
 #: label of an axis or a colour bar
 MACS_AXIS = "MACs per image, millions"
 
-# From one hue to the next it is an irrational turn, so no hue comes twice. Of the usual irrational numbers this one
-# keeps the strategies and baselines that are compared most often farthest apart.
+# From one hue to the next it is an irrational turn, so no hue comes twice. Of the usual irrational numbers this one,
+# with this begin and these shades (saturation, luminance), keeps the strategies and baselines that are compared most
+# often farthest apart.
 _TURN = 3**0.5 - 1
-_SHADES = ((0.85, 0.75), (0.6, 0.9), (1.0, 0.5))
+_BEGIN = 0.7
+_SHADES = ((0.66, 0.15), (0.54, 0.28), (0.75, 0.2))
 
 
 @contextmanager
@@ -53,10 +56,30 @@ def network_colour(family: str) -> tuple[float, float, float]:
     depends on the name alone, not on what else is in the figure; no two strategies or hand-designed networks share one.
     """
     if family == "random":
-        return 0.45, 0.45, 0.45
+        return to_rgb(colour_of(0, 0, 0.18))
     known = [*STRATEGIES, *baselines()]
     # a checksum is the same on every machine, unlike hash()
     number = known.index(family) if family in known else 1000 + zlib.crc32(family.encode()) % 1000
-    saturation, value = _SHADES[number % len(_SHADES)]
-    red, green, blue = hsv_to_rgb(((0.7 + number * _TURN) % 1, saturation, value))
-    return float(red), float(green), float(blue)
+    return to_rgb(colour_of((_BEGIN + number * _TURN) % 1, *_SHADES[number % len(_SHADES)]))
+
+
+def colour_of(hue: float, saturation: float, luminance: float) -> str:
+    """A colour as ``#rrggbb``, of a hue in turns, a saturation in [0, 1] and a relative luminance (that of WCAG).
+
+    Of luminances from 0.14 to 0.3 it contrasts by 3:1 at least with white and with nearly black: it can stand for the
+    same thing on light and on dark pages.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        lightness = (low + high) / 2
+        if relative_luminance(hls_to_rgb(hue, lightness, saturation)) < luminance:
+            low = lightness
+        else:
+            high = lightness
+    return to_hex(hls_to_rgb(hue, low, saturation))
+
+
+def relative_luminance(colour: tuple[float, float, float]) -> float:
+    """That of WCAG 2, from 0 (black) to 1 (white), of red, green and blue in [0, 1]."""
+    linear = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in colour)
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
