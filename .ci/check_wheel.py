@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,8 @@ for package in (search_space, strategies, evaluators, experiments):
     for name in ("py.typed",) if package is experiments else ("py.typed", "__init__.pyi"):
         assert (location.parent / name).is_file(), f"the wheel lacks {package.__name__}/{name}"
 assert experiments.options.files.bundled_names(), "the bundled configs are missing"
+templates = resources.files("experiments.report").joinpath("templates")
+assert {"page.html", "page.js", "style.css"} <= {file.name for file in templates.iterdir()}, "the page's are missing"
 
 network = search_space.build(search_space.baseline("mobilenetv3-small-xsep"))
 cost = search_space.cost(network.architecture)

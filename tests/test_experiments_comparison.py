@@ -104,7 +104,8 @@ def test_the_report_says_how_the_figures_were_made(compared: tuple[Path, Path]) 
 
 def test_the_plot_is_a_picture_with_something_on_it(compared: tuple[Path, Path]) -> None:
     report = compared[0] / "report"
-    assert files(report) == {"comparison.csv", "comparison.md", "comparison.tex", "accuracy_macs.png"}
+    pictures = {f"{name}.{kind}" for name in ("accuracy_macs", "winner", "winner-2") for kind in ("png", "svg")}
+    assert files(report) == {"comparison.csv", "comparison.md", "comparison.tex", "index.html", *pictures}
     with Image.open(report / "accuracy_macs.png") as picture:
         assert picture.format == "PNG"
         pixels = np.asarray(picture.convert("RGB"))

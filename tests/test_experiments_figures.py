@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import pytest
-from matplotlib.colors import to_hex
 
-import experiments.figures as figures_module
-from experiments.comparison.report import as_markdown, plot_accuracy
+from experiments.comparison.report import as_markdown
 from experiments.comparison.rows import Row, as_frame
 from experiments.figures import figure, network_colour
 from experiments.training.retrain import Result
@@ -28,50 +25,6 @@ def row(family: str, accuracies: list[float], *, searched: bool = False, width: 
     seeds = list(range(len(accuracies)))
     result = Result(family, network, seeds, accuracies, [1.0] * len(seeds), 360, PROVENANCE)
     return Row(result, family, Budget(max_macs="1M") if searched else None, "winner" if searched else "trained")
-
-
-def drawn(rows: list[Row], path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, Any]]:
-    """Colour and shape of each network in the figure of ``rows``, by its name in the legend."""
-    points: dict[str, tuple[str, Any]] = {}
-    with monkeypatch.context() as patch:
-        save = figures_module.Figure.savefig
-
-        def look(self: Any, *args: Any, **options: Any) -> None:
-            for container in self.axes[0].containers:
-                line = container.lines[0]
-                points[container.get_label()] = (to_hex(line.get_color()), line.get_marker())
-            save(self, *args, **options)
-
-        patch.setattr(figures_module.Figure, "savefig", look)
-        plot_accuracy(rows, "any", path)
-    return points
-
-
-def test_a_network_keeps_its_colour_whatever_is_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small, other, winner = row("mobilenetv3-small", [0.9]), row("mine", [0.8]), row("gdas", [0.7], searched=True)
-    path = tmp_path / "figure.png"
-    first = drawn([winner, small], path, monkeypatch)
-    second = drawn([small, other, winner], path, monkeypatch)
-    assert set(second) == {"mobilenetv3-small", "mine", "gdas"}
-    assert first == {name: second[name] for name in first}
-    assert len({colour for colour, _ in second.values()}) == 3
-
-
-def test_networks_of_one_family_differ_in_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [row("gdas", [0.9], searched=True), row("gdas", [0.8], searched=True)]
-    for position, one in enumerate(rows):
-        object.__setattr__(one.result, "name", f"gdas winner ({position})")
-    (colour, shape), (second_colour, second_shape) = drawn(rows, tmp_path / "figure.png", monkeypatch).values()
-    assert colour == second_colour
-    assert shape != second_shape
-
-
-def test_a_winner_is_known_by_its_row_not_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes = [
-        drawn([row("the winner of last year", [0.9], searched=searched)], tmp_path / "f.png", monkeypatch)
-        for searched in (True, False)
-    ]
-    assert [shape for points in shapes for _, shape in points.values()] == ["o", "s"]
 
 
 def test_no_two_strategies_or_hand_designed_networks_share_a_colour() -> None:

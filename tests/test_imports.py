@@ -73,6 +73,7 @@ LAYERS = {
         "tracking",
         "search",
         "training",
+        "report",
         "bundle",
         "comparison",
         "attribution",

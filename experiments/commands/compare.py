@@ -69,16 +69,16 @@ def _run(options: Namespace) -> None:
         overwrite=options.overwrite,
     )
     print((out / "comparison.md").read_text(encoding="utf-8"))
-    print(f"report: {out}")
+    print(f"report: {out}; to look at: {out / 'index.html'}")
 
 
 COMMAND = Command(
     "find and train networks",
-    "table and plot of winners against hand-designed baselines",
+    "table and page of winners against hand-designed baselines",
     _add_options,
     _run,
     details="Trains them by the same recipe and seeds (skipping those already trained), and writes comparison.csv,"
-    " comparison.md, comparison.tex and accuracy_macs.png. Networks that `sepnas retrain --out` trained the same way"
-    " join the table; without a search it holds only those.",
+    " comparison.md, comparison.tex and index.html, a page with figures. Networks that `sepnas retrain --out` trained"
+    " the same way join the table; without a search it holds only those.",
     alone=True,
 )

@@ -11,9 +11,10 @@ from evaluators.latency.backends import Backend
 from experiments.comparison.controls import check_names
 from experiments.comparison.entries import distinct, entries, find_reference
 from experiments.comparison.latency import measure
-from experiments.comparison.report import LATEX, PAGE, PICTURE, TABLE, write_report
+from experiments.comparison.report import LATEX, PAGE, TABLE, write_report
 from experiments.comparison.rows import Row
 from experiments.options.config import SearchConfig
+from experiments.report.page import write_page
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
@@ -29,7 +30,7 @@ from experiments.training.retrain import (
 from search_space.base.checks import check_int
 from search_space.base.errors import InvalidRequest
 
-REPORT = FolderKind("a comparison", (TABLE, PAGE, LATEX, PICTURE))
+REPORT = FolderKind("a comparison", (TABLE, PAGE, LATEX))
 
 
 def compare(
@@ -45,8 +46,8 @@ def compare(
     title: str | None = None,
     overwrite: bool = False,
 ) -> list[Result]:
-    """Retrain what is not yet, then write ``comparison.csv``, ``comparison.md``, ``comparison.tex`` and
-    ``accuracy_macs.png`` to ``out``.
+    """Retrain what is not yet, then write ``comparison.csv``, ``comparison.md``, ``comparison.tex`` and the page
+    ``index.html`` with its figures to ``out``.
 
     Args:
         runs: finished searches on the same data, with the same retraining.
@@ -106,6 +107,7 @@ def compare(
     report.claim(overwrite=True)
     provenance = runs[0].read_provenance() if runs else rows[0].result.provenance
     write_report(rows, title, conditions, provenance, out, reference=against, latencies=latencies)
+    write_page(runs, out, title=title, overwrite=True)
     return [row.result for row in rows]
 
 

@@ -1,4 +1,7 @@
-"""The files of a comparison: its table as CSV, Markdown and LaTeX, what it says in words, and a picture."""
+"""The files of a comparison: its table as CSV, Markdown and LaTeX, and what it says in words.
+
+The picture is one of the page (`experiments.report`) beside them.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,7 @@ import pandas as pd
 
 from experiments.comparison.rows import Latencies, Row, as_frame
 from experiments.comparison.verdicts import shown_p, verdicts
-from experiments.figures import MACS_AXIS, draw_bounds, figure, network_colour
 from experiments.runs.files import write_text
-from search_space.network_cost import cost
 from strategies.budget.budget import format_count
 
 TABLE = "comparison.csv"
@@ -31,7 +32,7 @@ def write_report(
     reference: str | None = None,
     latencies: Latencies | None = None,
 ) -> None:
-    """Write `TABLE`, `PAGE`, `LATEX` and `PICTURE` to ``out``; ``title`` is what the data are called.
+    """Write `TABLE`, `PAGE` and `LATEX` to ``out``; ``title`` is what the data are called.
 
     ``conditions`` are ``recipe`` and ``train_on`` of all trainings, ``provenance`` is that of the first of them,
     ``reference`` is the name of the network that all are held against.
@@ -39,7 +40,6 @@ def write_report(
     write_text(out / TABLE, as_frame(rows, reference, latencies).to_csv(index=False))
     write_text(out / PAGE, as_markdown(rows, title, conditions, provenance, reference=reference, latencies=latencies))
     write_text(out / LATEX, as_latex(rows, reference=reference, latencies=latencies))
-    plot_accuracy(rows, title, out / PICTURE)
 
 
 def as_markdown(
@@ -157,37 +157,3 @@ def _spread_note(rows: list[Row]) -> str:
 def _images(rows: list[Row]) -> str:
     counts = {row.result.test_images for row in rows}
     return f"{counts.pop():,} test images" if len(counts) == 1 else "the test images"
-
-
-def plot_accuracy(rows: list[Row], title: str, path: Path) -> None:
-    """Test accuracy against MACs: a point with its standard deviation for each network, each budget as a line (PNG).
-
-    Networks of one family have one colour, and shapes of their own.
-    """
-    with figure(path, 7.2, 4.4) as drawing:
-        axes = drawing.subplots()
-        for position, row in enumerate(rows):
-            accuracy = row.result.summary
-            before = sum(other.family == row.family for other in rows[:position])
-            shapes = "o^vDP" if row.searched else "sXp*d"
-            axes.errorbar(
-                cost(row.result.architecture).macs / 1e6,
-                100 * accuracy.mean,
-                yerr=None if accuracy.std is None else 100 * accuracy.std,
-                fmt=shapes[before % len(shapes)],
-                markersize=8,
-                capsize=4,
-                color=network_colour(row.family),
-                label=row.result.name,
-            )
-        for budget in dict.fromkeys(row.budget for row in rows if row.budget is not None):
-            draw_bounds(axes, budget.bounds().get("macs", (None, None)), 1e6, "M")
-        counts = sorted({len(row.result.seeds) for row in rows})
-        seeds = " or ".join(map(str, counts))
-        axes.set_xlabel(MACS_AXIS)
-        axes.set_ylabel(f"test accuracy, % (mean ± std, n = {seeds})" if counts != [1] else "test accuracy, % (n = 1)")
-        axes.set_title(title)
-        axes.grid(alpha=0.3)
-        axes.margins(x=0.15, y=0.25)
-        axes.locator_params(axis="x", nbins=5)  # networks that fill a small budget differ in the fourth digit only
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)

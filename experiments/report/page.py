@@ -33,15 +33,20 @@ from strategies.budget.budget import Budget, format_count
 PAGE = "index.html"
 COMPARISON = "comparison.csv"
 _STEMS = ("winner", "accuracy_macs", "scored", "progress", "curve_*", "probabilities", "ranking")
-KIND = FolderKind("a report page", (PAGE, *(f"{stem}.{kind}" for stem in _STEMS for kind in ("svg", "png"))))
+#: those of a second run end with its number
+KIND = FolderKind(
+    "a report page",
+    (PAGE, *(f"{stem}{end}.{kind}" for stem in _STEMS for end in ("", "-[0-9]*") for kind in ("svg", "png"))),
+)
 
 
-def write_page(runs: Sequence[RunFolder], out: Path, *, overwrite: bool = False) -> Path:
+def write_page(runs: Sequence[RunFolder], out: Path, *, title: str | None = None, overwrite: bool = False) -> Path:
     """Write ``index.html`` and the figures, as PNG and SVG, to ``out``; returns the path of the page.
 
     Args:
         runs: searches, at whatever stage.
         out: the folder; a comparison in it is part of the page.
+        title: what the data are called; by default as the first run's config says.
         overwrite: whether an older page may be replaced.
 
     Raises:
@@ -63,7 +68,7 @@ def write_page(runs: Sequence[RunFolder], out: Path, *, overwrite: bool = False)
         headings, rows = table(frame)
         colours = {one.name: to_hex(network_colour(one.family)) for one in networks}
         context["comparison"] = {"figure": figure, "headings": headings, "rows": rows, "colours": colours}
-    context |= _head(read, comparison[0] if comparison else [])
+    context |= _head(read, comparison[0] if comparison else [], title)
     context |= {
         "style": _source("style.css"),
         "vega": Markup(script()) if figures else "",
@@ -100,7 +105,7 @@ def _source(name: str) -> Markup:
     return Markup(environment.loader.get_source(environment, name)[0])
 
 
-def _head(runs: Sequence[Run], networks: Sequence[Compared]) -> dict[str, Any]:
+def _head(runs: Sequence[Run], networks: Sequence[Compared], title: str | None) -> dict[str, Any]:
     """What stands at the top: what the page is about, the most important numbers, the winner's leads."""
     first = runs[0] if runs else None
     winner = next((one for one in networks if one.role == "winner"), None)
@@ -128,7 +133,8 @@ def _head(runs: Sequence[Run], networks: Sequence[Compared]) -> dict[str, Any]:
         chance = "one seed" if p is None else ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
         words = f"{abs(100 * mean):.2f} points {'ahead of' if mean > 0 else 'behind'}"
         leads.append((words, one.short, f"{span}{chance}".replace("-", "−")))
-    title = first.config.data.display_name if first is not None else "Comparison"
+    if title is None:
+        title = first.config.data.display_name if first is not None else "Comparison"
     budget = "" if first is None else readable_budget(first.config.budget)
     return {"title": title, "tiles": tiles, "leads": leads, "first": first, "budget": budget}
 
