@@ -188,6 +188,7 @@ def _run_section(run: Run, suffix: str) -> dict[str, Any]:
         "figures": {key: _named(figure, suffix) for key, figure in figures.items()},
         "curves": [_named(figure, suffix) for figure in curves],
         "ranking": ranking,
+        "path": shlex.quote(str(run.folder.path)),
         "drawing": drawing,
         "facts": {name: value for name, value in facts.items() if value not in (None, "")},
         "config": yaml.safe_dump(config.as_dict(), sort_keys=False, allow_unicode=True),
@@ -216,9 +217,6 @@ def _missing(runs: Sequence[Run], compared: bool) -> list[tuple[str, str]]:
             done = f"{len(run.trials)} scores" if run.trials else f"{len(run.epochs)} epochs"
             what = f"The search in {run.folder.path} is not finished ({done}): there is no winner."
             missing.append((what, f"sepnas search … --out {path} --resume"))
-        elif run.ranking is None:
-            what = f"How far the ranking of {run.folder.path} can be trusted has not been checked."
-            missing.append((what, f"sepnas rank {path}"))
     if not compared and runs and all(run.winner is not None for run in runs):
         paths = " ".join(shlex.quote(str(run.folder.path)) for run in runs)
         missing.insert(0, ("Nothing has been compared yet: there are no test accuracies.", f"sepnas compare {paths}"))
