@@ -77,9 +77,7 @@ def measure_accuracy(
     there is no image or an output is not a finite number.
     """
     network = network.to(device).eval()
-    one = MulticlassAccuracy(classes, average="micro", validate_args=False).to(device)
     five = MulticlassAccuracy(classes, average="micro", top_k=min(TOP, classes), validate_args=False).to(device)
-    each = MulticlassAccuracy(classes, average="none", validate_args=False).to(device)
     confusion = MulticlassConfusionMatrix(classes, validate_args=False).to(device)
     calibration = MulticlassCalibrationError(classes, n_bins=BINS, norm=NORM, validate_args=False).to(device)
     confidences: list[Tensor] = []
@@ -94,8 +92,7 @@ def measure_accuracy(
         if not bool(probabilities.isfinite().all()):
             raise InvalidRequest("weights: the network's outputs are not finite numbers; train it again")
         confidence, best = probabilities.max(1)
-        for metric in (one, each, confusion):
-            metric.update(best, labels)
+        confusion.update(best, labels)
         five.update(probabilities, labels)
         calibration.update(probabilities, labels)
         confidences.append(confidence)
@@ -103,14 +100,12 @@ def measure_accuracy(
     if not confidences:
         raise InvalidRequest("images: none; measure on at least one")
     table = confusion.compute().cpu().numpy().astype(np.int64)
-    present = table.sum(axis=1) > 0
+    right, counts = table.diagonal().tolist(), table.sum(axis=1).tolist()
     return Measurement(
-        images=int(table.sum()),
-        top1=float(one.compute()),
+        images=sum(counts),
+        top1=sum(right) / sum(counts),
         top5=float(five.compute()) if classes > TOP else None,
-        per_class=tuple(
-            float(share) if there else None for share, there in zip(each.compute().tolist(), present, strict=True)
-        ),
+        per_class=tuple(own / count if count else None for own, count in zip(right, counts, strict=True)),
         confusion=table,
         calibration_error=float(calibration.compute()),
         bins=_bins(torch.cat(confidences).cpu().numpy(), torch.cat(rights).cpu().numpy()),

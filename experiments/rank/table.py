@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,7 @@ def train_each(
     for home in homes:
         home.mkdir(parents=True, exist_ok=True)
         sweep(home)
-    with Trainings(task, recipe, most=len(missing)) as trainings:
+    with closing(Trainings(task, recipe, most=len(missing))) as trainings:
         calls = [(architecture, run) for (_, architecture), run in zip(missing, runs, strict=True)]
         for (seed, architecture), home, score in zip(missing, homes, trainings.each(calls), strict=True):
             record.add(f"seed{seed}", architecture, score)

@@ -30,7 +30,7 @@ class Score(NamedTuple):
 class Trainings:
     """Trains architectures by one recipe, as many at once as the config's ``jobs`` say.
 
-    One at once runs in this process; several run in processes with one thread each.
+    One at once runs in this process; several run in processes with one thread each, until it is closed.
 
     Args:
         task: whose images they are trained on and measured with.
@@ -62,12 +62,6 @@ class Trainings:
         """End the processes; trainings that are not done are given up."""
         if self._pool is not None:
             self._pool.close()
-
-    def __enter__(self) -> Trainings:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def jobs_at_once(config: SearchConfig) -> int:
