@@ -69,31 +69,27 @@ class HalvingProposer(PredictorProposer):
         super().__init__(*arguments)
         self._rung = 0
         self._queue: list[int] = []  # first-rung trials that are still to be proposed at the current rung
-        self._first: dict[int, int] = {}  # trial -> the first-rung trial of the same architecture
+        self._first: list[int] = []  # of each proposal the first-rung trial of the same architecture
         self._samples: list[Sample] = []  # of the first rung
         self._scores: list[dict[int, float]] = [{} for _ in range(self.options.rungs)]  # rung -> first trial -> score
-        self._count = 0  # proposals so far
         self._filling = True  # whether the first rung is not complete yet
 
     def propose(self) -> Sample | None:
         if self._filling:
             sample = super().propose() if len(self._samples) < self.options.trials else None
             if sample is not None:
+                self._first.append(len(self._samples))
                 self._samples.append(sample)
-                self._first[self._count] = self._count
-                self._count += 1
                 return sample
             self._filling = False
         if not self._queue and not self._promote():
             return None
-        first = self._queue.pop(0)
-        self._first[self._count] = first
-        self._count += 1
-        return dict(self._samples[first])
+        self._first.append(self._queue.pop(0))
+        return dict(self._samples[self._first[-1]])
 
     def observe(self, trial: int, sample: Sample, metric: float) -> None:
         first = self._first[trial]
-        rung = sum(other <= trial for other, of in self._first.items() if of == first) - 1
+        rung = self._first[: trial + 1].count(first) - 1
         self._scores[rung][first] = metric
         if rung == 0:
             super().observe(trial, sample, metric)
@@ -104,7 +100,7 @@ class HalvingProposer(PredictorProposer):
 
     def _promote(self) -> bool:
         """Queue the best of the current rung for the next, unless there is none or scores of this rung are missing."""
-        pending = self._count - sum(map(len, self._scores))
+        pending = len(self._first) - sum(map(len, self._scores))
         if pending or self._rung + 1 >= self.options.rungs:
             return False
         finite = {first: score for first, score in self._scores[self._rung].items() if math.isfinite(score)}
