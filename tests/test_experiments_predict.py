@@ -162,3 +162,15 @@ def test_outputs_that_are_not_finite_are_refused(bundle: Path, images: list[Path
     torch.nn.init.constant_(network.head.classifier.bias, float("nan"))
     save_weights(network, bundle / "weights.safetensors")
     assert "gives outputs that are not finite numbers" in refused("predict", bundle, images[0])
+
+
+def test_only_onnx_runtime_is_needed_to_run_an_onnx_model(
+    bundle: Path, images: list[Path], said: Any, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import experiments.bundle.programs as programs
+
+    monkeypatch.setattr(programs, "find_spec", lambda name: name if name == "onnxruntime" else None)
+    said("predict", bundle, images[0], "--runtime", "onnx")
+    monkeypatch.setattr(programs, "find_spec", lambda name: None)
+    told = refused("predict", bundle, images[0], "--runtime", "onnx")
+    assert told == "runtime: onnx needs onnxruntime; pip install 'sepnas[onnx]', or leave it out"

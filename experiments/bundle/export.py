@@ -19,7 +19,7 @@ from experiments.bundle.forms import FORMATS, Format
 from experiments.bundle.layers import fold_batch_norms
 from experiments.bundle.programs import (
     OnnxNetwork,
-    check_onnx_packages,
+    check_packages,
     read_program,
     to_program,
     write_onnx,
@@ -112,7 +112,7 @@ def export(
     folder = ClaimedFolder(to, BUNDLE, field="to")
     folder.check(overwrite=overwrite)
     if "onnx" in formats:
-        check_onnx_packages("formats: onnx")
+        check_packages("formats: onnx")
     elif extras.int8:
         raise InvalidRequest("int8: is made from model.onnx, which is not asked for; give --formats onnx or all")
     with find_subject(target, seed, untrained=untrained) as subject, tempfile.TemporaryDirectory() as made_in:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,9 +37,6 @@ class Int8Report:
     fp32_accuracy: float
     int8_accuracy: float
     same: float
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class _Reader(CalibrationDataReader):

@@ -20,7 +20,7 @@ from evaluators.augment.crops import centre
 from evaluators.data.decode import reason, square
 from experiments.bundle.files import FORMAT_FILES, INT8_FILE
 from experiments.bundle.forms import Runtime
-from experiments.bundle.programs import OnnxNetwork, check_onnx_packages
+from experiments.bundle.programs import OnnxNetwork, check_packages
 from experiments.training.preprocessing import Preprocessing
 from experiments.training.trained import PREPROCESSING_FILE, is_bundle, read_preprocessing
 from search_space.base.checks import check_int, plain, printable
@@ -91,7 +91,7 @@ def _network(bundle: Path, known: Preprocessing, runtime: Runtime) -> Callable[[
             raise InvalidRequest(
                 f"runtime: {runtime}, but {plain(bundle)} has no {path.name}; export with {option}, or take torch"
             )
-        check_onnx_packages(f"runtime: {runtime}")
+        check_packages(f"runtime: {runtime}", ["onnxruntime"])
         return OnnxNetwork(path, (known.channels, known.image_size, known.image_size), len(known.classes))
     architecture = load_architecture(bundle / ARCHITECTURE_FILE)
     shape = architecture.in_channels, architecture.image_size, architecture.classes

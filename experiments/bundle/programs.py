@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,9 +45,9 @@ def read_program(path: Path) -> nn.Module:
     return torch.export.load(path).module()
 
 
-def check_onnx_packages(needs: str) -> None:
-    """InvalidRequest, beginning with what ``needs`` them, unless the packages of the extra [onnx] are there."""
-    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
+def check_packages(needs: str, names: Sequence[str] = ("onnx", "onnxscript", "onnxruntime")) -> None:
+    """InvalidRequest, beginning with what ``needs`` them, unless these packages of the extra [onnx] are there."""
+    if missing := [name for name in names if find_spec(name) is None]:
         raise InvalidRequest(f"{needs} needs {', '.join(missing)}; pip install 'sepnas[onnx]', or leave it out")
 
 
