@@ -68,6 +68,35 @@ def expression(module: nn.Module) -> Call:
 
 
 @expression.register
+def _(module: nn.Conv2d) -> Call:
+    options = {
+        "stride": _unless(1, module.stride),
+        "padding": repr(module.padding) if isinstance(module.padding, str) else _unless(0, module.padding),
+        "dilation": _unless(1, module.dilation),
+        "groups": None if module.groups == 1 else module.groups,
+        "bias": None if module.bias is not None else "False",
+        "padding_mode": None if module.padding_mode == "zeros" else repr(module.padding_mode),
+    }
+    return _call("nn.Conv2d", module.in_channels, module.out_channels, _short(module.kernel_size), **options)
+
+
+@expression.register
+def _(module: nn.Linear) -> Call:
+    bias = None if module.bias is not None else "False"
+    return _call("nn.Linear", module.in_features, module.out_features, bias=bias)
+
+
+def _short(pair: tuple[int, ...]) -> int | tuple[int, ...]:
+    """One number for both if they are the same."""
+    return pair[0] if len(set(pair)) == 1 else pair
+
+
+def _unless(default: int, pair: tuple[int, ...]) -> int | tuple[int, ...] | None:
+    """`_short`, or None for the default."""
+    return None if set(pair) == {default} else _short(pair)
+
+
+@expression.register
 def _(module: nn.Sequential) -> Call:
     children = dict(module.named_children())
     if any(name.isdigit() for name in children):
@@ -78,9 +107,8 @@ def _(module: nn.Sequential) -> Call:
 @expression.register
 def _(module: ours.ConvNormAct) -> Call:
     conv = module.conv
-    height, width = conv.kernel_size
-    kernel = height if height == width else (height, width)
-    return _call("conv_norm", conv.in_channels, conv.out_channels, kernel, **_around(conv, module.act))
+    shape = conv.in_channels, conv.out_channels, _short(conv.kernel_size)
+    return _call("conv_norm", *shape, **_around(conv, module.act))
 
 
 @expression.register
@@ -92,9 +120,8 @@ def _(module: ours.EvenConvNormAct) -> Call:
 
 def _around(conv: nn.Conv2d, act: nn.Module) -> dict[str, object]:
     """Stride, groups and activation, where they are not the default."""
-    high, wide = conv.stride
     return {
-        "stride": None if high == wide == 1 else high if high == wide else (high, wide),
+        "stride": _unless(1, conv.stride),
         "groups": None if conv.groups == 1 else conv.groups,
         "act": _act(act),
     }

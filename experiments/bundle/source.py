@@ -28,9 +28,7 @@ class Network(nn.Module):
     """
 
     #: of each map: its channels, how many pixels of the image one of it stands for, and the module that makes it
-    feature_info = (
-{info}
-    )
+    feature_info = {info}
 
     def __init__(self, features_only: bool = False) -> None:
         super().__init__()
@@ -111,7 +109,7 @@ def source(architecture: Architecture) -> str:
         channels=architecture.in_channels,
         size=architecture.image_size,
         classes=architecture.classes,
-        info="\n".join(map(_info, maps)),
+        info=_info(maps),
         stem="\n".join(expression(network.stem).lines(8, "self.stem = ")),
         blocks="\n".join(_blocks(architecture, network.blocks)),
         head="\n".join(expression(network.head).lines(12, "self.head = ")),
@@ -137,9 +135,15 @@ Written by sepnas {package_version("sepnas") or ""}.
 from __future__ import annotations'''
 
 
-def _info(feature: Feature) -> str:
-    module = "stem" if feature.block < 0 else f"blocks.{feature.block}"
-    return f'        {{"num_chs": {feature.channels}, "reduction": {feature.reduction}, "module": "{module}"}},'
+def _info(maps: list[Feature]) -> str:
+    """A tuple of dicts with the keys that timm gives its features."""
+    lines = []
+    for one in maps:
+        module = "stem" if one.block < 0 else f"blocks.{one.block}"
+        lines.append(f'{{"num_chs": {one.channels}, "reduction": {one.reduction}, "module": "{module}"}},')
+    if len(lines) == 1:
+        return f"({lines[0]})"
+    return "\n        ".join(["(", *lines]) + "\n    )"
 
 
 def _blocks(architecture: Architecture, blocks: Iterable[nn.Module]) -> Iterable[str]:

@@ -127,9 +127,9 @@ def settled(architecture: Architecture) -> tuple[Network, torch.Tensor]:
             if isinstance(layer, nn.BatchNorm2d):
                 nn.init.uniform_(layer.weight, 0.5, 1.5)
                 nn.init.normal_(layer.bias, std=0.3)
+                layer.momentum = 1.0  # one pass sets the statistics
             elif isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
     with torch.no_grad():
-        for _ in range(20):
-            network.train()(images)
+        network.train()(images)
     return network.eval(), images
