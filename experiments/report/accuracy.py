@@ -49,17 +49,17 @@ def compared_figure(networks: Sequence[Compared], budgets: Sequence[Budget]) -> 
             }
         )
     counts = sorted({one.n for one in networks})
-    mean = "mean ± standard deviation" if counts != [1] else "one training each"
+    trainings = f"n = {' or '.join(map(str, counts))}"
+    bars = f"Means over trainings ({trainings}), with one standard deviation" if counts != [1] else "One training each"
     best = max(networks, key=lambda one: one.accuracy)
     return Figure(
         "accuracy_macs",
         "Test accuracy against MACs",
-        f"Bars are one standard deviation over trainings (n = {' or '.join(map(str, counts))}); the line joins the"
-        " networks that no other one here beats in both. A circle is what a search found, a diamond is fitted to the"
-        " budget, a square is as it is. Point at a network to see it.",
+        f"{bars}; the line joins the networks that no other one here beats in both. A circle is what a search found, a"
+        " diamond is fitted to the budget, a square is as it is. Point at a network to see it.",
         f"{len(networks)} networks. The most accurate is {best.name}: {100 * best.accuracy:.2f} % at"
         f" {format_count(best.macs)} MACs. All figures stand in the table.",
-        _scatter(dots, budgets, f"test accuracy, % ({mean})", height=400),
+        _scatter(dots, budgets, "test accuracy, %", height=400),
     )
 
 
@@ -107,7 +107,7 @@ def _scatter(
 ) -> dict[str, Any]:
     """Points with what they have of error bars and labels, the front as steps, the budgets' bounds as lines."""
     bounds = [
-        {"x": bound / 1e6, "text": f"{words} {format_count(bound)}"}
+        {"x": bound / 1e6, "text": f"{words} {format_count(bound)}", "align": "right", "dx": -6}
         for low, high in dict.fromkeys(budget.bounds().get("macs", (None, None)) for budget in budgets)
         for bound, words in ((low, "at least"), (high, "budget"))
         if bound is not None
@@ -117,11 +117,14 @@ def _scatter(
     labelled = any("label" in dot for dot in dots)
     span, rise = max(at) - min(at) or max(at) * 0.1, max(heights) - min(heights) or 1.0
     sides = 0.12 if labelled else 0.05
+    for bound in bounds:
+        if bound["x"] < min(at) + span / 3:  # the left edge is near
+            bound |= {"align": "left", "dx": 6}
     low, high = min(heights) - 0.12 * rise, max(heights) + 0.12 * rise
     if loss:
         low, high = max(min(heights), 1e-6) / 1.25, max(heights) * 1.25
     grey = {"stroke": "var(--muted)", "strokeDash": [4, 4], "strokeWidth": 1}
-    words = {"y": {"signal": "height - 7"}, "dx": -6, "align": "right", "fontSize": 11, "fill": "var(--muted)"}
+    words = {"y": {"signal": "height - 7"}, "dx": field("dx"), "align": field("align"), "fontSize": 11}
     front = {"interpolate": "step-after", "stroke": "var(--accent)", "strokeWidth": 1.5, "strokeOpacity": 0.7}
     ends = {
         "y": {"scale": "y", "signal": "isValid(datum.low) ? datum.low : datum.y"},
@@ -130,7 +133,7 @@ def _scatter(
     bar = {"stroke": field("colour"), "strokeWidth": 1.6, "strokeOpacity": 0.75}
     marks: list[dict[str, Any]] = [
         mark("rule", "bounds", x=AT["x"], y=0, y2={"signal": "height"}, **grey),
-        mark("text", "bounds", x=AT["x"], text=field("text"), **words),
+        mark("text", "bounds", x=AT["x"], text=field("text"), fill="var(--muted)", **words),
         mark("line", "front", **AT, **front),
         mark("rule", "dots", x=AT["x"], **ends, **bar),
         points(field("size"), field("colour"), shape=field("shape"), strokeWidth=1.5),

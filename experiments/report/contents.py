@@ -23,6 +23,8 @@ from strategies.budget.budget import format_count
 
 T = TypeVar("T")
 
+#: characters of a label
+_LABEL = 30
 #: a row of `architectures.csv`
 _SCORE_COLUMNS = ("trial", "measure", "score", "macs", "params", "architecture")
 
@@ -108,8 +110,9 @@ class Compared:
 
     @property
     def short(self) -> str:
-        """The name without what stands in brackets."""
-        return re.sub(r" \(width [^)]*\)$", "", self.name)
+        """The name as a label: without its width, and cut where it is long."""
+        name = re.sub(r" \(width [^)]*\)$", "", self.name)
+        return name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}…"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 
 from experiments.figures import network_colour
 from experiments.report.contents import Measure, Trial
-from experiments.report.vega import AT, Figure, chart, field, log_ticks, mark, points
+from experiments.report.vega import AT, Figure, chart, field, log_ticks, mark, padded, points
 from strategies.budget.budget import Budget, format_count
 
 #: What is drawn of the epochs of a supernet: the figure's name, its axis, a unit, and {column: what it is called}.
@@ -145,11 +145,3 @@ def _lines(
         marks=marks,
     )
     return {**spec, "width": 460}
-
-
-def padded(low: float, high: float, *, log: bool = False) -> list[float]:
-    """An axis' domain for values from ``low`` to ``high``."""
-    if log:
-        return [max(low, 1e-6) / 1.25, max(high, 1e-6) * 1.25]
-    rise = (high - low) or abs(high) * 0.1 or 1.0
-    return [low - 0.1 * rise, high + 0.12 * rise]

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.report.contents import Ranking, tip
-from experiments.report.vega import Figure, chart, points
+from experiments.report.vega import Figure, chart, padded, points
 from strategies.budget.budget import format_count
 
+#: what costs are called
+NAMES = {"macs": "MACs"}
 #: keys of the figures of a ranking, and what they are called
 _ESTIMATES = {
     "predicted": "the {}",
@@ -22,7 +24,7 @@ def card(ranking: Ranking) -> dict[str, Any]:
     figures = ranking.figures
     taus, name = figures["kendall_tau_b"], figures["ranked_by"]
     rows = [(words.format(name), taus.get(key)) for key, words in _ESTIMATES.items()]
-    rows += [(f"{cost} alone", estimate) for cost, estimate in taus.get("costs", {}).items()]
+    rows += [(f"{NAMES.get(cost, cost)} alone", estimate) for cost, estimate in taus.get("costs", {}).items()]
     return {
         "answer": str(figures["verdict"]["trusted"]),
         "text": str(figures["verdict"]["text"]),
@@ -67,8 +69,7 @@ def ranking_figure(ranking: Ranking, colour: str) -> Figure | None:
                     "type": "linear",
                     "range": side,
                     "zero": False,
-                    "nice": True,
-                    "domain": {"data": "dots", "field": axis},
+                    "domain": padded(min(dot[axis] for dot in dots), max(dot[axis] for dot in dots)),
                 }
                 for axis, side in (("x", "width"), ("y", "height"))
             ],

@@ -104,6 +104,14 @@ def points(size: Any, colour: Any, **more: Any) -> dict[str, Any]:
     return {**mark("symbol", "dots", POINTED, **AT, **look, **more), "name": "points"}
 
 
+def padded(low: float, high: float, *, log: bool = False) -> list[float]:
+    """An axis' domain for values from ``low`` to ``high``."""
+    if log:
+        return [max(low, 1e-6) / 1.25, max(high, 1e-6) * 1.25]
+    rise = (high - low) or abs(high) * 0.1 or 1.0
+    return [low - 0.1 * rise, high + 0.12 * rise]
+
+
 def log_ticks(low: float, high: float) -> list[float]:
     """Round numbers between two positive ones, for a logarithmic axis."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
