@@ -92,6 +92,8 @@ def test_pointing_at_a_network_shows_it(opened: Callable[..., Any]) -> None:
     points = page.locator("#chart-accuracy_macs .mark-symbol path")
     shown = []
     for index in range(points.count()):
+        page.mouse.move(0, 0)
+        page.wait_for_selector("#tip", state="hidden")
         points.nth(index).hover()
         page.wait_for_selector("#tip:not([hidden])")
         shown.append(page.locator("#tip b").text_content())
