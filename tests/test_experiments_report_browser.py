@@ -44,7 +44,8 @@ def opened(browser: Any, page_path: Path) -> Iterator[Callable[..., Any]]:
             complaints.append(f"asked for {request.url}")
 
     def look(width: int = 1100, theme: str = "light") -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        size = {"width": width, "height": 900}
+        context = browser.new_context(viewport=size, color_scheme=theme, reduced_motion="reduce")
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
@@ -89,6 +90,9 @@ def test_the_table_sorts_by_click_and_by_keyboard(opened: Callable[..., Any]) ->
 
 def test_pointing_at_a_network_shows_it(opened: Callable[..., Any]) -> None:
     page = opened()
+    # scrolling hides what was pointed at: it must be over before
+    page.evaluate("document.querySelector('#chart-accuracy_macs').scrollIntoView({ block: 'center' })")
+    page.evaluate("new Promise(done => setTimeout(() => requestAnimationFrame(done), 150))")
     points = page.locator("#chart-accuracy_macs .mark-symbol path")
     shown = []
     for index in range(points.count()):
