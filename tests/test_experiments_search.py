@@ -256,6 +256,7 @@ def test_a_demo_does_the_whole_job_and_goes_on_where_it_was_stopped(
     assert "gdas winner is" in said
     assert all(row["network"] in said for row in table)
     assert (out / "report" / "accuracy_macs.png").is_file()
+    assert "The winner, block by block" in (out / "report" / "index.html").read_text(encoding="utf-8")
     assert {path.name for path in (out / "export").iterdir()} == {
         "architecture.json",
         "weights.safetensors",

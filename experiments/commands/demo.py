@@ -49,7 +49,7 @@ def _run(options: Namespace) -> None:
     print("\n== export it")
     bundle = export(run.path, out / "export", DEFAULT_FORMATS, overwrite=True)
     print(f"\n{(out / 'report' / 'comparison.md').read_text(encoding='utf-8')}")
-    print(f"{bundle}\nreport: {out / 'report'}")
+    print(f"{bundle}\nreport: {out / 'report'}; to look at: {out / 'report' / 'index.html'}")
     print(f"took {time.perf_counter() - start:.0f} s")
 
 
@@ -59,6 +59,6 @@ COMMAND = Command(
     _add_options,
     _run,
     details="Searches under a budget, trains the winner and other networks of that budget alike, and writes table and"
-    " plot.",
+    " page.",
     alone=True,
 )
