@@ -9,7 +9,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import torch.multiprocessing
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from numpy.typing import NDArray
@@ -30,7 +28,7 @@ from evaluators.data.images import ImageData, ImageSet
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule
-from evaluators.training.processes import begin_quietly
+from evaluators.training.pools import run_apart
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator
 from evaluators.training.supernet import supernet_evaluator
@@ -273,6 +271,5 @@ def peak_memory(device: str) -> int:
 
 def in_own_process(function: Callable[..., int], *arguments: Any) -> int:
     """``function(*arguments)`` in a fresh process with as many threads: the peak of this one never falls again."""
-    spawn = torch.multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, initializer=begin_quietly, initargs=(torch.get_num_threads(),)) as pool:
-        return pool.submit(function, *arguments).result()
+    (done,) = run_apart(function, [arguments], 1)
+    return done.result()

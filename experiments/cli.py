@@ -10,29 +10,22 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
 from experiments.options.parsing import Command, Parser
+from experiments.runs.errors import TooManyFailed, chained, is_disk_full, is_memory_full
+from experiments.termination import TERMINATED, Terminated, ending_on_sigterm
 from search_space.base.checks import plain, unknown
 from search_space.base.errors import InvalidRequest
 
 OK, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
-_INTERRUPTED = "interrupted; run the same command again to go on, search and demo with --resume"
+_GO_ON = "run the same command again to go on, search and demo with --resume"
 _DISK_FULL = "disk: no space left on device; free some and run the same command again, search and demo with --resume"
 _MEMORY_FULL = (
     "memory: there is not enough of it; take a smaller batch, data.where stream, or fewer jobs or parallel_seeds, and"
     " run the command again, search and demo with --resume"
-)
-#: What torch says in RuntimeErrors of the CPU's memory and in OutOfMemoryError of a GPU's, what ONNX Runtime says,
-#: and what a pool says one of whose processes was killed for memory.
-_NO_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "out of memory",
-    "Failed to allocate memory",
-    "A process in the process pool was terminated abruptly",
 )
 #: what is installed by another extra than [search]
 _EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "datasets": "hub", "kornia": "augment"}
@@ -44,19 +37,26 @@ _OPTIONS = ("--help", "--version", "--print_completion")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run ``sepnas ARGUMENTS`` and return its exit code: 0 done, 2 bad request, 1 failed, 130 interrupted."""
+    """Run ``sepnas ARGUMENTS`` and return its exit code.
+
+    That is 0 if it is done, 2 for a bad request, 1 if it failed, 130 if it was interrupted, 143 if by SIGTERM.
+    """
     try:
-        _run(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()  # here, where a closed pipe is caught
+        with ending_on_sigterm():
+            _run(sys.argv[1:] if arguments is None else arguments)
+            sys.stdout.flush()  # here, where a closed pipe is caught
         return OK
     except SystemExit as stop:  # --help of a sub-command, or Lightning's answer to Ctrl-C
-        if any(isinstance(error, KeyboardInterrupt) for error in _chain(stop)):
-            return _complain(_INTERRUPTED, INTERRUPTED)
+        for error in chained(stop):
+            if isinstance(error, KeyboardInterrupt):
+                return _say_interrupted(error)
         return stop.code if isinstance(stop.code, int) else FAILED
     except InvalidRequest as error:
         return _complain(str(error), BAD_REQUEST)
-    except KeyboardInterrupt:
-        return _complain(_INTERRUPTED, INTERRUPTED)
+    except TooManyFailed as error:  # whatever they failed for: one of the reasons may be memory
+        return _complain(str(error), FAILED)
+    except KeyboardInterrupt as interrupt:
+        return _say_interrupted(interrupt)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
@@ -69,6 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
             hint = ""
         reason = " ".join(str(error).split()) or "no reason given"
         return _complain(f"failed: {type(error).__name__}: {reason[: _LONGEST - 100]}{hint}", FAILED)
+
+
+def _say_interrupted(interrupt: KeyboardInterrupt) -> int:
+    if isinstance(interrupt, Terminated):
+        return _complain(f"terminated; {_GO_ON}", TERMINATED)
+    return _complain(f"interrupted; {_GO_ON}", INTERRUPTED)
 
 
 def _run(arguments: list[str]) -> None:
@@ -99,9 +105,9 @@ def _complain(message: str, code: int) -> int:
 
 def _remedy(error: Exception) -> str | None:
     """What the user can do about an error that is not a mistake of ours; None for others."""
-    if any(_disk_full(each) for each in _chain(error)):
+    if is_disk_full(error):
         return _DISK_FULL
-    if any(isinstance(each, MemoryError) or any(sign in str(each) for sign in _NO_MEMORY) for each in _chain(error)):
+    if is_memory_full(error):
         return _MEMORY_FULL
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         name = error.name.partition(".")[0]
@@ -153,14 +159,3 @@ def _completion(commands: Mapping[str, Command], shell: str = "") -> str:
     for name, command in commands.items():
         command.add_options(subparsers.add_parser(name, help=command.summary))
     return str(shtab.complete(parser, shell))
-
-
-def _disk_full(error: BaseException) -> bool:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return full or "No space left on device" in str(error)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

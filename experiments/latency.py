@@ -17,7 +17,7 @@ from evaluators.latency.table import FittedTable, fit_table, latency_table, spac
 from evaluators.latency.timing import WARMUP, measure_latency, network_part, time_in_rounds
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
-from experiments.runs.files import read_json, write_json
+from experiments.runs.files import read_json, sweep, write_json
 from experiments.runs.provenance import processor
 from experiments.runs.task import SearchTask
 from search_space.architecture import Architecture
@@ -97,6 +97,7 @@ def write_table(
     partial = out.with_name(f"{out.name}.partial")
     conditions = _conditions(backend, batch, repeats)
     ClaimedFolder(partial, PARTIAL_TABLE).claim(conditions)
+    sweep(out.parent)
     known = _kept_timings(partial)
     if have := sum(min(len(known.get(key, ())), rounds) for key in wanted):
         print(f"{have} of {rounds * len(wanted)} timings are in {partial} already")

@@ -17,7 +17,8 @@ from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import check_processes
 from evaluators.training.loaders import training_loader
 from evaluators.training.module import ClassificationModule
-from evaluators.training.processes import run_each, run_together
+from evaluators.training.pools import run_each
+from evaluators.training.processes import run_together
 from evaluators.training.retrain import retrain_seeds
 from evaluators.training.run import TrainingDiverged
 from evaluators.training.trainer import fit, make_trainer

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from helpers.runs import Killed, contents
 
+from experiments.bundle.files import BUNDLE
 from experiments.latency import PARTIAL_TABLE
 from experiments.rank.rank import RANKING
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
 from experiments.runs.folder import RUN
 from experiments.training.evaluate import EVALUATION
 from experiments.training.retrain import TRAININGS
-from experiments.training.trained import EXPORT
 from search_space.base.errors import InvalidRequest
 
 MARKED = [RUN, TRAININGS, RANKING, PARTIAL_TABLE]
@@ -135,7 +135,7 @@ def test_where_nothing_is_to_lose_another_request_takes_the_folder(tmp_path: Pat
     assert set(contents(tmp_path)) == {"about.json"}
 
 
-@pytest.mark.parametrize("kind", [*MARKED, EVALUATION, EXPORT], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*MARKED, EVALUATION, BUNDLE], ids=lambda kind: kind.name)
 def test_what_killed_writers_left_is_swept(tmp_path: Path, kind: FolderKind) -> None:
     left = tmp_path / ".evaluation.sepnas-tmp-elsewhere-1-0123abcd.json"
     left.touch()
@@ -143,13 +143,13 @@ def test_what_killed_writers_left_is_swept(tmp_path: Path, kind: FolderKind) -> 
     mine = tmp_path / ".evaluation.json"
     claim(tmp_path, kind, OLD)
     mine.touch()
-    if kind not in (EXPORT, PARTIAL_TABLE):
+    if kind not in (BUNDLE, PARTIAL_TABLE):
         claim(tmp_path, kind, OLD)
         assert mine.exists()
     assert not left.exists()
 
 
-@pytest.mark.parametrize(("kind", "name"), [(EVALUATION, "evaluation.json"), (EXPORT, "notes.txt")])
+@pytest.mark.parametrize(("kind", "name"), [(EVALUATION, "evaluation.json"), (BUNDLE, "notes.txt")])
 def test_a_folder_without_a_request_is_only_replaced_when_asked(tmp_path: Path, kind: FolderKind, name: str) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(InvalidRequest, match=f"^to: .* already holds {name}; give another folder, or --overwrite"):

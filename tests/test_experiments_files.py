@@ -123,17 +123,21 @@ def test_sweeping_leaves_live_writers_alone(tmp_path: Path, monkeypatch: pytest.
     alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         monkeypatch.setattr("socket.gethostname", lambda: "node_1.cluster")
-        own = [f".x.sepnas-tmp-node-1-cluster-{number}-12345678.json" for number in (alive.pid, os.getpid())]
+        own = f".x.sepnas-tmp-node-1-cluster-{alive.pid}-12345678.json"
+        # of an earlier process of this number
+        earlier = f".x.sepnas-tmp-node-1-cluster-{os.getpid()}-12345678.json"
         # numbers of another host say nothing here
         others = [".x.sepnas-tmp-node-2-999999999-12345678.json", ".x.sepnas-tmp-host-999999999-12345678.json"]
-        for name in (*own, *others):
+        for name in (own, earlier, *others):
             (tmp_path / name).touch()
-        sweep(tmp_path)
-        assert sorted(os.listdir(tmp_path)) == sorted([*own, *others])
+        with replacing(tmp_path / "x.json") as temporary:
+            temporary.touch()
+            sweep(tmp_path)
+            assert sorted(os.listdir(tmp_path)) == sorted([own, temporary.name, *others])
     finally:
         alive.communicate(b"\n")
     sweep(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == sorted([own[1], *others])
+    assert sorted(os.listdir(tmp_path)) == sorted(["x.json", *others])
 
 
 def test_a_file_that_goes_while_it_is_swept_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -20,6 +21,8 @@ def hide_bars() -> None:
     """Draw no bar in this process from now on: several in one terminal would write over each other."""
     global _hidden
     _hidden = True
+    # tqdm's own lock is a semaphore, of which Python warns where the process is killed
+    tqdm.set_lock(threading.RLock())
 
 
 def progress_bar(total: int, title: str, unit: str, *, initial: int = 0, shown: bool = True) -> Any:

@@ -1,16 +1,17 @@
-"""Trainings in several processes: independent ones side by side, or one that is shared out."""
+"""Processes: how one of several begins, and a training that is shared out among them."""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import pickle
+import signal
 import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable
 from functools import cache
 from itertools import count
 from typing import Any, TypeVar
@@ -27,79 +28,31 @@ T = TypeVar("T")
 Report = Callable[[dict[str, float]], None]
 
 
-def run_each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], processes: int) -> list[T]:
-    """``function(*call)`` for each of ``calls``, at most ``processes`` at once, each in a process of its own.
-
-    ``function`` and what it takes and returns must be picklable. The processes use as many threads as this one, so that
-    results are the same to the bit as one after the other. All calls are run; then the first error, if any, is raised.
-    """
-    futures: list[Future[T]] = []
-    if processes > 1 and len(calls) > 1:
-        with _pool(min(processes, len(calls)), torch.get_num_threads()) as pool:
-            futures += [pool.submit(function, *call) for call in calls]
-        return [future.result() for future in futures]
-    for call in calls:
-        futures.append(Future())
-        try:
-            futures[-1].set_result(function(*call))
-        except Exception as error:
-            # of processes that train together all diverge at once, but what else fails may fail in one alone: it must
-            # not go on with the next call while the others are in this one
-            if world_size() > 1 and not isinstance(error, TrainingDiverged):
-                raise
-            futures[-1].set_exception(error)
-    return [future.result() for future in futures]
-
-
-class SharedPool:
-    """Processes of one thread each that keep a picklable value, such as images, for all the calls they are given."""
-
-    def __init__(self, processes: int, shared: Any) -> None:
-        self._pool = _pool(processes, 1, shared)
-        self._calls: list[Future[Any]] = []
-
-    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """``function(shared, *arguments)`` in one of the processes."""
-        future = self._pool.submit(_call, function, *arguments)
-        self._calls.append(future)
-        return future
-
-    def close(self) -> None:
-        """End the processes at once; calls that are not done are given up."""
-        if not all(call.done() for call in self._calls):
-            for process in list(self._pool._processes.values()):
-                process.terminate()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _pool(processes: int, threads: int, shared: Any = None) -> ProcessPoolExecutor:
-    context = torch.multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(threads, shared))
-
-
-_shared: Any = None
-
-
-def _begin(threads: int, shared: Any) -> None:
-    global _shared
-    begin_quietly(threads)
-    _shared = shared
-
-
-def _call(function: Callable[..., T], *arguments: Any) -> T:
-    return function(_shared, *arguments)
-
-
 def begin_quietly(threads: int) -> None:
-    """Let this process, one of several, draw no bars, print nothing, use so many threads and end with its parent."""
+    """Let this process, one of several, draw no bars, print nothing, use so many threads and end with its parent.
+
+    What becomes of it is the parent's affair: Ctrl-C, which a terminal sends to all of them, is left to that, and
+    SIGTERM ends it at once, where Lightning would finish the batch and have the call fail.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
     hide_bars()
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     _quiet()
     torch.set_num_threads(threads)
 
 
+def end_with_parent() -> None:
+    """End this process, which `multiprocessing` started, soon after its parent, which may be killed at any moment.
+
+    The parent may have ended already while this one was starting.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.pid,), daemon=True).start()
+
+
 def _end_with(parent: int) -> None:
-    """End this process when ``parent`` has ended, which cannot do so itself where it is killed."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
@@ -229,12 +182,13 @@ def run_together(function: Callable[..., T], arguments: tuple[Any, ...], process
     finally:
         for process in started.processes:
             if process.is_alive():
-                process.terminate()
+                process.kill()  # Lightning's answer to SIGTERM waits for the others
             process.join()
     return results[0]
 
 
 def _join(rank: int, processes: int, port: int, threads: int, calls: Any, queue: Any) -> None:
+    end_with_parent()
     _quiet()
     torch.set_num_threads(threads)
     # inside a job of one task Lightning would take each of us for that task

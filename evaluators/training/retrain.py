@@ -20,7 +20,8 @@ from evaluators.training.callbacks import AveragedWeights, BestWeights, SeededEp
 from evaluators.training.devices import check_precision, check_processes, pick_accelerator
 from evaluators.training.loaders import check_augmentation, check_fit, measuring_loader, training_loader
 from evaluators.training.module import ClassificationModule
-from evaluators.training.processes import decided, is_launched, run_each, run_together
+from evaluators.training.pools import run_each
+from evaluators.training.processes import decided, is_launched, run_together
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import TrainingRun
 from evaluators.training.trainer import fit, make_trainer, resume_point
@@ -108,13 +109,21 @@ def retrain(
         start = time.perf_counter()
         packed = run_together(_packed, (architecture, data, recipe, run), run.devices, on_epoch)
         return replace(pickle.loads(packed), seconds=time.perf_counter() - start)
+    _free(device)
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
         trained = _train(architecture, data, recipe, run, on_epoch)
+    _free(device)
+    return trained
+
+
+def _free(device: str) -> None:
+    """Free what trainings that are over, or have failed, hold of a GPU's memory.
+
+    Trainer and module refer to each other, and would keep their memory while the next training asks for as much.
+    """
     if device == "cuda":
-        # trainer and module refer to each other, and would keep their memory while the next seed asks for as much
         gc.collect()
         torch.cuda.empty_cache()
-    return trained
 
 
 def retrain_seeds(

@@ -119,6 +119,7 @@ def _pareto(options: Namespace) -> None:
         print(picked.architecture)
         if options.to is not None:
             Path(options.to).parent.mkdir(parents=True, exist_ok=True)
+            sweep(Path(options.to).parent)
             save_architecture(picked.architecture, Path(options.to))
 
 

@@ -111,8 +111,10 @@ class SearchConfig:
         retrain: the final training.
         supernet: folder of a run whose trained supernet is used instead of training one, for example with another
             budget; null to train one.
-        jobs: finalists, and candidates of strategies that score by training, that are trained at once, in processes
-            with one thread each; null for one per core, on a GPU for one.
+        jobs: finalists and candidates that are trained at once, one thread each; null for one per core, on a GPU for
+            one.
+        max_failed: share of 8 or more candidates that may fail; one fails if its training diverges, lacks memory or is
+            killed twice. With more failures the search stops.
         seed: seed of everything random and of the data's splits.
         accelerator: auto takes the GPU where there is one.
         trackers: where figures of searches and final trainings are sent as they come: tensorboard (tracking/ in the
@@ -132,6 +134,7 @@ class SearchConfig:
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
     supernet: str | None = None
     jobs: int | None = option(None, least=1)
+    max_failed: float = option(0.5, least=0, most=1)
     seed: int = option(0, least=0, most=SEED_LIMIT - 1)
     accelerator: Accelerator = "auto"
     trackers: list[TrackerName] = field(default_factory=lambda: ["tensorboard"])

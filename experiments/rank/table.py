@@ -41,7 +41,9 @@ class ScoreTable:
     def __init__(self, path: Path) -> None:
         self._table = Table(path, ("measure", "accuracy", "loss", "seconds", "architecture"))
         self._known = {
-            (row["measure"], row["architecture"]): Score(*(float(row[n]) for n in ("accuracy", "loss", "seconds")))
+            (row["measure"], row["architecture"]): Score(
+                float(row["accuracy"]), float(row["loss"]), float(row["seconds"])
+            )
             for row in self._table.rows
         }
 

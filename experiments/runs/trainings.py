@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from typing import NamedTuple
 
 from evaluators.data.images import ImageData
 from evaluators.data.loaders import usable_cores
 from evaluators.training.devices import pick_accelerator
-from evaluators.training.processes import SharedPool
+from evaluators.training.pools import SharedPool
 from evaluators.training.recipes import Recipe
 from evaluators.training.retrain import retrain
 from evaluators.training.run import TrainingDiverged, TrainingRun
@@ -20,11 +21,15 @@ from search_space.architecture import Architecture
 
 
 class Score(NamedTuple):
-    """Accuracy in [0, 1] and loss on the validation images, nan if the training diverged; the seconds it took."""
+    """Accuracy in [0, 1] and loss on the validation images, nan if the training diverged; the seconds it took.
+
+    ``diverged`` is what the training said if it did.
+    """
 
     accuracy: float
     loss: float
     seconds: float
+    diverged: str = ""
 
 
 class Trainings:
@@ -46,11 +51,18 @@ class Trainings:
         self.parallel = self._pool is not None
 
     def begin(self, architecture: Architecture, run: TrainingRun) -> Callable[[], Score]:
-        """Begin a training; the result waits for its score."""
+        """Begin a training; the result waits for its score, and raises what the training did but `TrainingDiverged`.
+
+        One whose process dies is begun anew once (`evaluators.training.pools.OwnProcess.call`).
+        """
         if self._pool is not None:
             return self._pool.submit(_train, architecture, self.recipe, run).result
-        score = _train(self.data, architecture, self.recipe, run)
-        return lambda: score
+        future: Future[Score] = Future()
+        try:
+            future.set_result(_train(self.data, architecture, self.recipe, run))
+        except Exception as error:
+            future.set_exception(error)
+        return future.result
 
     def each(self, calls: Iterable[tuple[Architecture, TrainingRun]]) -> Iterator[Score]:
         """The scores of the trainings, in their order."""
@@ -77,8 +89,8 @@ def _train(data: ImageData, architecture: Architecture, recipe: Recipe, run: Tra
     report = None if figures is None else metrics_writer(figures, "training")
     try:
         trained = retrain(architecture, data, recipe, run, on_epoch=report)
-    except TrainingDiverged:
-        return Score(math.nan, math.nan, math.nan)
+    except TrainingDiverged as error:
+        return Score(math.nan, math.nan, math.nan, str(error))
     if figures is None:
         return Score(trained.accuracy, trained.loss, trained.seconds)
     # of all epochs: a resumed training has run for longer than this process

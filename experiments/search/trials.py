@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import Counter, deque
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace
 from evaluators.base.progress import progress_bar
 from evaluators.measuring.inherited import InheritedAccuracy
 from evaluators.training.run import TrainingRun
+from experiments.runs.errors import TrialFailed
+from experiments.runs.failures import Failures, reason_of
 from experiments.runs.folder import RunFolder
 from experiments.runs.records import ScoreRecord
 from experiments.runs.task import SearchTask, stream_seed
@@ -77,7 +80,10 @@ class Judge:
     immediate = True
 
     def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], float]:
-        """Begin to score proposal number ``trial``; the result waits for the score (more is better, nan failed)."""
+        """Begin to score proposal number ``trial``; the result waits for the score, of which more is better.
+
+        It raises `TrialFailed` if the candidate has none.
+        """
         raise NotImplementedError
 
     def note(self, architecture: Architecture, trial: int) -> None:
@@ -137,8 +143,17 @@ class ShortTrainings(Judge):
         wait = self.trainings.begin(architecture, run)
 
         def score() -> float:
-            result = wait()
-            return -result.loss if self.options.scores_by_loss else result.accuracy
+            try:
+                result = wait()
+            except Exception as error:
+                reason = reason_of(error)
+            else:
+                value = -result.loss if self.options.scores_by_loss else result.accuracy
+                if math.isfinite(value):
+                    return value
+                reason = result.diverged or f"the validation loss is {result.loss}"
+            gc.collect()  # what a training that was broken off holds would be missing in the next one
+            raise TrialFailed(reason)
 
         return score
 
@@ -161,9 +176,10 @@ def score_proposals(
     """Score what the strategy proposes until it has had its trials; the architectures that went furthest, best first.
 
     A search that was killed is answered from its record first: the strategy is deterministic, so it proposes the same
-    architectures again.
+    architectures again. A trial that fails has no score (nan); `TooManyFailed` if more than ``config.max_failed`` do.
     """
     config, record = task.config, ScoreRecord(run.architectures, options.score_name)
+    failures = Failures(run.failures, config.max_failed)
     replay = list(record.scored)
     limit = sum(options.rung_sizes)
     bar = progress_bar(limit, config.strategy.name, "architecture")
@@ -181,7 +197,11 @@ def score_proposals(
         wait = judge.begin(model, architecture, number)
 
         def finish() -> float:
-            score = wait()
+            try:
+                score = wait()
+            except TrialFailed as failure:
+                failures.add(number, str(failure), architecture)
+                score = math.nan
             record.add(architecture, score)
             return score
 
@@ -191,10 +211,12 @@ def score_proposals(
         return lambda: report(number, finish())
 
     def report(number: int, score: float) -> float:
+        failures.check(record.scored[: number + 1])
         tracking.send({"score": score, **asdict(cost(record.scored[number].architecture))}, number)
-        bar.update(1)
         finite = [scored.score for scored in record.scored if math.isfinite(scored.score)]
-        bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}")
+        # a refresh would draw the bar within its delay, and closing it would not clear it then
+        bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}", refresh=False)
+        bar.update(1)
         return score
 
     seed = stream_seed(config.seed, "strategy")
@@ -202,6 +224,7 @@ def score_proposals(
     with bar:
         model = RawFormatModelSpace(space, FunctionalEvaluator(_never))
         strategy(model, OrderedEngine(begin, limit, options.ahead))
+    failures.check_some_left(record.scored)
     if trial < limit:
         print(f"{config.strategy.name}: no new architecture inside the budget after {trial} of {limit} trials")
         if task.searched is not task.feasible:

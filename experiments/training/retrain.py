@@ -14,7 +14,8 @@ from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import check_precision, check_processes, pick_accelerator
 from evaluators.training.loaders import check_augmentation, check_fit, check_input
 from evaluators.training.optimizers import last_linear
-from evaluators.training.processes import decided, is_first, run_each
+from evaluators.training.pools import run_each
+from evaluators.training.processes import decided, is_first
 from evaluators.training.retrain import retrain
 from evaluators.training.run import Accelerator, TrainingDiverged
 from experiments.options.config import RetrainConfig, SearchConfig, TrackerName
@@ -169,7 +170,10 @@ def retrain_all(
 
     def claim() -> dict[int, dict[str, Any]]:
         claim_folder(folder, architecture, config, data_config, start=start, overwrite=overwrite)
-        return {seed: read_json(home / RESULT_FILE) for seed, home in homes.items() if (home / RESULT_FILE).exists()}
+        done = {seed: read_json(home / RESULT_FILE) for seed, home in homes.items() if (home / RESULT_FILE).exists()}
+        for seed in done:  # killed behind the result
+            (homes[seed] / CHECKPOINT_FILE).unlink(missing_ok=True)
+        return done
 
     done = decided(claim)
     missing = [seed for seed in homes if seed not in done]

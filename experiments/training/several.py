@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evaluators.base.progress import progress_bar
 from evaluators.data.images import ImageData
-from evaluators.training.processes import SharedPool
+from evaluators.training.pools import SharedPool
 from evaluators.training.run import TrainingDiverged
 from experiments.options.config import SearchConfig
 from experiments.runs.task import DataTask

@@ -14,6 +14,9 @@ from pathlib import Path
 _WRITER = r"(?P<host>[A-Za-z0-9-]+)-(?P<process>[0-9]+)-[0-9a-f]{8}"
 _TEMPORARY = re.compile(rf"\..+\.sepnas-tmp-{_WRITER}(?:\.[A-Za-z0-9]+)?")
 
+#: names of the temporary files that this process is writing
+_writing: set[str] = set()
+
 # Seconds without a change after which a file belongs to a writer that was killed, whoever that was.
 _ABANDONED = 24 * 3600.0
 
@@ -27,11 +30,13 @@ def replacing(path: Path) -> Iterator[Path]:
     # the suffix stays last: some writers choose the format by it
     writer = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.stem}.sepnas-tmp-{writer}{path.suffix}")
+    _writing.add(temporary.name)
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+        _writing.discard(temporary.name)
 
 
 def is_temporary(path: Path) -> bool:
@@ -50,12 +55,15 @@ def is_old(path: Path) -> bool:
 def is_abandoned(path: Path) -> bool:
     """Whether ``path`` is what `replacing` wrote in a process that was killed.
 
-    Processes of other hosts cannot be asked; what they write counts as abandoned when it is a day old.
+    Processes of other hosts cannot be asked; what they write counts as abandoned when it is a day old. What bears this
+    process's number and is not its own is of an earlier one, as in a container that is started again.
     """
     match = _TEMPORARY.fullmatch(path.name)
     if match is None or not path.is_file():
         return False
-    return is_old(path) or (match["host"] == _host() and not _is_alive(int(match["process"])))
+    process = int(match["process"])
+    ended = path.name not in _writing if process == os.getpid() else not _is_alive(process)
+    return is_old(path) or (match["host"] == _host() and ended)
 
 
 def _host() -> str:
