@@ -1,0 +1,101 @@
+"""SIGTERM ends a command as Ctrl-C does, in any case."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.runs import complaint
+
+from experiments import commands
+from experiments.cli import main
+from experiments.options.parsing import Command
+from experiments.termination import TERMINATED, Terminated, ending_on_sigterm
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_a_command_tidies_up_and_ends_with_143(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = []
+
+    def run(options: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            done.append("went on")
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # `timeout` sends it twice
+            done.append("tidied up")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setitem(commands.COMMANDS, "list", Command("", "ends", lambda parser: None, run))
+    assert main(["list"]) == TERMINATED == 143
+    assert done == ["tidied up"]
+    assert complaint(capsys).startswith("sepnas: terminated; run the same command again to go on, search and demo with")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_that_whoever_started_us_ignores_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with ending_on_sigterm():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with pytest.raises(Terminated), ending_on_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def ended(script: str) -> int:
+    """The exit code of Python when it gets SIGTERM after its first line of output."""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        return process.wait(timeout=100)
+
+
+def test_a_process_that_does_not_come_to_an_end_is_ended() -> None:
+    script = """
+import time
+from experiments import termination
+termination._GRACE = 0.2
+with termination.ending_on_sigterm():
+    try:
+        print("ready", flush=True)
+        time.sleep(1000)
+    finally:
+        time.sleep(1000)
+"""
+    assert ended(script) == TERMINATED
+
+
+def test_calls_side_by_side_are_given_up() -> None:
+    script = """
+import multiprocessing, sys, threading, time
+from experiments import termination
+
+def tell():
+    while len(multiprocessing.active_children()) < 2:
+        time.sleep(0.05)
+    print("ready", flush=True)
+
+if __name__ == "__main__":
+    from evaluators.training.pools import run_each
+    termination._GRACE = 80.0
+    threading.Thread(target=tell).start()
+    try:
+        with termination.ending_on_sigterm():
+            run_each(time.sleep, [(1000,), (1000,)], 2)
+    except termination.Terminated:
+        sys.exit(3)
+"""
+    begin = time.monotonic()
+    assert ended(script) == 3
+    assert time.monotonic() - begin < 80
