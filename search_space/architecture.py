@@ -80,7 +80,7 @@ class Block:
     @property
     def family(self) -> str:
         """The operator's family, or ``skip``."""
-        return SKIP if self.is_skip else self.definition.family
+        return SKIP if self.is_skip else operators.family(self.operator)
 
     @property
     def has_expand(self) -> bool:

@@ -4,6 +4,7 @@ candidates, the supernet, the cost tables and ``sepnas list operators`` follow f
 from __future__ import annotations
 
 import itertools
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,8 +54,6 @@ class Operator(ABC):
     scope: ClassVar[Scope]
     source: ClassVar[str]
     summary: ClassVar[str]
-    #: What operators are called together that differ in kernel size or group width alone; `register` sets it.
-    family: ClassVar[str]
     #: Even-sized layers in it whose padding direction the network assigns (`search_space.padding`).
     directed_layers: ClassVar[int] = 0
     #: Output channel i depends on input channel i alone, and by the same rule whatever the number of channels.
@@ -99,6 +98,10 @@ class OperatorRegistry(Mapping[str, Operator]):
     def __contains__(self, name: object) -> bool:
         return name in self._operators
 
+    def family(self, name: str) -> str:
+        """What operators are called together that differ in the size behind ``_k`` alone, as ``dw`` of ``dw_k5``."""
+        return re.split(r"_k\d", name)[0]
+
     def register(self, name: str, **parameters: tuple[int | str, ...]) -> Callable[[OperatorClass], OperatorClass]:
         """Class decorator. ``name`` may hold ``{fields}``; one operator is registered for every combination of the
         values given for them, each made by calling the class with that combination as keyword arguments.
@@ -109,7 +112,6 @@ class OperatorRegistry(Mapping[str, Operator]):
         """
 
         def decorate(cls: OperatorClass) -> OperatorClass:
-            cls.family = name.split("_k{")[0].format(**dict.fromkeys(parameters, ""))
             for values in itertools.product(*parameters.values()):
                 arguments = dict(zip(parameters, values, strict=True))
                 self._add(name.format(**arguments), cls(**arguments))

@@ -44,11 +44,11 @@ def test_blocks_families_and_all_operators_are_swapped_once() -> None:
     }
     assert found["swap-xsep"].label == "every xsep"
     assert found["swap-xsep"].operators == "xsep_k3 -> dw_k3, xsep_k5 -> dw_k5"
-    assert (found["swap-block5"].family, found["swap-all"].family) == ("csp", None)
+    assert (found["swap-block5"].family, found["swap-all"].family) == ("c4sp", None)
     for swap in found.values():
         assert cost(swap.network).macs == pytest.approx(cost(network).macs, rel=0.01)
     names = [[swap.name for swap in swaps(network, [kind], "macs")] for kind in ("families", "all")]
-    assert names == [["swap-xsep", "swap-csp"], ["swap-all"]]
+    assert names == [["swap-xsep", "swap-c4sp"], ["swap-all"]]
 
 
 def test_plain_winners_have_nothing_to_swap(tmp_path: Path, refused: Callable[..., str]) -> None:

@@ -121,7 +121,7 @@ def test_kinds_of_our_space_are_the_families_that_its_operators_are_registered_w
     table = SearchSpace.create(operators=operators, widths=[0.5, 1.0]).cost_table
     kinds = kinds_of(table.with_cost("ms", {k: dict.fromkeys(v, 1.0) for k, v in table.candidates.items()}))
     assert kinds is not None
-    assert kinds[2] == ["dw"] * 4 + ["xsep"] * 2 + ["csp"] * 4 + ["mix_k357"] * 2 + ["skip"]
+    assert kinds[2] == ["dw"] * 4 + ["xsep"] * 2 + ["c2sp"] * 2 + ["c4sp"] * 2 + ["mix"] * 2 + ["skip"]
 
 
 def test_names_without_kinds_are_taken_as_they_are() -> None:
