@@ -64,7 +64,8 @@ class Card:
 
     @property
     def _title(self) -> str:
-        return f"{self.subject.architecture.macro} for {printable(self.subject.preprocessing.name)}"
+        macro, data = self.subject.architecture.macro, printable(self.subject.preprocessing.name)
+        return macro if data == macro else f"{macro} for {data}"  # untrained ones have no data
 
     def _front_matter(self) -> dict[str, Any]:
         known, training = self.subject.preprocessing, self.subject.training
@@ -96,7 +97,7 @@ class Card:
         return (
             f"{warning}Tells {a.classes} classes of images apart ({', '.join(names[:_NAMED])}{more}), from"
             f" {a.in_channels}x{a.image_size}x{a.image_size} pixels. Written by"
-            f" [sepnas](https://pypi.org/project/sepnas) {package_version('sepnas') or ''}.\n\n```text\n{a}\n```"
+            f" sepnas {package_version('sepnas') or ''}.\n\n```text\n{a}\n```"
         )
 
     def _use(self, sizes: Mapping[str, int]) -> str:
