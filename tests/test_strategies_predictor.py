@@ -18,7 +18,7 @@ from strategies import Budget, FeasibleSet
 from strategies.budget.remaining import Remaining
 from strategies.multi_trial._surrogate import GaussianProcess, expected_improvement
 from strategies.multi_trial.evolution import EvolutionOptions
-from strategies.multi_trial.predictor import PredictorOptions, PredictorProposer, kinds_of
+from strategies.multi_trial.predictor import PredictorOptions, PredictorProposer, kinds_of, predict_scores
 
 Scored = list[tuple[dict[str, Any], float]]
 
@@ -122,6 +122,23 @@ def test_kinds_of_our_space_are_the_families_that_its_operators_are_registered_w
     kinds = kinds_of(table.with_cost("ms", {k: dict.fromkeys(v, 1.0) for k, v in table.candidates.items()}))
     assert kinds is not None
     assert kinds[2] == ["dw"] * 4 + ["xsep"] * 2 + ["c2sp"] * 2 + ["c4sp"] * 2 + ["mix"] * 2 + ["skip"]
+
+
+def test_a_model_of_very_many_scores_is_fitted_to_the_best_and_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strategies.multi_trial.predictor._MOST", 20)
+    fitted: list[np.ndarray] = []
+    fit = GaussianProcess.fit
+
+    def watched(self: GaussianProcess, chosen: np.ndarray, targets: np.ndarray, *, tune: bool) -> None:
+        fitted.append(targets)
+        fit(self, chosen, targets, tune=tune)
+
+    monkeypatch.setattr(GaussianProcess, "fit", watched)
+    landscape = Landscape(0)
+    samples = [landscape.costs.sample(row) for row in np.random.default_rng(0).integers(0, 5, (60, 8))]
+    scores = [*np.linspace(1.0, 0.0, 50).tolist(), *[-1.0] * 10]
+    assert len(predict_scores(landscape.costs, samples, scores, samples)) == 60
+    assert fitted[0].tolist() == [*scores[:10], *scores[-10:]]
 
 
 def test_names_without_kinds_are_taken_as_they_are() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from experiments.describe import rows
@@ -87,7 +88,7 @@ def families_of(architecture: Architecture) -> dict[str, str]:
     return {family_name(name): family_colour(name) for name in names}
 
 
-def _row(layer: Mapping[str, object], layout: Layout, top: float, height: float, widest: int, most: float) -> list[str]:
+def _row(layer: Mapping[str, Any], layout: Layout, top: float, height: float, widest: int, most: float) -> list[str]:
     middle = top + height / 2
     operator = str(layer["operator"])
     if operator == SKIP:
@@ -114,7 +115,7 @@ def _row(layer: Mapping[str, object], layout: Layout, top: float, height: float,
     title = operator.replace("3x3", "3×3") if plain else readable(operator)
     parts.append(_text(layout.text, middle - 3, title, size=13, weight=600))
     parts.append(_text(layout.text, middle + 13, _details(layer, layout), size=11, colour="var(--muted)"))
-    share = float(layer["macs_share"])  # type: ignore[arg-type]
+    share = float(layer["macs_share"])
     if layout.shares:
         x = layout.width - layout.shares - 52
         parts.append(f'<rect x="{x}" y="{middle - 3}" width="{layout.shares}" height="6" rx="3" fill="var(--line)"/>')
@@ -125,15 +126,15 @@ def _row(layer: Mapping[str, object], layout: Layout, top: float, height: float,
     return parts
 
 
-def _channels(layer: Mapping[str, object]) -> tuple[int, int]:
+def _channels(layer: Mapping[str, Any]) -> tuple[int, int]:
     """(output channels, the most channels inside)."""
-    out = int(layer["out"])  # type: ignore[call-overload]
+    out = int(layer["out"])
     if layer["operator"] == SKIP:
         return out, 1
-    return out, max(out, int(layer.get("expanded") or 0))  # type: ignore[call-overload]
+    return out, max(out, int(layer.get("expanded") or 0))
 
 
-def _details(layer: Mapping[str, object], layout: Layout) -> str:
+def _details(layer: Mapping[str, Any], layout: Layout) -> str:
     expanded = f" → {layer['expanded']}" if layer.get("expanded") else ""
     words = [f"{layer['in']}{expanded} → {layer['out']}"]
     if layout.map is None:
@@ -147,13 +148,13 @@ def _details(layer: Mapping[str, object], layout: Layout) -> str:
     return " · ".join(words)
 
 
-def _words(layer: Mapping[str, object]) -> str:
+def _words(layer: Mapping[str, Any]) -> str:
     """A layer as a screen reader says it."""
     if layer["operator"] == SKIP:
         return f"block {layer['block']}: skip"
     place = str(layer["block"]) if layer["block"] in ("stem", "head") else f"block {layer['block']}"
     return f"{place}: {readable(str(layer['operator'])) if place.startswith('block') else layer['operator']}," + (
-        f" {layer['in']} to {layer['out']} channels, {float(layer['macs_share']):.0%} of the MACs"  # type: ignore[arg-type]
+        f" {layer['in']} to {layer['out']} channels, {float(layer['macs_share']):.0%} of the MACs"
     )
 
 

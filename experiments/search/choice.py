@@ -64,7 +64,7 @@ def choose(config: SearchConfig, each: float) -> tuple[StrategyConfig, str]:
             fit -= sum(round_sizes(config.finalists + len(FITTED_FINALISTS), config.finalist_seeds))
         while options.trials < _MOST_TRIALS:
             more = replace(options, trials=options.trials + 1)
-            if _whole_trainings(more, config) > fit:
+            if whole_trainings(more, config) > fit:
                 break
             options = more
     changed = {own.name: getattr(options, own.name) for own in fields(options)}
@@ -73,7 +73,7 @@ def choose(config: SearchConfig, each: float) -> tuple[StrategyConfig, str]:
     ), why
 
 
-def _whole_trainings(options: HalvingOptions, config: SearchConfig) -> float:
+def whole_trainings(options: HalvingOptions, config: SearchConfig) -> float:
     """What all rungs take, in whole trainings."""
     epochs = config.search.epochs
     ends = np.array([0, *options.epochs_at_rungs(epochs)])

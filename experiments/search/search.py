@@ -59,13 +59,13 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     if config.strategy.name == AUTO:
         config = task.config = chosen(config, task)
         task.check()
-    if config.strategy.typed_options().trains_supernet:
-        _warn_of_supernet(config, RunFolder(out))
     device = pick_accelerator(config.accelerator)
     run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
     if run.winner.exists():
         print(f"{out}: the search is finished; nothing to do")
     else:
+        if config.strategy.typed_options().trains_supernet:
+            _warn_of_supernet(config, run)
         logging.getLogger("nni").setLevel(logging.CRITICAL)  # it announces exceptions, which we report ourselves
         with Tracking(config.trackers, run.path, out.resolve().name, config.as_dict()) as tracking:
             winner = _find_winner(task, run, device, tracking)

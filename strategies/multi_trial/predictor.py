@@ -126,11 +126,8 @@ class PredictorProposer(Proposer[PredictorOptions]):
         finite = np.isfinite(metrics)
         metrics[~finite] = metrics[finite].min()
         scored = np.stack([self._proposed[trial] for trial in trials])
-        if len(trials) > _MOST:
-            keep = np.zeros(len(trials), dtype=bool)
-            keep[np.argsort(-metrics, kind="stable")[: _MOST // 2]] = True
-            keep[np.flatnonzero(~keep)[-(_MOST - _MOST // 2) :]] = True
-            scored, metrics, finite = scored[keep], metrics[keep], finite[keep]
+        keep = _fitted_to(metrics)
+        scored, metrics, finite = scored[keep], metrics[keep], finite[keep]
         self._process.fit(scored, metrics, tune=tune)
         pending = [chosen for trial, chosen in enumerate(self._proposed) if trial not in self._metrics]
         if pending:
@@ -186,6 +183,16 @@ def kinds_of(table: CostTable) -> list[list[str]] | None:
     return kinds if any(len(set(own)) < len(own) for own in kinds) else None
 
 
+def _fitted_to(metrics: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the ``metrics``, in the order of trials, a model is fitted to: not more than it can take."""
+    keep = np.ones(len(metrics), dtype=bool)
+    if len(metrics) > _MOST:
+        keep[:] = False
+        keep[np.argsort(-metrics, kind="stable")[: _MOST // 2]] = True
+        keep[np.flatnonzero(~keep)[-(_MOST - _MOST // 2) :]] = True
+    return keep
+
+
 def predict_scores(
     table: CostTable, scored: Sequence[Sample], scores: Sequence[float], wanted: Sequence[Sample]
 ) -> list[float]:
@@ -198,7 +205,9 @@ def predict_scores(
     if len(scores) < _LEAST:
         raise InvalidRequest(f"scores: {len(scores)} are too few for a model; score {_LEAST} architectures or more")
     process = GaussianProcess([len(values) for values in table.candidates.values()], kinds_of(table))
-    process.fit(np.stack([table.indices(sample) for sample in scored]), np.asarray(scores), tune=True)
+    metrics = np.asarray(scores, dtype=np.float64)
+    keep = _fitted_to(metrics)
+    process.fit(np.stack([table.indices(sample) for sample in scored])[keep], metrics[keep], tune=True)
     return process.predict(np.stack([table.indices(sample) for sample in wanted]))[0].tolist()
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,9 +27,10 @@ from PIL import Image
 from scipy.stats import ttest_1samp
 
 from experiments.comparison.compare import compare
-from experiments.options.config import FITTED_FINALISTS, SearchConfig, StrategyConfig
+from experiments.options.config import FITTED_FINALISTS, StrategyConfig
 from experiments.options.files import read_config
 from experiments.runs.folder import RunFolder
+from experiments.search.choice import whole_trainings
 from experiments.search.search import search
 from experiments.training.retrain import retrain_network
 from search_space.hand_designed import FIT_SUFFIX
@@ -46,9 +48,11 @@ def run_cell(folder: Path, name: str, budget: str, seed: int) -> None:
     config = replace(read_config(HERE / f"{name}.yaml"), budget=Budget(max_macs=budget), seed=seed)
     cell = folder / f"{name}-{budget}-{seed}"
     found = search(config, cell / "search", resume=(cell / "search").exists())
-    options = {"scoring": "training", "trials": whole_trainings(config)}
+    options = config.strategy.typed_options()
+    assert isinstance(options, HalvingOptions)
+    as_many = {"scoring": "training", "trials": math.ceil(whole_trainings(options, config))}
     drawn = search(
-        replace(config, strategy=StrategyConfig("random", options)),
+        replace(config, strategy=StrategyConfig("random", as_many)),
         cell / "random",
         resume=(cell / "random").exists(),
     )
@@ -56,16 +60,6 @@ def run_cell(folder: Path, name: str, budget: str, seed: int) -> None:
     retrain_network("best of random networks", parse(best_random(drawn)), config, best)
     baselines = [name + FIT_SUFFIX for name in FITTED_FINALISTS] + ["random:2"]
     compare([found], [config], baselines, cell / "report", trained=[best])
-
-
-def whole_trainings(config: SearchConfig) -> int:
-    """What all rungs of the search take, in trainings of all epochs, rounded up."""
-    options = config.strategy.typed_options()
-    assert isinstance(options, HalvingOptions)
-    epochs = config.search.epochs
-    ends = options.epochs_at_rungs(epochs)
-    taken = sum(size * (end - begin) for size, begin, end in zip(options.rung_sizes, (0, *ends), ends, strict=False))
-    return -(-taken // epochs)
 
 
 def best_random(run: RunFolder) -> str:
