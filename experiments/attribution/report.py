@@ -12,9 +12,11 @@ import pandas as pd
 from evaluators.measuring.statistics import Difference, holm
 from experiments.attribution.swaps import Swap
 from experiments.comparison.verdicts import SIGNIFICANT, shown_p
-from experiments.figures import figure, network_colour
+from experiments.figures import figure
+from experiments.report.families import family, family_colour
 from experiments.runs.files import write_text
 from experiments.training.retrain import Result
+from search_space.architecture import Architecture
 from search_space.layer_cost import Cost
 from search_space.network_cost import cost
 from strategies.budget.budget import format_count
@@ -191,12 +193,15 @@ def _listed(rows: Sequence[Attributed]) -> str:
 
 def plot(rows: Sequence[Attributed], winner: Result, title: str, path: Path) -> None:
     """A bar with its 95 % interval for each swap, in the colour of its family; pale ones may be chance (PNG)."""
+    assert isinstance(winner.architecture, Architecture)  # a search's winner is never a user's own model
+    blocks = winner.architecture.blocks
     with figure(path, 7.2, 1.2 + 0.32 * len(rows)) as drawing:
         axes = drawing.subplots()
         for position, row in enumerate(rows):
             worth = row.worth.summary
             mean, ends = 100 * worth.mean, worth.interval
-            colour = (0.3, 0.3, 0.3) if row.swap.family is None else network_colour(row.swap.family)
+            operator = blocks[row.swap.blocks[0]].operator
+            colour = "0.3" if row.swap.family is None else family_colour(family(operator))
             axes.barh(position, mean, color=colour, alpha=1.0 if row.is_shown else 0.35, height=0.7)
             if ends is not None:
                 reach = [[mean - 100 * ends[0]], [100 * ends[1] - mean]]
