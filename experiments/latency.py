@@ -20,9 +20,9 @@ from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep, write_json
 from experiments.runs.provenance import processor
 from experiments.runs.task import SearchTask
-from search_space.architecture import Architecture
 from search_space.base.checks import check_int
 from search_space.base.errors import InvalidRequest
+from search_space.blueprint import AnyNetwork
 from search_space.cost_table import FORMAT, VERSION
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet
@@ -38,7 +38,7 @@ PARTIAL_TABLE = FolderKind(
 
 
 def network_latency(
-    architecture: Architecture, name: str, backend: Backend, *, batch: int = 1, repeats: int = 100
+    architecture: AnyNetwork, name: str, backend: Backend, *, batch: int = 1, repeats: int = 100
 ) -> dict[str, Any]:
     """Measure a network; a JSON value with the times in milliseconds."""
     milliseconds = measure_latency(architecture, backend, batch=batch, repeats=repeats)

@@ -45,6 +45,12 @@ class Blueprint(ABC):
         """A dict for ``json.dumps``: labels and numbers only."""
         return {"format": self.FORMAT, "version": self.VERSION, **asdict(self)}  # type: ignore[call-overload]
 
+    @classmethod
+    def fields_from_json(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """The inverse for ``fields`` without format and version, where they are not what JSON keeps; types of texts and
+        numbers are checked by the caller. InvalidRequest names what is wrong."""
+        return fields
+
 
 #: a network as a value of either kind
 AnyNetwork = Architecture | Blueprint

@@ -1,5 +1,5 @@
-"""Networks to compare with by name: hand-designed ones, also shrunk or grown until they just fit a budget, and those
-that searches found."""
+"""Networks to compare with by name: hand-designed ones, those of families too, also shrunk or grown until they just fit
+a budget, and those that searches found."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from dataclasses import replace
 from search_space.architecture import Architecture
 from search_space.base.checks import refusal, require, unknown
 from search_space.base.errors import InvalidRequest
+from search_space.families import family_names, family_network, is_family_name
 from search_space.found import PREFIX, found_for, zoo
 from search_space.layer_cost import Cost
+from search_space.layered.network import PlainNetwork
 from search_space.macros import MACROS, macro
 from search_space.network_cost import cost
 
@@ -103,9 +105,14 @@ def baselines() -> dict[str, str]:
     return {name: summary for name, (_, summary) in _BASELINES.items()}
 
 
-def named_networks() -> dict[str, str]:
-    """Names of all networks that `baseline` makes, hand-designed and found, with one line on each."""
-    return baselines() | zoo()
+def named_networks() -> list[str]:
+    """Names of networks that `baseline` makes; of families only those that the papers report on."""
+    return [*_BASELINES, *family_names(), *zoo()]
+
+
+def is_named(name: str) -> bool:
+    """Whether ``name`` is the name of a network that `baseline` makes."""
+    return name in _BASELINES or is_family_name(name) or name in zoo()
 
 
 def baseline(
@@ -115,8 +122,10 @@ def baseline(
     in_channels: int | None = None,
     classes: int | None = None,
     width: float = 1.0,
-) -> Architecture:
+) -> PlainNetwork:
     """The network ``name`` for square inputs of ``image_size`` pixels: a hand-designed one, or of the zoo.
+
+    It is an `Architecture` unless its name is one of a family (`search_space.families`).
 
     The sizes are by default 32 pixels, 3 channels and 10 classes, or those that a network of the zoo was found for;
     this one has no other ``width`` than its own. InvalidRequest for an unknown name or impossible sizes.
@@ -126,28 +135,31 @@ def baseline(
         why = f"{name} has the channels that it was found with"
         require(width == 1.0, "width", width, f"is impossible, as {why}", "leave it out")
         return found_for(name, **sizes)
-    if name not in _BASELINES:
+    if not is_named(name):
         raise unknown("baseline", name, named_networks(), "sepnas list baselines")
+    given = {"image_size": 32, "in_channels": 3, "classes": 10}
+    given |= {field: value for field, value in sizes.items() if value is not None}
+    if name not in _BASELINES:
+        return family_network(name, **given, width=width)
     change, _ = _BASELINES[name]
     skeleton = max((known for known in MACROS if name.startswith(known)), key=len)
-    given = {field: value for field, value in sizes.items() if value is not None}
-    return change(macro(skeleton, **{"image_size": 32, "in_channels": 3, "classes": 10, **given}, width=width))
+    return change(macro(skeleton, **given, width=width))
 
 
 def fit_baseline(
     name: str, inside: Callable[[Cost], bool], *, image_size: int = 32, in_channels: int = 3, classes: int = 10
-) -> tuple[Architecture, float]:
+) -> tuple[PlainNetwork, float]:
     """The widest form of the baseline ``name`` whose cost is inside a budget, and its width multiplier.
 
-    Channels are rounded to multiples of 8, so the network changes at finitely many widths only, and no layer shrinks as
-    the width grows: bisection down to neighbouring floats finds the widest exactly. Width 1 is tried as well: only
-    there are channels left unrounded. ``inside`` must hold for every cost below one for which it holds. InvalidRequest
-    if the name is unknown or no width is inside; networks of the zoo have no widths.
+    Channels are rounded to multiples of 8 (of families: 4), so the network changes at finitely many widths only, and no
+    layer shrinks as the width grows: bisection down to neighbouring floats finds the widest exactly. Width 1 is tried
+    as well: only there are channels left unrounded. ``inside`` must hold for every cost below one for which it holds.
+    InvalidRequest if the name is unknown or no width is inside; networks of the zoo have no widths.
     """
     if name.startswith(PREFIX):
         raise refusal("baseline", f"{name}{FIT_SUFFIX}", "has no widths to fit a budget by", f"take {name} as it is")
 
-    def network(width: float) -> Architecture:
+    def network(width: float) -> PlainNetwork:
         return baseline(name, image_size=image_size, in_channels=in_channels, classes=classes, width=width)
 
     def fits(width: float) -> bool:

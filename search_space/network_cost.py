@@ -10,7 +10,7 @@ from torch import nn
 from search_space.architecture import Architecture, Block
 from search_space.blueprint import AnyNetwork, Blueprint
 from search_space.layer_cost import Cost, conv_cost, downsampled, linear_cost
-from search_space.network import Network
+from search_space.network import build
 
 
 def cost(architecture: AnyNetwork) -> Cost:
@@ -64,7 +64,7 @@ def head_cost(architecture: Architecture) -> Cost:
 _COUNTED_BY_NNI = (nn.ReLU, nn.ReLU6, nn.ELU)
 
 
-def nni_flops(architecture: Architecture) -> int:
+def nni_flops(architecture: AnyNetwork) -> int:
     """What ``nni.nas.profiler.pytorch.flops.FlopsProfiler`` with its defaults counts on the built network.
 
     That is multiply-accumulates and bias additions of convolutions and linear layers, four operations per element of a
@@ -86,7 +86,7 @@ def nni_flops(architecture: Architecture) -> int:
             total += inputs[0].numel()
 
     with torch.device("meta"), torch.no_grad():
-        network = Network(architecture).eval()
+        network = build(architecture).eval()
         for layer in network.modules():
             layer.register_forward_hook(count)
         network(torch.empty(1, architecture.in_channels, architecture.image_size, architecture.image_size))

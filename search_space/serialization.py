@@ -14,12 +14,13 @@ from search_space.base.checks import shown, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.base.reading import parse_json, read_file
 from search_space.blueprint import AnyNetwork, Blueprint
+from search_space.layered.network import LayeredNetwork, PlainNetwork
 from search_space.own_model import OwnModel
 
 FORMAT = "sepnas-architecture"
 VERSION = 1
 #: The other kinds of networks.
-_BLUEPRINTS: tuple[type[Blueprint], ...] = (OwnModel,)
+_BLUEPRINTS: tuple[type[Blueprint], ...] = (OwnModel, LayeredNetwork)
 
 
 def to_json(architecture: AnyNetwork) -> dict[str, Any]:
@@ -50,7 +51,9 @@ def from_json(data: Any) -> Architecture:
 def network_from_json(data: Any) -> AnyNetwork:
     """The network of any kind in ``data``; errors as of `from_json`."""
     kind = _kind(data)
-    return from_json(data) if kind is None else _record(kind, "network", _fields(data, kind.VERSION))
+    if kind is None:
+        return from_json(data)
+    return _record(kind, "network", kind.fields_from_json(_fields(data, kind.VERSION)))
 
 
 def _kind(data: Any) -> type[Blueprint] | None:
@@ -72,16 +75,17 @@ def _record(cls: type, where: str, fields: Any) -> Any:
     if not isinstance(fields, dict):
         raise InvalidRequest(f"{where}: {shown(fields)} is not a JSON object")
     types = get_type_hints(cls)
+    known = [field.name for field in dataclasses.fields(cls)]  # type hints also have those of the class
     required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
     for name in fields:
-        if name not in types:
-            raise unknown(f"{where}: key", name, types)
+        if name not in known:
+            raise unknown(f"{where}: key", name, known)
     if missing := sorted(required - set(fields)):
         raise InvalidRequest(f"{where}.{missing[0]}: missing")
     for name, value in fields.items():
         expected = types[name]
         if get_origin(expected) is not None or isinstance(expected, UnionType):
-            continue  # the tuple of blocks, made above
+            continue  # a tuple, made above
         # bool is an int in Python but not in JSON
         if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
             raise InvalidRequest(f"{where}.{name}: {shown(value)} is not of type {expected.__name__}")
@@ -99,6 +103,16 @@ def save_architecture(architecture: AnyNetwork, path: Path | str) -> None:
 def load_architecture(path: Path | str) -> Architecture:
     """The architecture in a JSON file; InvalidRequest, beginning with the file's name, for anything wrong with it."""
     return read_file("architecture", "JSON", path, lambda text: from_json(parse_json(text)))
+
+
+def load_plain_network(path: Path | str) -> PlainNetwork:
+    """The network in a JSON file, unless it is one that code of the user's makes; errors as of `load_architecture`."""
+
+    def read(text: str) -> PlainNetwork:
+        network = network_from_json(parse_json(text))
+        return network if isinstance(network, LayeredNetwork) else from_json(to_json(network))
+
+    return read_file("architecture", "JSON", path, read)
 
 
 def load_any_network(path: Path | str) -> AnyNetwork:

@@ -43,8 +43,11 @@ def _macros() -> str:
 
 def _baselines() -> str:
     from search_space import baselines
+    from search_space.families import families
+    from search_space.layered.family import OPERATORS
 
-    return table(baselines().items())
+    rows = {**baselines(), **families(), "  OPERATOR": f"in place of the dense k x k convolutions: {OPERATORS}"}
+    return table(rows.items())
 
 
 def _zoo() -> str:

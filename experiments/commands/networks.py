@@ -12,7 +12,7 @@ from search_space.base.checks import nearest, refusal
 from search_space.base.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from search_space import Architecture
+    from search_space.layered.network import PlainNetwork
 
 
 def add_network(parser: Parser, *, optional: bool = False) -> None:
@@ -29,14 +29,15 @@ def add_network(parser: Parser, *, optional: bool = False) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def named_network(options: Namespace) -> Architecture:
-    """The architecture that the options of `add_network` name."""
-    from search_space import baseline, load_architecture
-    from search_space.hand_designed import named_networks
+def named_network(options: Namespace) -> PlainNetwork:
+    """The network that the options of `add_network` name."""
+    from search_space import baseline
+    from search_space.hand_designed import is_named, named_networks
+    from search_space.serialization import load_plain_network
 
     given = {"image_size": options.input, "classes": options.classes, "in_channels": options.channels}
     given = {name: value for name, value in given.items() if value is not None}
-    if options.network in named_networks():
+    if is_named(options.network):
         width = {} if options.width is None else {"width": options.width}
         return baseline(options.network, **given, **width)
     path = Path(options.network)
@@ -50,7 +51,7 @@ def named_network(options: Namespace) -> Architecture:
         from experiments.runs.folder import find_run
 
         path = find_run(path).require_winner()
-    return replace(load_architecture(path), **given)
+    return replace(load_plain_network(path), **given)
 
 
 def _cost(options: Namespace) -> None:

@@ -43,9 +43,9 @@ def _add_options(parser: Parser) -> None:
 
 def _defaults(options: Namespace) -> Mapping[str, Any]:
     target = Path(options.target)
-    from search_space.hand_designed import named_networks
+    from search_space.hand_designed import is_named, named_networks
 
-    if not target.exists() and options.target not in named_networks():
+    if not target.exists() and not is_named(options.target):
         near = nearest(options.target, named_networks(), "sepnas list baselines")
         remedy = f"give the folder of a run, an architecture file, or the name of a baseline: {near}"
         raise refusal("target", options.target, "does not exist", remedy)
@@ -81,7 +81,9 @@ def _run(options: Namespace) -> None:
     from experiments.runs.task import DataTask
     from experiments.training.find_start import find_start
     from experiments.training.retrain import retrain_network
-    from search_space import baseline, load_architecture
+    from search_space import baseline
+    from search_space.layered.network import PlainNetwork
+    from search_space.serialization import load_plain_network
 
     file = _architecture_file(target)
     run = find_run(target) if file is None and target.is_dir() else None
@@ -92,10 +94,11 @@ def _run(options: Namespace) -> None:
         out = run.retrain / "winner"
     else:
         raise InvalidRequest("--out: missing; name the folder for the results")
+    network: PlainNetwork
     if run is not None:
         name, network = f"{config.strategy.name} winner", run.read_winner()
     elif file is not None:
-        name, network = target.resolve().stem, load_architecture(file)
+        name, network = target.resolve().stem, load_plain_network(file)
     else:
         width = {} if options.width is None else {"width": options.width}
         name, network = options.target, baseline(options.target, **task.sizes, **width)

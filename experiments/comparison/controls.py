@@ -13,7 +13,7 @@ from search_space.base.checks import check_int, refusal, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.blueprint import AnyNetwork
 from search_space.found import PREFIX
-from search_space.hand_designed import FIT_SUFFIX, baseline, named_networks
+from search_space.hand_designed import FIT_SUFFIX, baseline, is_named, named_networks
 from search_space.network_cost import cost
 from search_space.own_model import OwnModel
 from strategies.budget.budget import Budget
@@ -69,14 +69,14 @@ def controls(requests: list[str], task: SearchTask, run: RunFolder) -> list[Cont
             result.append(Control(f"own-{request.replace(':', '.')}", request, request, model, "baseline"))
         elif request.endswith(FIT_SUFFIX):
             name = request.removesuffix(FIT_SUFFIX)
-            architecture, width = task.fitted(name, budget)
-            result.append(Control(request, f"{request} (width {width:g})", name, architecture, "control"))
+            fitted, width = task.fitted(name, budget)
+            result.append(Control(request, f"{request} (width {width:g})", name, fitted, "control"))
         elif request.startswith(PREFIX):
             found = baseline(request, **task.sizes)
             result.append(Control(request.replace("/", "-"), request, request, found, "baseline"))
         else:
-            architecture = baseline(request, **task.sizes, width=task.config.space.width)
-            result.append(Control(request, request, request, architecture, "baseline"))
+            network = baseline(request, **task.sizes, width=task.config.space.width)
+            result.append(Control(request, request, request, network, "baseline"))
     return result
 
 
@@ -86,7 +86,7 @@ def check_names(requests: list[str]) -> None:
         kind, colon, count = request.partition(":")
         if kind == RANDOM and colon:
             _count(request, count)
-        elif not is_call(request) and (name := request.removesuffix(FIT_SUFFIX)) not in named_networks():
+        elif not is_call(request) and not is_named(name := request.removesuffix(FIT_SUFFIX)):
             raise unknown("baselines", name, [*named_networks(), f"{RANDOM}:3"], "sepnas list baselines")
     if len(set(requests)) != len(requests):
         raise InvalidRequest(f"baselines: a name stands twice in {', '.join(requests)}")

@@ -22,6 +22,7 @@ from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable, load_costs
 from search_space.hand_designed import FIT_SUFFIX, fit_baseline
+from search_space.layered.network import PlainNetwork
 from search_space.network_cost import cost
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet, format_ranges
@@ -112,7 +113,7 @@ class SearchTask(DataTask):
             return self.feasible
         return self.feasible.top_part(self.config.fill)
 
-    def fitted(self, name: str, budget: Budget | None = None) -> tuple[Architecture, float]:
+    def fitted(self, name: str, budget: Budget | None = None) -> tuple[PlainNetwork, float]:
         """A hand-designed network in its widest form inside the budget (or another one), and its width multiplier.
 
         Only bounds on MACs and params count: other costs are known for candidates of the space alone. InvalidRequest if

@@ -81,6 +81,7 @@ def _fitted(task: SearchTask, others: set[Architecture]) -> dict[str, Architectu
             architecture, _ = task.fitted(name)
         except InvalidRequest:
             continue  # not even its narrowest form is inside
+        assert isinstance(architecture, Architecture)
         if architecture not in others and architecture not in fitted.values():
             fitted[name + FIT_SUFFIX] = architecture
     return fitted

@@ -18,15 +18,16 @@ from search_space.architecture import Architecture
 from search_space.base.checks import known_names, refusal
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
-from search_space.network import Network
-from search_space.serialization import load_architecture
+from search_space.layered.network import PlainNetwork
+from search_space.network import build
+from search_space.serialization import load_plain_network
 from search_space.space import SepConvSpace
 from search_space.weights import ARCHITECTURE_FILE, CLASSIFIER, WEIGHTS_FILE, fitted, load_weights, read_weights
 
 _REMEDY = "give the folder of an export, of `sepnas retrain --out` or of a run with a supernet, or a weights file"
 
 
-def find_start(source: Path, architecture: Architecture, classes: Sequence[str]) -> Start:
+def find_start(source: Path, architecture: PlainNetwork, classes: Sequence[str]) -> Start:
     """The weights that ``source`` names, for ``architecture``, which is to tell ``classes`` apart.
 
     ``source`` is the folder of an export, of one or several trainings of a network, or of a run, whose supernet the
@@ -35,19 +36,22 @@ def find_start(source: Path, architecture: Architecture, classes: Sequence[str])
     """
     file = _weights_file(source)
     if file is None:
+        if not isinstance(architecture, Architecture):
+            why = "is a run, whose supernet holds no network of a family"
+            raise refusal("from", str(source), why, "give a folder with weights of the same network")
         own, tensors = _inherited(find_run(source), architecture)
         names = None
     else:
         homes = [home for home in (file.parent, file.parent.parent) if (home / ARCHITECTURE_FILE).is_file()]
         if not homes:
             raise refusal("from", str(source), f"has no {ARCHITECTURE_FILE} beside its weights", _REMEDY)
-        own, tensors = load_architecture(homes[0] / ARCHITECTURE_FILE).classes, read_weights(file)
+        own, tensors = load_plain_network(homes[0] / ARCHITECTURE_FILE).classes, read_weights(file)
         names = _class_names(file.parent)
     replaced = own != architecture.classes or (names is not None and names != tuple(classes))
     if replaced:
         tensors = {name: tensor for name, tensor in tensors.items() if name not in CLASSIFIER}
     with torch.device("meta"):
-        fitted(Network(architecture), tensors, source, CLASSIFIER if replaced else ())
+        fitted(build(architecture), tensors, source, CLASSIFIER if replaced else ())
     said = f"starts from {source}"
     if replaced:
         before = f"{own} classes" if names is None else known_names(names)

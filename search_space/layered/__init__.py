@@ -1,0 +1,1 @@
+"""Networks as values made of single layers: what the families of `search_space.families` are written in."""
