@@ -5,6 +5,8 @@ from .architecture import Stem as Stem
 from .base.errors import InvalidRequest as InvalidRequest
 from .blueprint import Blueprint as Blueprint
 from .candidates import SearchSpace as SearchSpace
+from .conversion.convert import convert as convert
+from .conversion.report import Conversion as Conversion
 from .cost_table import CostTable as CostTable
 from .found import zoo as zoo
 from .hand_designed import baseline as baseline

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -82,11 +83,12 @@ class OwnModel(Blueprint):
 def _made(call: str, sizes: dict[str, int], where: str) -> tuple[nn.Module, str, int]:
     """What ``call`` makes, the hash of its structure, and its MACs for one image."""
     with torch.inference_mode(False):  # in which operations are others
-        module = _make(call, sizes, where)
+        module = make_module(call, sizes, where)
         return module, *_looked_at(module, call, sizes, where)
 
 
-def _make(call: str, sizes: dict[str, int], where: str) -> nn.Module:
+def make_module(call: str, sizes: Mapping[str, int], where: str) -> nn.Module:
+    """What ``call`` makes, given those of ``sizes`` that it takes by keyword; errors as of `OwnModel.of`."""
     function = imported(call, where, "my_models:small_net")
     try:
         takes = inspect.signature(function).parameters

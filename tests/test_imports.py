@@ -64,7 +64,7 @@ def test_imports_are_absolute(package: str) -> None:
 
 #: The folders of each package, in the order in which they build on each other: imports go from later to earlier ones.
 LAYERS = {
-    "search_space": ("base", "layered", "ops", "families"),
+    "search_space": ("base", "layered", "ops", "families", "conversion"),
     "strategies": ("budget", "one_shot", "multi_trial"),
     "evaluators": ("base", "sources", "augment", "data", "training", "measuring", "latency"),
     "experiments": (

@@ -9,6 +9,7 @@ from experiments.commands import (
     attribute,
     bundle,
     compare,
+    convert,
     demo,
     listing,
     networks,
@@ -39,5 +40,6 @@ COMMANDS: dict[str, Command] = {
     "latency": timing.LATENCY,
     "space": search.SPACE,
     "list": listing.COMMAND,
+    "convert": convert.COMMAND,
     "bench": timing.BENCH,
 }

@@ -50,6 +50,7 @@ class SymmetricEvenConv(Operator):
     scope = "block"
     source = "Even-sized kernels (Wu et al.), section 3.2"
     summary = "dense k x k (k even) with four-group symmetric padding, BN, act"
+    padding: ClassVar[Direction] = Direction.FOUR_GROUP
 
     kernel: int
 
@@ -61,7 +62,15 @@ class SymmetricEvenConv(Operator):
             slot.in_channels,
             slot.out_channels,
             self.kernel,
-            Direction.FOUR_GROUP,
+            self.padding,
             stride=slot.stride,
             activation=slot.activation,
         )
+
+
+class AsymmetricEvenConv(SymmetricEvenConv):
+    """The same, padded right and bottom only; an ablation for conversions and analyses, not a candidate."""
+
+    source = "Even-sized kernels (Wu et al.), section 3.1"
+    summary = "dense k x k (k even) padded right and bottom only, BN, act: an ablation"
+    padding = Direction.RIGHT_BOTTOM
