@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 CONSTRAINTS := .ci/constraints.txt
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types wheel check clean
+.PHONY: help setup demo test test-faults lint types wheel check clean
 
 help:
 	@echo "make demo    the whole job on embedded images, into sepnas-demo/"
 	@echo "make test    the tests"
+	@echo "make test-faults  kills, full disks, strange inputs: what tests take long for"
 	@echo "make check   lint, types, tests and the wheel: what CI runs"
 	@echo "make clean   remove .venv and everything that was made"
 
@@ -28,6 +29,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+# what goes wrong on machines: kills at any moment, full disks, strange inputs by the ten thousand
+test-faults: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m faults
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

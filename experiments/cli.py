@@ -17,8 +17,8 @@ from pathlib import Path
 from experiments.options.parsing import Command, Parser
 from experiments.runs.errors import TooManyFailed, chained, is_disk_full, is_memory_full
 from experiments.termination import TERMINATED, Terminated, ending_on_sigterm
-from search_space.base.checks import plain, unknown
-from search_space.base.errors import InvalidRequest
+from search_space.base.checks import plain, shown, unknown
+from search_space.base.errors import LONGEST, InvalidRequest
 
 OK, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 _GO_ON = "run the same command again to go on, search and demo with --resume"
@@ -27,10 +27,12 @@ _MEMORY_FULL = (
     "memory: there is not enough of it; take a smaller batch, data.where stream, or fewer jobs or parallel_seeds, and"
     " run the command again, search and demo with --resume"
 )
+_TOO_MANY_FILES = (
+    "files: this process may not have more of them open; raise the limit (ulimit -n), or take fewer jobs or"
+    " data.workers, and run the command again, search and demo with --resume"
+)
 #: what is installed by another extra than [search]
 _EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "datasets": "hub", "kornia": "augment"}
-#: characters of a line of complaint
-_LONGEST = 300
 _SHELLS = ("bash", "zsh", "tcsh")
 #: what stands in place of a command
 _OPTIONS = ("--help", "--version", "--print_completion")
@@ -68,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             traceback.print_exc()
             hint = ""
         reason = " ".join(str(error).split()) or "no reason given"
-        return _complain(f"failed: {type(error).__name__}: {reason[: _LONGEST - 100]}{hint}", FAILED)
+        return _complain(f"failed: {type(error).__name__}: {plain(reason)}{hint}", FAILED)
 
 
 def _say_interrupted(interrupt: KeyboardInterrupt) -> int:
@@ -96,10 +98,7 @@ def _run(arguments: list[str]) -> None:
 
 def _complain(message: str, code: int) -> int:
     """Print one line without control characters, and not too long a one."""
-    line = " ".join(plain(message, len(message)).split())
-    if len(line) > _LONGEST - 8:
-        line = f"{line[: _LONGEST // 2]} ... {line[-(_LONGEST // 2 - 20) :]}"
-    print(f"sepnas: {line}", file=sys.stderr)
+    print(f"sepnas: {' '.join(plain(message, LONGEST).split())}", file=sys.stderr)
     return code
 
 
@@ -112,8 +111,13 @@ def _remedy(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         name = error.name.partition(".")[0]
         return f"package {name}: not installed; run: pip install 'sepnas[{_EXTRAS.get(name, 'search')}]'"
+    for each in chained(error):
+        if isinstance(each, OSError) and each.errno in (errno.EMFILE, errno.ENFILE):
+            return _TOO_MANY_FILES
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return f"path: {str(error.filename)!r:.80} is too long; give a shorter one"
+        return f"path: {shown(str(error.filename))} is too long; give a shorter one"
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"path: {shown(str(error.filename))} must not be read or written to ({error.strerror}); give another one"
     return None
 
 

@@ -39,7 +39,7 @@ import yaml
 
 from search_space.base.checks import known_names, refusal, shown, unknown
 from search_space.base.errors import InvalidRequest
-from search_space.base.reading import read_file
+from search_space.base.reading import parse_yaml, read_file
 from search_space.macro_definition import MacroDefinition, MacroHead, MacroStem, Stage
 from search_space.macros import MACROS, built_in_macro
 from search_space.options import is_macro_file
@@ -55,7 +55,7 @@ def find_macro(given: str | Mapping[str, Any]) -> MacroDefinition:
 def load_macro(path: Path | str) -> MacroDefinition:
     """The macro in a YAML file; InvalidRequest, beginning with the file's name, for anything wrong with it."""
     remedy = f"; give a YAML file or a name: {known_names(MACROS)}"
-    return read_file("macro", "YAML", path, lambda text: _macro(_parse_yaml(text)), remedy)
+    return read_file("macro", "YAML", path, lambda text: _macro(parse_yaml(text, _StrictLoader)), remedy)
 
 
 def macro_from_dict(values: Any, where: str = "macro") -> MacroDefinition:
@@ -121,13 +121,6 @@ def _check_keys(cls: type, where: str, values: Any) -> None:
             raise unknown(f"{where}: key" if where else "key", key, known)
     if missing := [key for key, required in known.items() if required and key not in values and key != "head"]:
         raise InvalidRequest(f"{place}{missing[0]}: missing; it has no default")
-
-
-def _parse_yaml(text: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        raise ValueError(error) from None
 
 
 class _StrictLoader(yaml.SafeLoader):

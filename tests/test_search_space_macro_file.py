@@ -138,13 +138,13 @@ def test_what_holds_no_keys_is_refused(values: Any) -> None:
 
 
 UNREADABLE = [
-    (b"name: [", "is not YAML (while parsing a flow node"),
+    (b"name: [", "is not YAML (expected the node content, but found '<stream end>', line 1, column 8)"),
     (b"\xff\xfe\xff", "is not YAML ('utf-8' codec"),
     (b"name: a\nstem: {channels: 8, channels: 16}\n", "is not YAML (key 'channels' stands twice, line 2)"),
     (b"name: a\nname: b\n", "is not YAML (key 'name' stands twice, line 2)"),
     (b"name: !!python/object/apply:os.getcwd []", "is not YAML (could not determine a constructor for the tag"),
     (b"name: 2020-13-45", "is not YAML (month must be in 1..12"),
-    (b"? [a]\n: 1", "is not YAML (while constructing a mapping in"),
+    (b"? [a]\n: 1", "is not YAML (found unhashable key, line 1, column 3)"),
     (b"[" * 2_000, "is not YAML ("),
     (b"", "None must hold keys: name, stem, stages, head"),
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -224,6 +226,18 @@ class ImageData:
         """How many images each split has; does not open the test split, whose unreadable images are still counted."""
         test = self._test.size if isinstance(self._test, Unopened) else len(self._test)
         return {"train": len(self.train), "validation": len(self.validation), "test": test}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """How many images there are to train on and to choose by, and a digest of them, by which it shows that they
+        have changed between two starts of a command: of classes, labels and pixels. Of pixels that are streamed, the
+        statistics stand for them."""
+        digest = hashlib.sha256(repr((self.classes, self.train.shape, self.mean, self.std)).encode())
+        for split in (self.train, self.validation):
+            digest.update(split.labels.cpu().numpy().tobytes())
+            if isinstance(split, ImageSet):
+                digest.update(split.images.cpu().contiguous().numpy().data)
+        return f"{len(self.train)} + {len(self.validation)} images, {digest.hexdigest()[:12]}"
 
     @property
     def channels(self) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 
 from search_space.base.checks import plain, refusal, shown
 from search_space.base.errors import InvalidRequest
+from search_space.base.reading import check_regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,9 +42,11 @@ def reason(error: BaseException) -> str:
 
 
 def open_image(file: str | IO[bytes]) -> Image.Image:
-    """Open an image file, given by its path or its bytes; the caller closes the image."""
+    """Open an image file, given by its path or its bytes; the caller closes the image. OSError for a pipe."""
     from PIL import Image
 
+    if isinstance(file, str):
+        check_regular(file)
     return Image.open(file, formats=FORMATS)
 
 

@@ -71,6 +71,9 @@ _ARCHIVES = " or ".join(layout.archive for layout in LAYOUTS)
 #: Folders that the archives unpack to.
 UNPACKED = ("cifar-10-batches-bin", "cifar-100-binary", "cifar-10-batches-py", "cifar-100-python")
 
+# Bytes of an archive's files; those of CIFAR's have less than 200 MiB.
+_LARGEST = 2**30
+
 # Files of the Python version; each set is enough to recognise it.
 _PICKLED = ({"data_batch_1", "test_batch"}, {"train", "test", "meta"})
 
@@ -112,12 +115,15 @@ def _open_folder(name: str, folder: Path) -> Source | None:
 
 def _open_archive(name: str, path: Path) -> Source:
     known = {file for layout in LAYOUTS for file in layout.files}
-    files, contents = set(), {}
+    files, contents, unpacked = set(), {}, 0
     try:
         # as a stream, unpacked once: to go back in a packed archive is to unpack it again from its start
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 file = PurePosixPath(member.name).name
+                unpacked += member.size
+                if unpacked > _LARGEST:
+                    raise tarfile.TarError(f"it unpacks to more than {_LARGEST >> 20} MiB")
                 stream = archive.extractfile(member) if member.isfile() else None
                 if stream is not None:
                     files.add(file)

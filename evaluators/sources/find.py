@@ -9,6 +9,7 @@ from pathlib import Path
 import evaluators.sources
 from evaluators.sources.base import KINDS, Source, unusable
 from search_space.base.checks import nearest, require, shown
+from search_space.base.reading import check_regular
 
 for _module in sorted(pkgutil.iter_modules(evaluators.sources.__path__), key=lambda module: module.name):
     importlib.import_module(f"evaluators.sources.{_module.name}")
@@ -28,6 +29,8 @@ def find_source(name: str) -> Source:
     require(isinstance(name, str) and bool(name.strip()), "data.name", name, "is not a name", f"give one of {accepted}")
     path = local_path(name)
     try:
+        if path is not None:
+            check_regular(path)
         for kind in KINDS:
             opened = kind.open(name, path)
             if opened is not None:

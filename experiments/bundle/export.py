@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,9 @@ from experiments.bundle.subject import Subject, find_subject
 from experiments.latency import network_latency
 from experiments.runs.claimed_folder import ClaimedFolder
 from experiments.runs.files import copy_file, write_json, write_text
+from experiments.runs.held import held
 from experiments.training.trained import PREPROCESSING_FILE, TRAINING_FILE
+from search_space.base.atomic import scratch_folder
 from search_space.base.checks import check_choice, require
 from search_space.base.errors import InvalidRequest
 from search_space.serialization import save_architecture
@@ -115,13 +116,14 @@ def export(
         check_packages("formats: onnx")
     elif extras.int8:
         raise InvalidRequest("int8: is made from model.onnx, which is not asked for; give --formats onnx or all")
-    with find_subject(target, seed, untrained=untrained) as subject, tempfile.TemporaryDirectory() as made_in:
-        made = _make(Path(made_in), subject, formats, extras)
-        folder.claim(overwrite=overwrite)
-        for name in reversed(FILES):  # without the last one it is no bundle
-            (to / name).unlink(missing_ok=True)
-        for name in made.files:
-            copy_file(made.folder / name, to / name)
+    with scratch_folder() as scratch, find_subject(target, seed, untrained=untrained) as subject:
+        made = _make(scratch, subject, formats, extras)
+        with held(to, "to"):
+            folder.claim(overwrite=overwrite)
+            for name in reversed(FILES):  # without the last one it is no bundle
+                (to / name).unlink(missing_ok=True)
+            for name in made.files:
+                copy_file(made.folder / name, to / name)
     return replace(made, folder=to)
 
 

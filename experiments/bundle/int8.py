@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from evaluators.data.images import ImageData
 from experiments.bundle.check import seen, spread
 from experiments.bundle.programs import INPUT
 from experiments.bundle.subject import Subject
+from search_space.base.atomic import scratch_folder
 
 #: training images by which the ranges of the activations are set, and images in a batch
 CALIBRATION = 512
@@ -55,9 +55,9 @@ def write_int8(model: Path, subject: Subject, data: ImageData, path: Path) -> in
     """
     positions = spread(len(data.train), CALIBRATION)
     batches = (seen(subject, data.train, part) for part in positions.split(_BATCH))
-    with tempfile.TemporaryDirectory(prefix="sepnas-") as folder, warnings.catch_warnings():
+    with scratch_folder() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        prepared = Path(folder) / "prepared.onnx"
+        prepared = folder / "prepared.onnx"
         quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared),

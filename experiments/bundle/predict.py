@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from evaluators.augment.augmentation import normalise
 from evaluators.augment.crops import centre
 from evaluators.data.decode import reason, square
+from evaluators.sources.base import open_image
 from experiments.bundle.files import FORMAT_FILES, INT8_FILE
 from experiments.bundle.forms import Runtime
 from experiments.bundle.programs import OnnxNetwork, check_packages
@@ -108,7 +108,7 @@ def _network(bundle: Path, known: Preprocessing, runtime: Runtime) -> Callable[[
 def _pixels(path: Path, known: Preprocessing) -> Tensor:
     """What the network sees of a picture: uint8 (channels, image_size, image_size)."""
     try:
-        with Image.open(path) as image:
+        with open_image(str(path)) as image:
             pixels = square(image, known.stored_size, known.channels)
     except FileNotFoundError:
         raise InvalidRequest(f"image: {plain(path)} does not exist") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from experiments.training.preprocessing import Preprocessing
 from experiments.training.retrain import ABOUT_FILE
 from experiments.training.trained import PREPROCESSING_FILE, TRAINING_FILE, find_trained, read_preprocessing
 from search_space.architecture import Architecture
+from search_space.base.atomic import scratch_folder
 from search_space.base.checks import plain
 from search_space.base.errors import InvalidRequest
 from search_space.network import Network, build
@@ -81,8 +81,8 @@ def find_subject(target: Path, seed: int | None = None, *, untrained: bool = Fal
         return
     architecture = load_architecture(target)
     if untrained:
-        with tempfile.TemporaryDirectory(prefix="sepnas-") as folder:
-            weights = Path(folder) / WEIGHTS_FILE
+        with scratch_folder() as folder:
+            weights = folder / WEIGHTS_FILE
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0 if seed is None else seed)
                 save_weights(build(architecture), weights)

@@ -12,6 +12,7 @@ from evaluators.sources.find import local_path
 from experiments.options.config import SearchConfig
 from experiments.options.values import make, read_yaml, within
 from search_space.base.checks import nearest, refusal, shown
+from search_space.base.reading import read_text
 from search_space.options import is_macro_file
 
 BUNDLED = Path(__file__).parents[1] / "configs"
@@ -35,7 +36,7 @@ def find_config(given: str) -> Path:
 def read_config(path: Path) -> SearchConfig:
     """The config in a YAML file; InvalidRequest names the file and the key or value that is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except OSError as error:
         raise refusal("config", str(path), f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -14,12 +14,11 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import yaml
-
 from evaluators.training.presets import recipe
 from evaluators.training.recipes import Recipe
 from search_space.base.checks import check_bool, check_choice, check_int, check_number, nearest, refusal, require, shown
 from search_space.base.errors import InvalidRequest
+from search_space.base.reading import parse_yaml
 from search_space.options import PRESETS
 
 Config = TypeVar("Config")
@@ -209,13 +208,9 @@ def _key(key: object) -> str:
 def read_yaml(text: str) -> Any:
     """The value of a YAML text; InvalidRequest if it is not YAML."""
     try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
-        raise InvalidRequest(f"is not YAML ({error.problem or error.context}{place})") from None
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:  # wrong dates, thousands of digits
-        raise InvalidRequest(f"is not YAML ({' '.join(str(error).split())})") from None
+        return parse_yaml(text)
+    except ValueError as error:
+        raise InvalidRequest(f"is not YAML ({error})") from None
 
 
 def from_text(text: str, kind: Any) -> Any:

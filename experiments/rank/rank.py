@@ -32,8 +32,9 @@ from experiments.rank.table import (
     train_each,
 )
 from experiments.rank.verdict import MODEL, Source, supernet_source, verdict
-from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
+from experiments.runs.claimed_folder import IMAGES, ClaimedFolder, FolderKind
 from experiments.runs.folder import RANK_FILE, RunFolder
+from experiments.runs.held import held
 from experiments.runs.records import ScoreRecord
 from experiments.runs.task import SearchTask, stream_seed
 from experiments.runs.trainings import Score
@@ -106,14 +107,15 @@ def rank(
         samples = draw_spread(task.feasible, n, stream_seed(config.seed, "rank"))
     else:
         samples = _samples(table, task)
-    claimed.claim(request, overwrite=overwrite)
-    record = ScoreTable(folder / SCORES_FILE)
     architectures = [task.space.architecture(sample) for sample in samples]
-    with progress_bar(len(samples) * (1 if table else 1 + len(seeds)), "rank", "result") as bar:
+    bar = progress_bar(len(samples) * (1 if table else 1 + len(seeds)), "rank", "result")
+    with held(folder), bar:
+        claimed.claim({**request, IMAGES: task.data.fingerprint}, overwrite=overwrite)
+        record = ScoreTable(folder / SCORES_FILE)
         predicted = _predict(source, run, task, samples, record, bar)
         if table is None:
             train_each(architectures, seeds, task, recipe, folder, record, bar)
-    shutil.rmtree(folder / TRAINING_FOLDER, ignore_errors=True)
+        shutil.rmtree(folder / TRAINING_FOLDER, ignore_errors=True)
     trained = (record if table is None else table).trained()
     wanted = sorted({seed for scores in trained.values() for seed in scores}) if table else list(seeds)
     measured = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -20,8 +21,9 @@ from evaluators.training.recipes import Recipe
 from evaluators.training.run import TrainingRun
 from experiments.options.config import SearchConfig
 from experiments.options.values import make
-from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
+from experiments.runs.claimed_folder import IMAGES, ClaimedFolder, FolderKind, first_difference
 from experiments.runs.files import Table, sweep
+from experiments.runs.held import held
 from experiments.runs.task import SearchTask
 from experiments.runs.trainings import Score, Trainings
 from search_space.architecture import Architecture
@@ -39,7 +41,8 @@ class ScoreTable:
     """``scores.csv``: what each training, or each measurement, of an architecture gave, as it came."""
 
     def __init__(self, path: Path) -> None:
-        self._table = Table(path, ("measure", "accuracy", "loss", "seconds", "architecture"))
+        columns = ("measure", "accuracy", "loss", "seconds", "architecture")
+        self._table = Table(path, columns, dict(zip(columns, (str, float, float, float, str), strict=True)))
         self._known = {
             (row["measure"], row["architecture"]): Score(
                 float(row["accuracy"]), float(row["loss"]), float(row["seconds"])
@@ -61,8 +64,8 @@ class ScoreTable:
         """{architecture: {seed: score}} of all trainings, in the order in which architectures were first trained."""
         found: dict[Architecture, dict[int, Score]] = {}
         for (measure, text), score in self._known.items():
-            if measure.startswith("seed"):
-                found.setdefault(parse(text), {})[int(measure.removeprefix("seed"))] = score
+            if (seed := re.fullmatch(r"seed(\d{1,10})", measure)) is not None:
+                found.setdefault(parse(text), {})[int(seed[1])] = score
         return found
 
 
@@ -95,11 +98,12 @@ def tabulate(
         raise InvalidRequest(
             f"n: {n}, but only {len(architectures)} architectures are searched; give at most that many"
         )
-    claimed.claim(request, overwrite=overwrite)
-    record = ScoreTable(folder / SCORES_FILE)
-    with progress_bar(n * len(seeds), "tabulate", "training") as bar:
-        train_each(architectures, seeds, task, recipe, folder, record, bar)
-    shutil.rmtree(folder / TRAINING_FOLDER, ignore_errors=True)
+    with held(folder):
+        claimed.claim({**request, IMAGES: task.data.fingerprint}, overwrite=overwrite)
+        record = ScoreTable(folder / SCORES_FILE)
+        with progress_bar(n * len(seeds), "tabulate", "training") as bar:
+            train_each(architectures, seeds, task, recipe, folder, record, bar)
+        shutil.rmtree(folder / TRAINING_FOLDER, ignore_errors=True)
     return record
 
 

@@ -14,8 +14,12 @@ import yaml
 
 from experiments.runs.files import sweep, write_json, write_text
 from search_space.base.atomic import is_temporary
-from search_space.base.checks import shown
+from search_space.base.checks import plain, shown
 from search_space.base.errors import InvalidRequest
+from search_space.base.reading import parse_yaml, read_text
+
+#: The key of a request that has `evaluators.data.images.ImageData.fingerprint`.
+IMAGES = "images"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class FolderKind:
         deleted_whole: whether the folder as such is deleted, so that files of others must not lie in it.
         remedy: what to do if the folder was made for another request.
         ignored: keys of the request that may differ, as results do not depend on them.
+        if_known: keys that are compared where both requests have them: earlier releases kept none, and some are known
+            only when all else has been checked.
     """
 
     name: str
@@ -42,6 +48,7 @@ class FolderKind:
     deleted_whole: bool = False
     remedy: str = "--overwrite deletes it"
     ignored: tuple[str, ...] = ()
+    if_known: tuple[str, ...] = (IMAGES,)
 
 
 class ClaimedFolder:
@@ -71,11 +78,11 @@ class ClaimedFolder:
         assert self.kind.marker is not None
         path = self.path / self.kind.marker
         try:
-            values = _load(path.read_text(encoding="utf-8"), self.kind.marker)
+            values = _load(read_text(path), self.kind.marker)
             if not isinstance(values, dict):
                 raise ValueError("it holds no keys")
-        except (yaml.YAMLError, ValueError) as error:  # broken JSON and broken UTF-8 are ValueErrors
-            raise InvalidRequest(f"{self.field}: {path} is damaged ({' '.join(str(error).split())})") from None
+        except (ValueError, RecursionError) as error:  # broken YAML, broken JSON and broken UTF-8 are ValueErrors
+            raise InvalidRequest(f"{self.field}: {path} is damaged ({plain(' '.join(str(error).split()))})") from None
         return values
 
     def check(
@@ -113,11 +120,10 @@ class ClaimedFolder:
             raise self._refusal(f"holds {foreign[0]} beside {self.kind.name}; move it or give another folder")
         if overwrite and resume is not None:
             return False
-        kept, asked = (
-            {name: value for name, value in values.items() if name not in self.kind.ignored}
-            # as it is read again: tuples are lists
-            for values in (self.request(), _load(_dump(request, self.kind.marker), self.kind.marker))
-        )
+        # as it is read again: tuples are lists
+        both = self.request(), _load(_dump(request, self.kind.marker), self.kind.marker)
+        ignored = {*self.kind.ignored, *(name for name in self.kind.if_known if any(name not in own for own in both))}
+        kept, asked = ({name: value for name, value in own.items() if name not in ignored} for own in both)
         difference = first_difference(kept, asked)
         if difference is not None and not overwrite and self._has_valuables():
             raise self._refusal(f"holds {self.kind.name} made another way: {difference}; {self.kind.remedy}")
@@ -206,4 +212,4 @@ def _dump(request: Any, marker: str) -> str:
 
 
 def _load(text: str, marker: str) -> Any:
-    return json.loads(text) if marker.endswith(".json") else yaml.safe_load(text)
+    return json.loads(text) if marker.endswith(".json") else parse_yaml(text)

@@ -45,7 +45,7 @@ class Failures:
 
     def __init__(self, path: Path, most: float) -> None:
         self.most = most
-        self._table = Table(path, ("trial", "reason", "architecture"))
+        self._table = Table(path, ("trial", "reason", "architecture"), {"trial": int, "reason": str})
 
     def add(self, trial: int, reason: str, architecture: Architecture) -> None:
         """Record one more, before its score; a trial that is repeated, as a kill came between the two, replaces it."""

@@ -6,11 +6,14 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from search_space.base.atomic import is_abandoned, replacing
+from search_space.base.checks import plain
+from search_space.base.errors import InvalidRequest
+from search_space.base.reading import read_text
 
 
 def write_text(path: Path, text: str) -> None:
@@ -26,7 +29,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """The JSON value in ``path``."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(read_text(path))
 
 
 def copy_file(source: Path, path: Path) -> None:
@@ -44,20 +47,37 @@ def sweep(folder: Path) -> None:
 
 
 class Table:
-    """A CSV file that grows row by row; a row that a killed run left unfinished is dropped on opening."""
+    """A CSV file that grows row by row; a row that a killed run left unfinished is dropped on opening.
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    Args:
+        path: of the file.
+        columns: of what is written.
+        kinds: what the fields must be that every row is to have; InvalidRequest if they are not in a row on disk.
+    """
+
+    def __init__(
+        self, path: Path, columns: Sequence[str], kinds: Mapping[str, Callable[[str], Any]] | None = None
+    ) -> None:
         self.path = path
         self.columns = list(columns)
         self.rows: list[dict[str, str]] = []
         self._torn = False
         if path.exists():
-            text = path.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]  # a row counts once its line end is on disk
-            self._torn = whole != text
-            self.rows = [
-                row for row in csv.DictReader(whole.splitlines()) if None not in row and None not in row.values()
-            ]
+            try:
+                text = read_text(path)
+                whole = text[: text.rfind("\n") + 1]  # a row counts once its line end is on disk
+                self._torn = whole != text
+                self.rows = [
+                    row for row in csv.DictReader(whole.splitlines()) if None not in row and None not in row.values()
+                ]
+                for row in self.rows:
+                    for name, kind in (kinds or {}).items():
+                        kind(row[name])
+            except (KeyError, ValueError, csv.Error) as error:  # not UTF-8, fields without end
+                why = plain(f"{type(error).__name__}: {error}", 80)
+                raise InvalidRequest(
+                    f"table: {plain(path, 120)} is damaged ({why}); mend it, or move it away"
+                ) from None
 
     def keep(self, rows: list[dict[str, str]]) -> None:
         """Replace the rows and the file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
+from experiments.runs.claimed_folder import IMAGES, ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep
 from search_space.base.errors import InvalidRequest
 
@@ -96,8 +96,16 @@ def check_out(path: Path, config: dict[str, Any], *, resume: bool, overwrite: bo
 
 
 def open_run(path: Path, config: dict[str, Any], provenance: dict[str, Any], *, overwrite: bool) -> RunFolder:
-    """Make the folder (after `check_out`) and write what the run is about; keeps what a resumed run already has."""
+    """Make the folder (after `check_out`) and write what the run is about; keeps what a resumed run already has.
+
+    InvalidRequest if it goes on with other images than it was begun with.
+    """
     run = RunFolder(path)
+    if not overwrite and ClaimedFolder(path, RUN).is_claimed:
+        then, now = run.read_provenance().get(IMAGES), provenance.get(IMAGES)
+        if None not in (then, now) and then != now:
+            why = f"the images have changed since it was begun ({then}; now {now})"
+            raise InvalidRequest(f"out: {path}: {why}; give those of then, or another folder, or --overwrite")
     ClaimedFolder(path, RUN).claim(
         config, resume=not overwrite, overwrite=overwrite, before_marker={PROVENANCE_FILE: provenance}
     )

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from experiments.runs.files import Table
 from search_space.architecture import Architecture
@@ -18,6 +19,7 @@ _METRICS = (
     *("phase", "epoch", "seconds", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
     *("architecture_entropy", "expected_macs", "expected_params"),
 )
+_METRICS_KINDS: Mapping[str, Callable[[str], Any]] = {"phase": str, "epoch": int, "seconds": float}
 
 
 def metrics_writer(path: Path, phase: str) -> Callable[[dict[str, float]], None]:
@@ -26,7 +28,7 @@ def metrics_writer(path: Path, phase: str) -> Callable[[dict[str, float]], None]
     A figure without a column is a mistake of ours (ValueError), but in a search: strategies, NNI's among them, log more
     than belongs in a table of epochs.
     """
-    table = Table(path, _METRICS)
+    table = Table(path, _METRICS, _METRICS_KINDS)
 
     def write(figures: dict[str, float]) -> None:
         unknown = sorted(set(figures) - set(_METRICS))
@@ -44,7 +46,7 @@ def metrics_writer(path: Path, phase: str) -> Callable[[dict[str, float]], None]
 
 def metrics_rows(path: Path) -> list[dict[str, str]]:
     """The rows that `metrics_writer` left."""
-    return Table(path, _METRICS).rows
+    return Table(path, _METRICS, _METRICS_KINDS).rows
 
 
 def write_probabilities(path: Path, epoch: int, probabilities: Mapping[str, Mapping[str, float]]) -> None:
@@ -54,7 +56,7 @@ def write_probabilities(path: Path, epoch: int, probabilities: Mapping[str, Mapp
     """
     columns = [f"{label} {candidate}" for label, each in probabilities.items() for candidate in each]
     values = [value for each in probabilities.values() for value in each.values()]
-    table = Table(path, ["epoch", *columns])
+    table = Table(path, ["epoch", *columns], {"epoch": int})
     kept = [row for row in table.rows if int(row["epoch"]) < epoch]
     if len(kept) != len(table.rows):
         table.keep(kept)
@@ -65,7 +67,7 @@ def read_probabilities(path: Path) -> tuple[list[int], dict[str, dict[str, list[
     """What `write_probabilities` left: the epochs, and {label: {candidate: a probability for each}}."""
     with path.open(newline="", encoding="utf-8") as stream:
         columns = next(csv.reader(stream), [])
-    rows = Table(path, columns).rows
+    rows = Table(path, columns, {"epoch": int} | dict.fromkeys(columns[1:], float)).rows
     result: dict[str, dict[str, list[float]]] = {}
     for column in columns[1:]:
         label, _, candidate = column.partition(" ")
@@ -86,7 +88,8 @@ class ScoreRecord:
 
     def __init__(self, path: Path, measure: str) -> None:
         self.measure = measure
-        self._table = Table(path, ("trial", "measure", "score", "macs", "params", "architecture"))
+        kinds = {"measure": str, "score": float, "architecture": str}
+        self._table = Table(path, ("trial", "measure", "score", "macs", "params", "architecture"), kinds)
         self.scored = [
             Scored(parse(row["architecture"]), float(row["score"]))
             for row in self._table.rows

@@ -33,7 +33,7 @@ def confirm(task: SearchTask, run: RunFolder, best: Sequence[Architecture]) -> A
     config = task.config
     finalists = {f"finalist {number}": architecture for number, architecture in enumerate(best, 1)}
     finalists |= _fitted(task, set(finalists.values()))
-    table = Table(run.finalists, _COLUMNS)
+    table = Table(run.finalists, _COLUMNS, dict(zip(_COLUMNS, (str, int, float, float, str), strict=True)))
     table.keep([row for row in table.rows if row["architecture"] == str(finalists.get(row["finalist"]))])
     sizes = round_sizes(len(finalists), config.finalist_seeds)
     left = list(finalists)

@@ -18,9 +18,10 @@ from evaluators.training.devices import pick_accelerator
 from evaluators.training.supernet import supernet_evaluator
 from experiments.options.config import AUTO, SearchConfig
 from experiments.options.files import read_config
-from experiments.runs.claimed_folder import first_difference
+from experiments.runs.claimed_folder import IMAGES, first_difference
 from experiments.runs.files import copy_file
 from experiments.runs.folder import RunFolder, check_out, find_run, open_run
+from experiments.runs.held import held
 from experiments.runs.provenance import provenance
 from experiments.runs.records import ScoreRecord, metrics_writer, write_probabilities
 from experiments.runs.task import SearchTask, stream_seed
@@ -60,22 +61,30 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
         config = task.config = chosen(config, task)
         task.check()
     device = pick_accelerator(config.accelerator)
-    run = open_run(out, config.as_dict(), provenance(config.seed, device), overwrite=overwrite)
-    if run.winner.exists():
-        print(f"{out}: the search is finished; nothing to do")
-    else:
-        if config.strategy.typed_options().trains_supernet:
-            _warn_of_supernet(config, run)
-        logging.getLogger("nni").setLevel(logging.CRITICAL)  # it announces exceptions, which we report ourselves
-        with Tracking(config.trackers, run.path, out.resolve().name, config.as_dict()) as tracking:
-            winner = _find_winner(task, run, device, tracking)
-        save_architecture(winner, run.winner)
-        costs = cost(winner)
-        print(f"winner: {format_count(costs.macs)} MACs, {format_count(costs.params)} params")
-        print(f"  {winner}")
-    shutil.rmtree(run.candidates, ignore_errors=True)
-    (run.search / CHECKPOINT_FILE).unlink(missing_ok=True)
+    made = provenance(config.seed, device) | {IMAGES: task.data.fingerprint}
+    with held(out):
+        run = open_run(out, config.as_dict(), made, overwrite=overwrite)
+        if run.winner.exists():
+            print(f"{out}: the search is finished; nothing to do")
+        else:
+            _search(task, run, device)
+        shutil.rmtree(run.candidates, ignore_errors=True)
+        (run.search / CHECKPOINT_FILE).unlink(missing_ok=True)
     return run
+
+
+def _search(task: SearchTask, run: RunFolder, device: str) -> None:
+    """Leave the winner in ``run``."""
+    config = task.config
+    if config.strategy.typed_options().trains_supernet:
+        _warn_of_supernet(config, run)
+    logging.getLogger("nni").setLevel(logging.CRITICAL)  # it announces exceptions, which we report ourselves
+    with Tracking(config.trackers, run.path, run.path.resolve().name, config.as_dict()) as tracking:
+        winner = _find_winner(task, run, device, tracking)
+    save_architecture(winner, run.winner)
+    costs = cost(winner)
+    print(f"winner: {format_count(costs.macs)} MACs, {format_count(costs.params)} params")
+    print(f"  {winner}")
 
 
 def _find_winner(task: SearchTask, run: RunFolder, device: str, tracking: Tracking) -> Architecture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from evaluators.training.processes import decided, is_first
 from evaluators.training.retrain import retrain
 from evaluators.training.run import Accelerator, TrainingDiverged
 from experiments.options.config import RetrainConfig, SearchConfig, TrackerName
-from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
+from experiments.runs.claimed_folder import IMAGES, ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep, write_json
+from experiments.runs.held import held
 from experiments.runs.provenance import provenance
 from experiments.runs.records import metrics_rows, metrics_writer
 from experiments.runs.task import DataTask
@@ -169,7 +170,7 @@ def retrain_all(
     homes = {seed: folder / f"seed{seed}" for seed in config.seeds}
 
     def claim() -> dict[int, dict[str, Any]]:
-        claim_folder(folder, architecture, config, data_config, start=start, overwrite=overwrite)
+        claim_folder(folder, architecture, config, data_config, data, start=start, overwrite=overwrite)
         done = {seed: read_json(home / RESULT_FILE) for seed, home in homes.items() if (home / RESULT_FILE).exists()}
         for seed in done:  # killed behind the result
             (homes[seed] / CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -194,12 +195,13 @@ def claim_folder(
     architecture: AnyNetwork,
     config: RetrainConfig,
     data_config: dict[str, Any],
+    data: ImageData,
     *,
     start: Start | None = None,
     overwrite: bool,
 ) -> None:
     """Make ``folder`` one of trainings of ``architecture``; errors as of `retrain_all`."""
-    request = _request(architecture, config, data_config, start)
+    request = {**_request(architecture, config, data_config, start), IMAGES: data.fingerprint}
     ClaimedFolder(folder, TRAININGS).claim(request, overwrite=overwrite)
     if start is not None:
         save_tensors(start.tensors, folder / START_FILE)
@@ -257,7 +259,7 @@ def training_conditions(
 def read_conditions(folder: Path) -> dict[str, Any]:
     """`training_conditions` of the trainings in ``folder``."""
     values = ClaimedFolder(folder, TRAININGS, field="run").request()
-    return {name: value for name, value in values.items() if name != "architecture"}
+    return {name: value for name, value in values.items() if name not in ("architecture", IMAGES)}
 
 
 def _request(
@@ -278,49 +280,49 @@ def _train_one(
     start: Path | None,
 ) -> dict[str, Any]:
     """Train one seed into ``home`` and return what its result file says, or its file of failure if it diverges."""
-    if is_first():
-        home.mkdir(exist_ok=True)
-        sweep(home)
-        (home / FAILED_FILE).unlink(missing_ok=True)
-    try:
-        title, keep = f"{name}, seed {seed}", config.train_on == "train" and len(data.validation) > 0
-        run = config.run(seed=seed, accelerator=accelerator, folder=home, title=title, keep_best=keep, start=start)
-        with ExitStack() as stack:
-            report = None
-            if is_first():
-                about = {"architecture": str(architecture), "seed": seed, "recipe": asdict(config.recipe)}
-                tracking = stack.enter_context(Tracking(trackers, home, title, about))
-                report = tracking.beside(metrics_writer(home / "metrics.csv", "retrain"))
-            trained = retrain(architecture, data, config.recipe, run, on_epoch=report)
-    except TrainingDiverged as error:
-        failure = {"seed": seed, "error": str(error)}
+    with held(home) if is_first() else nullcontext():
         if is_first():
-            write_json(home / FAILED_FILE, failure)
-        return failure
-    made = provenance(seed, pick_accelerator(accelerator))
-    result = {
-        "seed": seed,
-        "test_accuracy": trained.accuracy,
-        "test_loss": trained.loss,
-        "test_images": data.sizes["test"],
-        **asdict(cost(architecture)),
-        "device": made["accelerator"],
-        "devices": config.devices,
-        "num_nodes": config.num_nodes,
-        "seconds": round(trained.seconds, 2),
-        "provenance": made,
-    }
-    if (best := trained.best) is not None:
-        accuracies = {"validation_accuracy": best.validation_accuracy, "test_accuracy": best.accuracy}
-        result["best"] = {"epoch": best.epoch, **accuracies}
-    if not is_first():
+            sweep(home)
+            (home / FAILED_FILE).unlink(missing_ok=True)
+        try:
+            title, keep = f"{name}, seed {seed}", config.train_on == "train" and len(data.validation) > 0
+            run = config.run(seed=seed, accelerator=accelerator, folder=home, title=title, keep_best=keep, start=start)
+            with ExitStack() as stack:
+                report = None
+                if is_first():
+                    about = {"architecture": str(architecture), "seed": seed, "recipe": asdict(config.recipe)}
+                    tracking = stack.enter_context(Tracking(trackers, home, title, about))
+                    report = tracking.beside(metrics_writer(home / "metrics.csv", "retrain"))
+                trained = retrain(architecture, data, config.recipe, run, on_epoch=report)
+        except TrainingDiverged as error:
+            failure = {"seed": seed, "error": str(error)}
+            if is_first():
+                write_json(home / FAILED_FILE, failure)
+            return failure
+        made = provenance(seed, pick_accelerator(accelerator))
+        result = {
+            "seed": seed,
+            "test_accuracy": trained.accuracy,
+            "test_loss": trained.loss,
+            "test_images": data.sizes["test"],
+            **asdict(cost(architecture)),
+            "device": made["accelerator"],
+            "devices": config.devices,
+            "num_nodes": config.num_nodes,
+            "seconds": round(trained.seconds, 2),
+            "provenance": made,
+        }
+        if (best := trained.best) is not None:
+            accuracies = {"validation_accuracy": best.validation_accuracy, "test_accuracy": best.accuracy}
+            result["best"] = {"epoch": best.epoch, **accuracies}
+        if not is_first():
+            return result
+        save_weights(trained.network, home / WEIGHTS_FILE)
+        facts = ("name", "classes", "image_size", "stored_size", "channels", "mean", "std")
+        write_json(home / DATA_FILE, {name: getattr(data, name) for name in facts})
+        # of all epochs: a resumed training has run for longer than this process
+        result["seconds"] = round(sum(float(row["seconds"]) for row in metrics_rows(home / "metrics.csv")), 2)
+        write_json(home / RESULT_FILE, result)  # last: its presence says that the seed is done
+        (home / CHECKPOINT_FILE).unlink(missing_ok=True)
+        print(f"{name}, seed {seed}: test accuracy {trained.accuracy:.2%} ({result['seconds']:.0f} s)")
         return result
-    save_weights(trained.network, home / WEIGHTS_FILE)
-    facts = ("name", "classes", "image_size", "stored_size", "channels", "mean", "std")
-    write_json(home / DATA_FILE, {name: getattr(data, name) for name in facts})
-    # of all epochs: a resumed training has run for longer than this process
-    result["seconds"] = round(sum(float(row["seconds"]) for row in metrics_rows(home / "metrics.csv")), 2)
-    write_json(home / RESULT_FILE, result)  # last: its presence says that the seed is done
-    (home / CHECKPOINT_FILE).unlink(missing_ok=True)
-    print(f"{name}, seed {seed}: test accuracy {trained.accuracy:.2%} ({result['seconds']:.0f} s)")
-    return result

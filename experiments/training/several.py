@@ -49,7 +49,7 @@ def retrain_several(
         check_request(one.network, config, task, one.home, overwrite=overwrite)
     missing = []
     for one in wanted:
-        claim_folder(one.home, one.network, config.retrain, data_config(config), overwrite=overwrite)
+        claim_folder(one.home, one.network, config.retrain, data_config(config), task.data, overwrite=overwrite)
         seeds = [seed for seed in config.retrain.seeds if not (one.home / f"seed{seed}" / RESULT_FILE).exists()]
         missing += [(one, seed) for seed in seeds]
     jobs = min(jobs_at_once(config), len(missing))

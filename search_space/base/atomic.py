@@ -1,11 +1,13 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and folders for files that are in the making."""
 
 from __future__ import annotations
 
 import os
 import re
 import secrets
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,9 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     No two writers get the same one, even in containers that share a folder and count their processes alike.
     """
-    # the suffix stays last: some writers choose the format by it
-    writer = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
-    temporary = path.with_name(f".{path.stem}.sepnas-tmp-{writer}{path.suffix}")
+    temporary = _temporary(path)
     _writing.add(temporary.name)
     try:
         yield temporary
@@ -37,6 +37,26 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         _writing.discard(temporary.name)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder among the system's temporary files that is gone when the block ends; what libraries keep there for a
+    while goes into it too. Those of processes that were killed are deleted first."""
+    before, home = tempfile.tempdir, Path(tempfile.gettempdir())
+    folder = _temporary(home / "scratch")
+    for path in home.glob(".scratch.sepnas-tmp-*"):
+        if _is_left(path):
+            shutil.rmtree(path, ignore_errors=True)
+    _writing.add(folder.name)
+    try:
+        folder.mkdir(mode=0o700)
+        tempfile.tempdir = str(folder)
+        yield folder
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
+        _writing.discard(folder.name)
 
 
 def is_temporary(path: Path) -> bool:
@@ -58,8 +78,20 @@ def is_abandoned(path: Path) -> bool:
     Processes of other hosts cannot be asked; what they write counts as abandoned when it is a day old. What bears this
     process's number and is not its own is of an earlier one, as in a container that is started again.
     """
+    return path.is_file() and _is_left(path)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside ``path`` that says who is writing."""
+    # the suffix stays last: some writers choose the format by it
+    writer = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.stem}.sepnas-tmp-{writer}{path.suffix}")
+
+
+def _is_left(path: Path) -> bool:
+    """Whether the name of ``path`` is of a process that was killed."""
     match = _TEMPORARY.fullmatch(path.name)
-    if match is None or not path.is_file():
+    if match is None:
         return False
     process = int(match["process"])
     ended = path.name not in _writing if process == os.getpid() else not _is_alive(process)

@@ -17,13 +17,13 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from search_space.base.errors import InvalidRequest
+from search_space.base.text import plain as plain
+from search_space.base.text import printable as printable
 
 #: scikit-learn takes seeds of 32 bits, so every seed here is one
 SEED_LIMIT = 2**32
 #: characters of a value that a refusal repeats
 _SHOWN = 80
-#: characters of a text, a path say, that a refusal repeats
-_PLAIN = 200
 #: names that a refusal lists, and about how many characters they may take together
 _LISTED = 10
 _LISTED_CHARACTERS = 130
@@ -36,18 +36,6 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):  # whole numbers of more digits than Python prints, endless nesting
         text = f"a value of type {type(value).__name__}, too long to print,"
     return plain(text, _SHOWN)
-
-
-def plain(text: object, most: int = _PLAIN) -> str:
-    """A text (a path, another error's message) on one line without control characters, its middle cut out if it has
-    more than ``most`` characters."""
-    line = "".join(letter if letter.isprintable() else " " for letter in str(text))
-    return line if len(line) <= most else f"{line[: most - most // 3 - 3]}...{line[-(most // 3) :]}"
-
-
-def printable(text: str) -> str:
-    """``text`` with its control characters escaped, as names of files and classes are printed."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def refusal(where: str, value: object, why: str, remedy: str | None = None) -> InvalidRequest:
