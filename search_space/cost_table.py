@@ -25,13 +25,15 @@ class CostTable:
     ``candidates[label]`` names the values of a label; ``costs[metric][label]`` has one number for each, in the same
     order; ``fixed[metric]`` is common to all. "macs" and "params" are whole numbers, added exactly; others
     (`with_cost`) floats. ``kinds[label]`` says of each value what it has in common with others that may score alike, as
-    operators of one family do; None if nothing is known.
+    operators of one family do; None if nothing is known. ``experience[label]`` says how much better or worse each value
+    made the networks of earlier trainings, in any unit; None if there were none.
     """
 
     candidates: Mapping[str, tuple[Any, ...]]
     costs: Mapping[str, Mapping[str, Costs]]
     fixed: Mapping[str, float]
     kinds: Mapping[str, tuple[str, ...]] | None = None
+    experience: Mapping[str, Costs] | None = None
 
     def __post_init__(self) -> None:
         for metric, by_label in self.costs.items():

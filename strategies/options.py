@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self
 from search_space.base.checks import check_options, option, require
 
 Kind = Literal["one-shot", "multi-trial"]
+Score = Literal["validation_accuracy", "negative_validation_loss", "negative_training_loss"]
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,9 @@ class MultiTrialOptions(StrategyOptions):
         return self
 
     @property
-    def scores_by_loss(self) -> bool:
-        """Whether a candidate's score is minus its validation loss; else it is the validation accuracy."""
-        return False
-
-    @property
-    def score_name(self) -> str:
-        """What records call the scores."""
-        return "negative_validation_loss" if self.scores_by_loss else "validation_accuracy"
+    def scores(self) -> tuple[Score, ...]:
+        """What a candidate's score is at each rung; more is better."""
+        return ("validation_accuracy",)
 
     @property
     def rung_sizes(self) -> tuple[int, ...]:

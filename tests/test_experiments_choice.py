@@ -43,10 +43,13 @@ def test_halving_takes_the_candidates_that_fit_the_time_beside_the_finalists() -
     config = auto(time="40m", search=recipe, finalists=6, finalist_seeds=5, jobs=6)
     options = choose(config, 144.0)[0].typed_options()  # 100 trainings, less 8, 4, 2, 2 and 2 of finalists
     assert isinstance(options, HalvingOptions)
-    # of each 4 candidates 4 are trained for 2 epochs, 2 for 2 more and 1 for 4 more: 2 whole trainings
-    assert options.trials == 164
+    # of each 16 candidates 16 are trained for 2 epochs and 4 for 6 more: 7 whole trainings of the 82
+    assert options.trials == 187
     assert options.ahead == 6
     assert choose(auto(search=recipe), 60.0)[0].typed_options() == HalvingOptions()  # as many as usual
+    little = choose(auto(time="40m", search=recipe, finalists=6, finalist_seeds=5, jobs=6), 480.0)[0].typed_options()
+    assert isinstance(little, HalvingOptions)
+    assert little.trials == 27  # 12 trainings
 
 
 def test_short_recipes_get_fewer_rungs() -> None:

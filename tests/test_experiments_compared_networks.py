@@ -198,7 +198,7 @@ def test_a_search_by_loss_has_a_pareto_set_of_what_it_trained_the_longest(
     run = make_run(tmp_path / "run", strategy={"name": "halving"}, search=search)
     folder = RunFolder(run)
     space = SearchTask(read_config(folder.config)).space
-    record = ScoreRecord(folder.architectures, "negative_validation_loss")
+    record = ScoreRecord(folder.architectures, ["negative_validation_loss"])
     full = {label: choices[0] for label, choices in zip(space.labels, space.candidates, strict=True)}
     skipped = [label for label, choices in zip(space.labels, space.candidates, strict=True) if "skip" in choices]
     networks = [space.architecture({**full, **dict.fromkeys(skipped[:n], "skip")}) for n in range(3)]

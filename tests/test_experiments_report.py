@@ -307,7 +307,18 @@ def test_every_operator_reads_well_and_differs() -> None:
     assert readable("c4sp") == "Even-sized symmetric 4×4"
 
 
-def test_only_scores_of_one_measure_are_drawn(tmp_path: Path) -> None:
+def test_only_scores_of_one_kind_are_drawn(tmp_path: Path) -> None:
     run = read_run(unfinished_run(tmp_path / "run"))
     assert [trial.rung for trial in run.trials] == [0, 0, 0, 0, 0, 1, 1, 0]
     assert [trial.score is None for trial in run.trials] == [False] * 7 + [True]
+    both = ("negative_training_loss", "negative_validation_loss")
+    run = read_run(unfinished_run(tmp_path / "both", *both))
+    assert run.measure is not None
+    assert run.measure.axis == "loss"
+    assert [trial.measure.name for trial in run.trials] == [
+        *["training loss"] * 5,
+        *["validation loss"] * 2,
+        "training loss",
+    ]
+    mixed = read_run(unfinished_run(tmp_path / "mixed", "validation_accuracy", "negative_validation_loss"))
+    assert {trial.measure.name for trial in mixed.trials} == {"validation accuracy"}

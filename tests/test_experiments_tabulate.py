@@ -18,10 +18,10 @@ import experiments.runs.trainings as trainings_module
 from experiments.cli import main
 from experiments.options.files import read_config
 from experiments.rank.rank import rank
-from experiments.rank.table import ScoreTable, open_table, summary, tabulate
+from experiments.rank.table import open_table, summary, tabulate
 from experiments.runs.folder import find_run
+from experiments.runs.scores import Score, ScoreTable
 from experiments.runs.task import SearchTask
-from experiments.runs.trainings import Score
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.notation import parse

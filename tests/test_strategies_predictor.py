@@ -18,7 +18,7 @@ from strategies import Budget, FeasibleSet
 from strategies.budget.remaining import Remaining
 from strategies.multi_trial._surrogate import GaussianProcess, expected_improvement
 from strategies.multi_trial.evolution import EvolutionOptions
-from strategies.multi_trial.predictor import PredictorOptions, PredictorProposer, kinds_of, predict_scores
+from strategies.multi_trial.predictor import SCORES, PredictorOptions, PredictorProposer, kinds_of, predict_scores
 
 Scored = list[tuple[dict[str, Any], float]]
 
@@ -61,7 +61,7 @@ KINDS = ["dw", "dw", "xsep", "skip"]
 @pytest.mark.parametrize("kinds", [None, [KINDS] * 5], ids=["no kinds", "kinds"])
 def test_the_marginal_likelihood_has_the_gradient_that_is_used(kinds: list[list[str]] | None) -> None:
     rng = np.random.default_rng(0)
-    process = GaussianProcess([4] * 5, kinds)
+    process = GaussianProcess([4] * 5, kinds, SCORES)
     chosen, targets = rng.integers(0, 4, (25, 5)), rng.normal(size=25)
     same = (chosen[:, None] == chosen[None]).astype(np.float64)
     rows = process.encode(chosen)
@@ -80,7 +80,7 @@ def test_the_process_predicts_what_it_did_not_see() -> None:
     landscape = Landscape(0, labels=6, values=4)
     chosen = rng.integers(0, 4, (150, 6))
     truth = np.array([landscape(landscape.costs.sample(row)) for row in chosen])
-    process = GaussianProcess([4] * 6)
+    process = GaussianProcess([4] * 6, None, SCORES)
     process.fit(chosen[:100], truth[:100], tune=True)
     mean, std = process.predict(chosen[100:])
     assert np.corrcoef(mean, truth[100:])[0, 1] > 0.8
@@ -105,7 +105,7 @@ def test_what_scores_say_of_kinds_is_said_of_candidates_that_were_never_scored()
     noisy = truth + rng.normal(size=70)
     correlations = []
     for known in (None, kinds):
-        process = GaussianProcess([len(names) + 1] * 6, known)
+        process = GaussianProcess([len(names) + 1] * 6, known, SCORES)
         process.fit(chosen[:25], noisy[:25], tune=True)
         mean, std = process.predict(chosen[25:])
         correlations.append(np.corrcoef(mean, truth[25:])[0, 1])

@@ -23,9 +23,7 @@ from experiments.options.config import SearchConfig
 from experiments.rank.report import Measured, RankReport, write_report
 from experiments.rank.table import (
     ABOUT_FILE,
-    SCORES_FILE,
     TRAINING_FOLDER,
-    ScoreTable,
     check_seeds,
     deciding,
     open_table,
@@ -36,8 +34,8 @@ from experiments.runs.claimed_folder import IMAGES, ClaimedFolder, FolderKind
 from experiments.runs.folder import RANK_FILE, RunFolder
 from experiments.runs.held import held
 from experiments.runs.records import ScoreRecord
+from experiments.runs.scores import SCORES_FILE, Score, ScoreTable
 from experiments.runs.task import SearchTask, stream_seed
-from experiments.runs.trainings import Score
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
@@ -205,7 +203,7 @@ def _predict(
         from strategies.multi_trial.predictor import predict_scores
 
         first: dict[Architecture, float] = {}  # later scores of halving are of longer trainings
-        for scored in ScoreRecord(run.architectures, _options(task.config).score_name).scored:
+        for scored in ScoreRecord(run.architectures, _options(task.config).scores).scored:
             if math.isfinite(scored.score):
                 first.setdefault(scored.architecture, scored.score)
         known = [task.space.sample(architecture) for architecture in first]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -22,51 +21,18 @@ from evaluators.training.run import TrainingRun
 from experiments.options.config import SearchConfig
 from experiments.options.values import make
 from experiments.runs.claimed_folder import IMAGES, ClaimedFolder, FolderKind, first_difference
-from experiments.runs.files import Table, sweep
+from experiments.runs.files import sweep
 from experiments.runs.held import held
+from experiments.runs.scores import SCORES_FILE, ScoreTable
 from experiments.runs.task import SearchTask
-from experiments.runs.trainings import Score, Trainings
+from experiments.runs.trainings import Trainings
 from search_space.architecture import Architecture
 from search_space.base.checks import SEED_LIMIT, check_int, require
 from search_space.base.errors import InvalidRequest
-from search_space.notation import parse
 
 ABOUT_FILE = "about.json"
-SCORES_FILE = "scores.csv"
 TRAINING_FOLDER = "training"
 TABLE = FolderKind(name="a table", files=(SCORES_FILE, TRAINING_FOLDER), marker=ABOUT_FILE)
-
-
-class ScoreTable:
-    """``scores.csv``: what each training, or each measurement, of an architecture gave, as it came."""
-
-    def __init__(self, path: Path) -> None:
-        columns = ("measure", "accuracy", "loss", "seconds", "architecture")
-        self._table = Table(path, columns, dict(zip(columns, (str, float, float, float, str), strict=True)))
-        self._known = {
-            (row["measure"], row["architecture"]): Score(
-                float(row["accuracy"]), float(row["loss"]), float(row["seconds"])
-            )
-            for row in self._table.rows
-        }
-
-    def get(self, measure: str, architecture: Architecture) -> Score | None:
-        """The score on record, if there is one."""
-        return self._known.get((measure, str(architecture)))
-
-    def add(self, measure: str, architecture: Architecture, score: Score) -> None:
-        """Record one more."""
-        numbers = {"accuracy": repr(score.accuracy), "loss": repr(score.loss), "seconds": f"{score.seconds:.2f}"}
-        self._table.append({"measure": measure, **numbers, "architecture": str(architecture)})
-        self._known[measure, str(architecture)] = score
-
-    def trained(self) -> dict[Architecture, dict[int, Score]]:
-        """{architecture: {seed: score}} of all trainings, in the order in which architectures were first trained."""
-        found: dict[Architecture, dict[int, Score]] = {}
-        for (measure, text), score in self._known.items():
-            if (seed := re.fullmatch(r"seed(\d{1,10})", measure)) is not None:
-                found.setdefault(parse(text), {})[int(seed[1])] = score
-        return found
 
 
 def tabulate(

@@ -79,7 +79,7 @@ def scored_figure(trials: Sequence[Trial], measure: Measure, budgets: Sequence[B
             "shape": "circle",
             "size": 70 if trial.rung == most else 40,
             "front": trial.number in front,
-            "tip": trial.tip(measure),
+            "tip": trial.tip(),
         }
         for trial in sorted(shown, key=lambda trial: trial.rung)
     ]

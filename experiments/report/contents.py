@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,6 +59,7 @@ class Measure:
 MEASURES = {
     "validation_accuracy": Measure("validation accuracy", is_loss=False),
     "negative_validation_loss": Measure("validation loss", is_loss=True),
+    "negative_training_loss": Measure("training loss", is_loss=True),
 }
 
 
@@ -73,6 +74,7 @@ class Trial:
         macs: multiply-accumulates per image.
         params: parameters.
         rung: how often the same one was scored before, each time after more epochs.
+        measure: what the score is.
     """
 
     number: int
@@ -81,13 +83,14 @@ class Trial:
     macs: int
     params: int
     rung: int
+    measure: Measure
 
-    def tip(self, measure: Measure) -> dict[str, Any]:
+    def tip(self) -> dict[str, Any]:
         """What is shown of it when it is pointed at."""
         return tip(
             f"score {self.number + 1}",
             self.architecture,
-            **{measure.axis: f"{measure.shown(self):.4g}"},
+            **{self.measure.axis: f"{self.measure.shown(self):.4g}"},
             MACs=format_count(self.macs),
             parameters=format_count(self.params),
         )
@@ -192,17 +195,19 @@ def _read(path: Path, how: Callable[[Path], T]) -> T | None:
 
 def _trials(path: Path) -> tuple[list[Trial], Measure | None]:
     rows = Table(path, _SCORE_COLUMNS).rows
-    measure = MEASURES.get(rows[-1]["measure"]) if rows else None
+    last = MEASURES.get(rows[-1]["measure"]) if rows else None
     trials: list[Trial] = []
     times: Counter[str] = Counter()
     for row in rows:
-        if measure is None or MEASURES.get(row["measure"]) != measure:
+        measure = MEASURES.get(row["measure"])
+        if measure is None or last is None or measure.is_loss != last.is_loss:
             continue
         score, text = float(row["score"]), row["architecture"]
         finite = score if math.isfinite(score) else None
-        trials.append(Trial(len(trials), text, finite, int(row["macs"]), int(row["params"]), times[text]))
+        trials.append(Trial(len(trials), text, finite, int(row["macs"]), int(row["params"]), times[text], measure))
         times[text] += 1
-    return trials, measure
+    several = last is not None and len({trial.measure for trial in trials}) > 1
+    return trials, replace(last, name="loss") if last is not None and several else last
 
 
 def _epochs(path: Path) -> list[dict[str, float]]:

@@ -22,8 +22,8 @@ _CURVES = (
 
 
 def progress_figure(trials: Sequence[Trial], measure: Measure, family: str) -> Figure:
-    """Every score in order, and the best so far as a line."""
-    colour, best = to_hex(network_colour(family)), None
+    """Every score in order, and the best so far of each rung as a line."""
+    colour, best, rung = to_hex(network_colour(family)), None, 0
     dots: list[dict[str, Any]] = []
     line: list[dict[str, Any]] = []
     rungs = max(trial.rung for trial in trials)
@@ -31,12 +31,15 @@ def progress_figure(trials: Sequence[Trial], measure: Measure, family: str) -> F
         if trial.score is None:
             continue
         y = measure.shown(trial)
-        best = y if best is None else (min if measure.is_loss else max)(best, y)
+        best = y if best is None or trial.rung != rung else (min if measure.is_loss else max)(best, y)
+        rung = trial.rung
         size = 34 + 26 * trial.rung
-        dots.append({"x": trial.number + 1, "y": y, "size": size, "rung": trial.rung, "tip": trial.tip(measure)})
+        dots.append({"x": trial.number + 1, "y": y, "size": size, "rung": trial.rung, "tip": trial.tip()})
         line.append({"x": trial.number + 1, "y": best})
     end = [{**line[-1], "text": f"best so far: {best:.3g}"}]
-    several = f" Larger points: trained on, for the {rungs + 1} rungs of the search." if rungs else ""
+    several = (
+        f" Larger points: trained on, for the {rungs + 1} rungs of the search, each with its line." if rungs else ""
+    )
     marks = [
         mark("line", "best", **AT, interpolate="step-after", stroke=colour, strokeWidth=2),
         points(field("size"), colour, fillOpacity=0.55),

@@ -84,23 +84,30 @@ class Scored:
 
 
 class ScoreRecord:
-    """``architectures.csv``: every scored architecture in order. A resumed search is answered from it."""
+    """``architectures.csv``: every scored architecture in order. A resumed search is answered from it.
 
-    def __init__(self, path: Path, measure: str) -> None:
-        self.measure = measure
+    ``measures`` name what is scored when an architecture is scored for the first time, the second, and so on.
+    """
+
+    def __init__(self, path: Path, measures: Sequence[str]) -> None:
+        self._measures = measures
+        self._times: Counter[Architecture] = Counter()
         kinds = {"measure": str, "score": float, "architecture": str}
         self._table = Table(path, ("trial", "measure", "score", "macs", "params", "architecture"), kinds)
         self.scored = [
             Scored(parse(row["architecture"]), float(row["score"]))
             for row in self._table.rows
-            if row["measure"] == measure
+            if row["measure"] in measures
         ]
+        self._times.update(scored.architecture for scored in self.scored)
 
     def add(self, architecture: Architecture, score: float) -> None:
         """Record one more."""
-        row = {"trial": len(self.scored), "measure": self.measure, "score": repr(score)}
+        measure = self._measures[min(self._times[architecture], len(self._measures) - 1)]
+        row = {"trial": len(self.scored), "measure": measure, "score": repr(score)}
         self._table.append(row | asdict(cost(architecture)) | {"architecture": str(architecture)})
         self.scored.append(Scored(architecture, score))
+        self._times[architecture] += 1
 
     def ranked(self, believed: Sequence[float] | None = None, *, trained_on: bool = False) -> list[Architecture]:
         """The architectures that have a score, the best first, of equals the cheaper one; RuntimeError if none has.

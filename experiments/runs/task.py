@@ -16,6 +16,7 @@ from evaluators.sources.base import Source
 from evaluators.training.devices import check_precision, pick_accelerator
 from evaluators.training.loaders import check_augmentation
 from experiments.options.config import SearchConfig
+from experiments.runs.experience import experience
 from search_space.architecture import Architecture
 from search_space.base.checks import printable
 from search_space.base.errors import InvalidRequest
@@ -26,6 +27,7 @@ from search_space.layered.network import PlainNetwork
 from search_space.network_cost import cost
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet, format_ranges
+from strategies.multi_trial.halving import HalvingOptions
 
 #: What the training of a supernet measures on validation batches.
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
@@ -96,8 +98,11 @@ class SearchTask(DataTask):
 
     @cached_property
     def table(self) -> CostTable:
-        """What the candidates cost."""
-        return cost_table(self.config, self.space)
+        """What the candidates cost, and what earlier trainings say of them if the strategy wants to know."""
+        table, options = cost_table(self.config, self.space), self.config.strategy.typed_options()
+        if isinstance(options, HalvingOptions) and options.experience:
+            table = replace(table, experience=experience(self.space, options.experience))
+        return table
 
     @cached_property
     def feasible(self) -> FeasibleSet:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import NamedTuple
 
 from evaluators.data.images import ImageData
 from evaluators.data.loaders import usable_cores
@@ -16,20 +15,9 @@ from evaluators.training.retrain import retrain
 from evaluators.training.run import TrainingDiverged, TrainingRun
 from experiments.options.config import SearchConfig
 from experiments.runs.records import metrics_rows, metrics_writer
+from experiments.runs.scores import Score
 from experiments.runs.task import SearchTask
 from search_space.architecture import Architecture
-
-
-class Score(NamedTuple):
-    """Accuracy in [0, 1] and loss on the validation images, nan if the training diverged; the seconds it took.
-
-    ``diverged`` is what the training said if it did.
-    """
-
-    accuracy: float
-    loss: float
-    seconds: float
-    diverged: str = ""
 
 
 class Trainings:
@@ -90,8 +78,11 @@ def _train(data: ImageData, architecture: Architecture, recipe: Recipe, run: Tra
     try:
         trained = retrain(architecture, data, recipe, run, on_epoch=report)
     except TrainingDiverged as error:
-        return Score(math.nan, math.nan, math.nan, str(error))
+        return Score(math.nan, math.nan, math.nan, diverged=str(error))
     if figures is None:
         return Score(trained.accuracy, trained.loss, trained.seconds)
     # of all epochs: a resumed training has run for longer than this process
-    return Score(trained.accuracy, trained.loss, sum(float(row["seconds"]) for row in metrics_rows(figures)))
+    rows = metrics_rows(figures)
+    return Score(
+        trained.accuracy, trained.loss, sum(float(row["seconds"]) for row in rows), float(rows[-1]["train_loss"])
+    )

@@ -62,6 +62,7 @@ def choose(config: SearchConfig, each: float) -> tuple[StrategyConfig, str]:
     if config.time is not None:
         if config.finalists:
             fit -= sum(round_sizes(config.finalists + len(FITTED_FINALISTS), config.finalist_seeds))
+        options = replace(options, trials=options.startup)
         while options.trials < _MOST_TRIALS:
             more = replace(options, trials=options.trials + 1)
             if whole_trainings(more, config) > fit:

@@ -111,9 +111,9 @@ def pareto_networks(run: RunFolder, config: SearchConfig) -> list[tuple[int, Arc
     were trained the longest. InvalidRequest as of `run_front`.
     """
     options = config.strategy.typed_options()
-    if not isinstance(options, MultiTrialOptions) or not options.scores_by_loss:
+    if not isinstance(options, MultiTrialOptions) or "loss" not in options.scores[-1]:
         return [(member.trial, member.architecture) for member in run_front(run, config).members]
-    record = ScoreRecord(run.architectures, options.score_name)
+    record = ScoreRecord(run.architectures, options.scores)
     numbers = {scored.architecture: number for number, scored in enumerate(record.scored)}
     front: dict[Architecture, Cost] = {}
     for architecture in record.ranked(trained_on=len(options.rung_sizes) > 1):  # the best first

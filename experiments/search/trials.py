@@ -106,7 +106,7 @@ class InheritedWeights(Judge):
 
 
 class ShortTrainings(Judge):
-    """The validation accuracy, or minus the loss, after training from scratch.
+    """The validation accuracy, or minus a loss, after training from scratch.
 
     An architecture that is proposed again is trained on from where it was left in ``folder``, for the epochs of its
     next rung.
@@ -148,10 +148,10 @@ class ShortTrainings(Judge):
             except Exception as error:
                 reason = reason_of(error)
             else:
-                value = -result.loss if self.options.scores_by_loss else result.accuracy
+                value = result.score(self.options.scores[min(rung, len(self.options.scores) - 1)])
                 if math.isfinite(value):
                     return value
-                reason = result.diverged or f"the validation loss is {result.loss}"
+                reason = result.diverged or f"its score is {value}"
             gc.collect()  # what a training that was broken off holds would be missing in the next one
             raise TrialFailed(reason)
 
@@ -178,7 +178,7 @@ def score_proposals(
     A search that was killed is answered from its record first: the strategy is deterministic, so it proposes the same
     architectures again. A trial that fails has no score (nan); `TooManyFailed` if more than ``config.max_failed`` do.
     """
-    config, record = task.config, ScoreRecord(run.architectures, options.score_name)
+    config, record = task.config, ScoreRecord(run.architectures, options.scores)
     failures = Failures(run.failures, config.max_failed)
     replay = list(record.scored)
     limit = sum(options.rung_sizes)

@@ -5,7 +5,12 @@ one for all of them together,
 
     k(a, b) = sum_l v_l [a_l = b_l]  +  sum_{l<m} u_l u_m [a_l = b_l] [a_m = b_m]  +  v exp(-sum_l t_l [a_l != b_l]),
 
-plus noise on the diagonal. Candidates may be of kinds, as operators of one family with other kernels and widths are.
+plus noise on the diagonal. What earlier trainings say of candidates, if anything, is the mean,
+
+    m(a) = r sum_l e_l(a_l),
+
+the sum less its mean and over its standard deviation under uniform draws, of which ``r`` is the usual correlation with
+scores of other data. Candidates may be of kinds, as operators of one family with other kernels and widths are.
 Then what is alike by kind is alike to a lesser degree: two more parts are
 
     w sum_l [kind(a_l) = kind(b_l)] / labels  +  c sum_k z_k(a) z_k(b) / kinds,
@@ -33,6 +38,8 @@ IntArray = NDArray[np.int64]
 _STEPS = 12
 #: Prior variances of what kinds at labels, and numbers of kinds, explain.
 _KINDS = (0.2, 0.3)
+#: Correlation of what earlier trainings say with scores of other data (experiments/results/README.md).
+_EXPERIENCE = 0.3
 #: Added to the diagonal, of targets with variance 1.
 _JITTER = 1e-6
 #: Scores lower than so many robust standard deviations below the median count as that low: failed trainings must not
@@ -46,9 +53,17 @@ class GaussianProcess:
     Args:
         sizes: how many candidates each label has.
         kinds: for each label the kinds of its candidates, or None if nothing is known of them.
+        noise: expected of the noise, of the spread of its logarithm, and of ``v``.
+        experience: e_l for the candidates of each label, or None if there is none.
     """
 
-    def __init__(self, sizes: list[int], kinds: Sequence[Sequence[str]] | None = None) -> None:
+    def __init__(
+        self,
+        sizes: list[int],
+        kinds: Sequence[Sequence[str]] | None,
+        noise: tuple[float, float, float],
+        experience: Sequence[FloatArray] | None = None,
+    ) -> None:
         labels = len(sizes)
         self._offsets = np.concatenate([[0], np.cumsum(sizes)])
         self._sizes = np.asarray(sizes)
@@ -61,14 +76,17 @@ class GaussianProcess:
                 *[pairs] * labels,
                 *[2.0 / labels] * labels,
                 *_KINDS[: len(self._alike)],
-                0.2,
-                0.03,
+                noise[2],
+                noise[0],
             ]
         )
         alike = [1.5] * len(self._alike)
-        self._prior_std = np.array([*[1.5] * labels, *[0.7] * labels, *[1.0] * labels, *alike, 1.0, 2.0])
+        self._prior_std = np.array([*[1.5] * labels, *[0.7] * labels, *[1.0] * labels, *alike, 1.0, noise[1]])
         self._low, self._high = np.log(1e-5), np.log(20.0)
         self._parameters = self._prior_mean.copy()
+        self._experience = (
+            np.zeros(int(self._offsets[-1])) if experience is None else _EXPERIENCE * _standard(experience)
+        )
         self._one_hot = np.empty((0, int(self._offsets[-1])))
         self._weights = np.empty(0)
         self._factor = np.empty((0, 0))
@@ -78,9 +96,9 @@ class GaussianProcess:
         """Condition on finite ``targets`` (n,) of ``chosen`` (n, labels); ``tune`` fits the covariance too."""
         targets = _without_outliers(targets)
         self._mean, self._scale = float(targets.mean()), float(targets.std()) or 1.0
-        y = (targets - self._mean) / self._scale
-        same = (chosen[:, None, :] == chosen[None, :, :]).astype(np.float64)
         rows = self.encode(chosen)
+        y = (targets - self._mean) / self._scale - rows @ self._experience
+        same = (chosen[:, None, :] == chosen[None, :, :]).astype(np.float64)
         alike = [self._likeness(rows, rows, own) for own in self._alike]
         if tune:
             result = minimize(
@@ -173,13 +191,14 @@ class GaussianProcess:
             prior += weight * ((rows @ features) ** 2).sum(axis=1)
         explained = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
         variance = np.maximum(prior - (explained**2).sum(axis=0), 1e-12)
-        return self._mean + self._scale * (cross @ self._weights), self._scale * np.sqrt(variance)
+        mean = rows @ self._experience + cross @ self._weights
+        return self._mean + self._scale * mean, self._scale * np.sqrt(variance)
 
     def additive_scores(self) -> list[FloatArray]:
         """For each label what each of its candidates adds to the mean, as far as labels count alone."""
         sums = self._one_hot.T @ self._weights
         alone, _, _, kinds, _, _ = self._split(self._parameters)
-        total = np.repeat(alone, self._sizes) * sums
+        total = self._experience + np.repeat(alone, self._sizes) * sums
         for weight, features in zip(kinds, self._alike, strict=True):
             total += weight * (features @ (features.T @ sums))
         return [self._scale * values for values in np.split(total, self._offsets[1:-1])]
@@ -201,6 +220,13 @@ def _features(kinds: Sequence[Sequence[str]]) -> list[FloatArray]:
         start += len(own)
     counts = np.concatenate([own - share for own, share in zip(per_label, shares, strict=True)])
     return [at_labels.reshape(len(at_labels), -1), counts[:, known] / spread[known]]
+
+
+def _standard(scores: Sequence[FloatArray]) -> FloatArray:
+    """The ``scores`` of each label's candidates, all one after the other, shifted and scaled so that their sums have
+    mean 0 and variance 1 under uniform draws."""
+    spread = np.sqrt(sum(float(own.var()) for own in scores))
+    return np.concatenate([own - own.mean() for own in scores]) / (spread or 1.0)
 
 
 def expected_improvement(mean: FloatArray, std: FloatArray, best: float) -> FloatArray:

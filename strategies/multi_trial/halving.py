@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from search_space.base.checks import option, require
 from strategies.multi_trial._proposer import Sample
-from strategies.multi_trial.predictor import PredictorOptions, PredictorProposer
+from strategies.multi_trial.predictor import SHORT_TRAININGS, PredictorOptions, PredictorProposer
+from strategies.options import Score
 from strategies.registry import register
 
 
@@ -17,23 +18,30 @@ from strategies.registry import register
 class HalvingOptions(PredictorOptions):
     """Options of ``halving``. ``trials`` is the number of architectures of the first rung.
 
+    On the last rung an architecture is scored by its validation loss, on those before by the training loss of the last
+    epoch: of short trainings that tells more than the validation loss (experiments/results/README.md; Ru et al. 2021).
+
     Attributes:
         scoring: always by training.
         rungs: how often the best are trained on; with 1 all are trained by the whole recipe at once.
+        experience: what the model starts from: tables of networks trained on other images (`sepnas tabulate`), as
+            folders; cifar10-jpeg-16 comes with sepnas. Empty for none.
         reduction_factor: one in so many goes on to the next rung, where it has been trained for so many times the
             epochs; on the last rung for all epochs of the recipe.
     """
 
-    trials: int = option(27, least=1)
+    trials: int = option(48, least=1)
     scoring: Literal["training"] = "training"
     ahead: int = option(4, least=1)
-    rungs: int = option(3, least=1, most=8)
-    reduction_factor: int = option(2, least=2)
+    rungs: int = option(2, least=1, most=8)
+    reduction_factor: int = option(4, least=2)
+    experience: list[str] = option(factory=lambda: ["cifar10-jpeg-16"])
 
     @property
-    def scores_by_loss(self) -> bool:
-        """Always: the loss tells more than the accuracy where images are few."""
-        return True
+    def scores(self) -> tuple[Score, ...]:
+        """Losses, as they tell more than accuracies where images are few."""
+        early: list[Score] = ["negative_training_loss"] * (self.rungs - 1)
+        return (*early, "negative_validation_loss")
 
     @property
     def rung_sizes(self) -> tuple[int, ...]:
@@ -59,11 +67,13 @@ class HalvingProposer(PredictorProposer):
     """Successive halving (Jamieson & Talwalkar 2016; Li et al. 2018, Hyperband, section 3) inside the budget.
 
     The first rung's architectures are the `PredictorProposer`'s, which learns from that rung's scores alone: they were
-    trained equally long. Then the best of each rung with a finite score are proposed again for the next one: what is
-    proposed for the n-th time is to be trained on to rung n - 1, never from the beginning.
+    trained equally long. Those of which the model then expects most go on to the second rung, and of later rungs the
+    best with a finite score: what is proposed for the n-th time is to be trained on to rung n - 1, never from the
+    beginning.
     """
 
     options: HalvingOptions
+    noise = SHORT_TRAININGS
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -104,6 +114,10 @@ class HalvingProposer(PredictorProposer):
         if pending or self._rung + 1 >= self.options.rungs:
             return False
         finite = {first: score for first, score in self._scores[self._rung].items() if math.isfinite(score)}
+        if self._rung == 0:  # their scores are noisy, but enough for a model
+            trials = sorted(finite)
+            samples, scores = [self._samples[trial] for trial in trials], [finite[trial] for trial in trials]
+            finite = dict(zip(trials, super().believed(samples, scores), strict=True))
         best = sorted(finite, key=lambda first: (-finite[first], first))
         self._rung += 1
         self._queue = best[: self.options.rung_sizes[self._rung]]

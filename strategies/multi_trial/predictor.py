@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from search_space.cost_table import CostTable
 from strategies.multi_trial._proposer import Proposer, Sample
 from strategies.options import MultiTrialOptions
 from strategies.registry import register
+
+if TYPE_CHECKING:
+    from strategies.multi_trial._surrogate import GaussianProcess
 
 IntArray = NDArray[np.int64]
 
@@ -35,6 +38,26 @@ _SOLVER_NODES = 200
 _LEAST = 3
 #: Most scores that the model is fitted to: the best and the newest.
 _MOST = 400
+
+
+class Noise(NamedTuple):
+    """What is expected of the scores before any is seen, as shares of their variance.
+
+    Attributes:
+        noise: what would differ if the same architecture were scored again,
+        spread: how unsure that is: the standard deviation of its logarithm.
+        own: what is an architecture's own, shared with none that differs from it in many labels.
+    """
+
+    noise: float
+    spread: float
+    own: float
+
+
+#: Of scores of which nothing is known.
+SCORES = Noise(0.03, 2.0, 0.2)
+#: Of losses of short trainings: another seed gives a rank correlation of about a third (experiments/results/README.md).
+SHORT_TRAININGS = Noise(0.5, 0.5, 0.03)
 
 
 @dataclass(frozen=True)
@@ -57,15 +80,16 @@ class PredictorProposer(Proposer[PredictorOptions]):
     can be proposed at once; scores that are not finite count as the lowest.
     """
 
+    #: How noisy the scores are taken to be before they have been seen.
+    noise: Noise = SCORES
+
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        from strategies.multi_trial._surrogate import GaussianProcess
-
         self._table = self.feasible.table
         self._sizes = np.array([len(values) for values in self._table.candidates.values()])
         self._proposed: list[IntArray] = []  # in the order of trials
         self._metrics: dict[int, float] = {}
-        self._process = GaussianProcess(self._sizes.tolist(), kinds_of(self._table))
+        self._process = _process_for(self._table, self.noise)
         self._tuned_at = -_EVERY
         self._optima: list[IntArray] = []
 
@@ -87,7 +111,7 @@ class PredictorProposer(Proposer[PredictorOptions]):
         values = list(metrics)
         if len(finite) >= _LEAST:
             known = [samples[at] for at in finite]
-            expected = predict_scores(self._table, known, [metrics[at] for at in finite], known)
+            expected = predict_scores(self._table, known, [metrics[at] for at in finite], known, self.noise)
             for at, value in zip(finite, expected, strict=True):
                 values[at] = value
         return values
@@ -183,6 +207,13 @@ def kinds_of(table: CostTable) -> list[list[str]] | None:
     return kinds if any(len(set(own)) < len(own) for own in kinds) else None
 
 
+def _process_for(table: CostTable, noise: Noise) -> GaussianProcess:
+    from strategies.multi_trial._surrogate import GaussianProcess
+
+    known = None if table.experience is None else [table.experience[label] for label in table.labels]
+    return GaussianProcess([len(values) for values in table.candidates.values()], kinds_of(table), noise, known)
+
+
 def _fitted_to(metrics: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which of the ``metrics``, in the order of trials, a model is fitted to: not more than it can take."""
     keep = np.ones(len(metrics), dtype=bool)
@@ -194,17 +225,19 @@ def _fitted_to(metrics: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def predict_scores(
-    table: CostTable, scored: Sequence[Sample], scores: Sequence[float], wanted: Sequence[Sample]
+    table: CostTable,
+    scored: Sequence[Sample],
+    scores: Sequence[float],
+    wanted: Sequence[Sample],
+    noise: Noise = SCORES,
 ) -> list[float]:
     """What the model of `PredictorProposer`, given the finite ``scores`` of ``scored``, expects of ``wanted``.
 
     InvalidRequest if there are fewer than three scores.
     """
-    from strategies.multi_trial._surrogate import GaussianProcess
-
     if len(scores) < _LEAST:
         raise InvalidRequest(f"scores: {len(scores)} are too few for a model; score {_LEAST} architectures or more")
-    process = GaussianProcess([len(values) for values in table.candidates.values()], kinds_of(table))
+    process = _process_for(table, noise)
     metrics = np.asarray(scores, dtype=np.float64)
     keep = _fitted_to(metrics)
     process.fit(np.stack([table.indices(sample) for sample in scored])[keep], metrics[keep], tune=True)

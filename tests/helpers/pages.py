@@ -31,16 +31,17 @@ def network(operator: str = "dw_k3", *, width: float = 0.25) -> Architecture:
     return whole.with_operators(dict.fromkeys(range(last - 2, last + 1), operator))
 
 
-def unfinished_run(folder: Path, measure: str = "validation_accuracy", title: str = NASTY) -> RunFolder:
-    """A search that was killed on the way: scores, epochs and probabilities, and no winner."""
+def unfinished_run(folder: Path, *measures: str, title: str = NASTY) -> RunFolder:
+    """A search that was killed on the way: scores (accuracies, or the losses that ``measures`` name), epochs and
+    probabilities, and no winner."""
     data = {"name": "digits", "image_size": 8, "max_train_images": 80, "title": title}
     config = make_config(tiny_values(data=data, budget={"max_macs": BUDGET}), "test")
     run = open_run(folder, config.as_dict(), provenance(0, "cpu"), overwrite=False)
-    record = ScoreRecord(run.architectures, measure)
+    record = ScoreRecord(run.architectures, measures or ["validation_accuracy"])
     operators = ("dw_k3", "dw_k5", "xsep_k3", "c2sp", "mix_k357", "dw_k3", "xsep_k3")
     for number, operator in enumerate(operators):
         score = 0.4 + 0.05 * number
-        record.add(network(operator), score if measure == "validation_accuracy" else -1 / score)
+        record.add(network(operator), -1 / score if measures and "loss" in measures[0] else score)
     record.add(network("dw_k7"), float("nan"))
     write = metrics_writer(run.metrics, "search")
     for epoch in range(3):
