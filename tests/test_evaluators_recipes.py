@@ -48,6 +48,11 @@ def rate(preset: Recipe, epoch: float) -> float:
         ("even-kernel-cifar", 300, 64, 1e-4, {0: 0.1, 150: 0.05}),
         # Xception section 4.2
         ("xception-imagenet", None, None, 1e-5, {0: 0.045, 1.9: 0.045, 2: 0.0423, 4: 0.039762}),
+        ("bsconv-fine-grained", 100, None, 1e-4, {0: 0.1, 50: 0.05, 99.999: 0}),
+        ("even-kernel-cifar-long", 600, 64, 1e-4, {0: 0.1, 300: 0.05, 599.99: 0}),
+        ("even-kernel-densenet", 300, 64, 1e-4, {0: 0.1, 149: 0.1, 151: 0.01, 299: 0.001}),
+        ("even-kernel-imagenet", 100, 256, 1e-4, {0: 0.1, 50: 0.05, 99.999: 0}),
+        ("hybrid-cifar", 190, None, 5e-4, {0: 0.1, 189: 0.0008}),
     ],
 )
 def test_presets_follow_the_published_schedules(

@@ -18,10 +18,11 @@ from search_space import InvalidRequest, baseline, build, cost
 from search_space.families import family_names, family_network, is_family_name
 from search_space.hand_designed import fit_baseline
 from search_space.layered.family import FAMILIES, Family, register
+from search_space.layered.fractal import Fractal, FractalColumns
 from search_space.layered.joined import Joined, residual
 from search_space.layered.layer import Map
 from search_space.layered.network import LayeredNetwork
-from search_space.layered.simple import Conv
+from search_space.layered.simple import Conv, Norm
 from search_space.network import orthonormal_bases, orthonormal_loss
 from search_space.serialization import load_plain_network, network_from_json, save_architecture, to_json
 
@@ -29,7 +30,14 @@ GOLDEN = json.loads((Path(__file__).parent / "golden" / "family_figures.json").r
 FIGURES: list[dict[str, Any]] = GOLDEN["figures"]
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 #: those that take long to build are held to be as the shallow ones of the family
-NAMES = [name for name in family_names() if not re.match(r"resnet-(56|110)|wrn-(28|40)", name)]
+DEEP_NAMES = r"resnet-(56|110)|wrn-(28|40)|densenet-112|resnet-large-(26|34|68|102)"
+NAMES = [name for name in family_names() if not re.match(DEEP_NAMES, name)]
+#: one of each family, of the smallest that it has
+SMALLEST = (
+    *("resnet-8", "wrn-10-1", "resnet-large-10-c2sp", "resnet-large-50", "densenet-7", "densenet-bc-10-k4-bsconv-u"),
+    *("darknet-19-sep", "fractalnet-10-c4", "vgg-16-bsconv-u", "xception-noresidual-elu", "xception-relu"),
+    *("efficientnet-b0-bsconv-s", "mnasnet-b1"),
+)
 
 
 def printed(value: int, like: str) -> str:
@@ -78,6 +86,9 @@ def test_costs_are_the_published_ones(figure: dict[str, Any]) -> None:
     if figure["counts"] == "macs":
         assert printed(own.macs, figure["operations"]) == figure["operations"], figure["source"]
         return
+    if figure["counts"] == "twice":
+        assert printed(2 * (own.macs + figure["more_macs"]), figure["operations"]) == figure["operations"]
+        return
     assert isinstance(network, LayeredNetwork)
     wanted = float(figure["operations"][:-1]) * UNITS[figure["operations"][-1]]
     macs, _, elements = counted(network)
@@ -119,6 +130,56 @@ def test_any_operator_trains(plain: str, operator: str) -> None:
     gradients = [p.grad for p in network.parameters()]
     assert all(g is not None and g.isfinite().all() for g in gradients)
     assert sum(float(g.abs().sum()) > 0 for g in gradients if g is not None) == len(gradients)
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_every_family_trains_on_the_smallest_images(name: str) -> None:
+    torch.manual_seed(0)
+    network = build(small(name, image_size=8, width=0.05))
+    scores = network(torch.randn(4, 3, 8, 8))
+    assert scores.shape == (4, 10)
+    nn.functional.cross_entropy(scores, torch.tensor([0, 1, 2, 3])).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_the_figures_without_a_network_are_of_networks_that_have_none() -> None:
+    assert not {figure["network"] for figure in FIGURES} & set(GOLDEN["no_figures"])
+    assert all(is_family_name(name) for name in GOLDEN["no_figures"])
+
+
+def test_the_joins_of_a_fractal_are_means_over_all_columns_that_end_there() -> None:
+    # f3(x) with the identity for a unit is x, and with doubling columns of 4, 2 and 1 units it is their mean
+    class Twice(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * x
+
+    columns: Any = Fractal(3, (Norm(),)).module(Map(1, 1, 1))
+    for part in columns.modules():
+        if isinstance(part, FractalColumns):
+            part.short = Twice()
+    # the first half has columns of two units and of one, whose mean is 3x; the second half goes on from it
+    assert float(columns(torch.ones(1))) == pytest.approx((3 * 4 + 3 * 2 + 2) / 3)
+    assert len([part for part in columns.modules() if isinstance(part, Twice)]) == 7
+
+
+@pytest.mark.parametrize("between", ["none", "relu", "elu"])
+@pytest.mark.parametrize("bare", ["", "-noresidual"])
+def test_xception_has_the_ablations_of_its_paper(bare: str, between: str) -> None:
+    suffix = "" if between == "none" else f"-{between}"
+    text = str(small(f"xception{bare}{suffix}"))
+    assert ("sum(" in text) == (bare == "")
+    assert ("sep_k3" in text, "sep_relu_k3" in text, "sep_elu_k3" in text) == tuple(
+        between == each for each in ("none", "relu", "elu")
+    )
+
+
+def test_bsconv_s_of_bottlenecks_marks_each_projection_and_changes_nothing_else() -> None:
+    plain, marked = small("mnasnet-b1"), small("mnasnet-b1-bsconv-s")
+    assert str(plain).split(" ", 1)[1] == str(marked).split(" ", 1)[1].replace("basis_k1", "k1")
+    assert cost(plain) == cost(marked)
+    with torch.device("meta"):
+        assert len(orthonormal_bases(build(marked))) == 17
+        assert not orthonormal_bases(build(plain))
 
 
 def test_the_subspaces_of_bsconv_s_are_held_to_be_orthonormal() -> None:
@@ -167,6 +228,10 @@ def test_a_network_is_fitted_to_a_budget() -> None:
         ("wrn-15-2", "baseline: 'wrn-15-2' has no depth of 6n + 4 layers, at most 2000; take 10 or 16 for 15"),
         ("resnet-20-bsconv", "baseline: 'resnet-20-bsconv' is unknown"),
         ("resnet-20-bsconv-s-p0", "baseline: 'resnet-20-bsconv-s-p0' is unknown"),
+        ("densenet-41", "baseline: 'densenet-41' has no depth of 3n + 4 layers, at most 1000"),
+        ("densenet-bc-40-k0", "baseline: 'densenet-bc-40-k0' is unknown"),
+        ("fractalnet-30", "baseline: 'fractalnet-30' has no depth of 5, 10, 20, 40 or 80 layers"),
+        ("resnet-large-20", "baseline: 'resnet-large-20' has none of the depths 10, 18, 26, 34, 50, 68, 101, 102"),
         ("wrn-16", "baseline: 'wrn-16' is unknown"),
     ],
 )

@@ -65,6 +65,22 @@ _BSCONV_CIFAR = Recipe(
     orthonormal_weight=0.01,
 )
 
+# Convolution with even-sized kernels, section 4.5: no weight decay on depthwise weights, mixup with alpha 1,
+# Lee et al.'s crops of images padded by 4 and flips. Momentum is not stated: 0.9; nor is a warm-up: none.
+_EVEN_KERNEL = Recipe(
+    epochs=300,
+    batch_size=64,
+    learning_rate=0.1,
+    nesterov=False,
+    weight_decay=1e-4,
+    decay_depthwise=False,
+    schedule="cosine",
+    warmup_epochs=0,
+    crop_padding=4,
+    flip=True,
+    mixup=1.0,
+)
+
 #: Every preset: to add one, add it here.
 PRESETS: dict[str, Preset] = {
     "xsepconv-cifar": Preset("XSepConv section 4.1", replace(_XSEPCONV, crop_padding=4, flip=True)),
@@ -93,24 +109,7 @@ PRESETS: dict[str, Preset] = {
             orthonormal_weight=0.1,
         ),
     ),
-    # Convolution with even-sized kernels, section 4.5: no weight decay on depthwise weights, mixup with alpha 1,
-    # Lee et al.'s crops of images padded by 4 and flips. Momentum is not stated: 0.9; nor is a warm-up: none.
-    "even-kernel-cifar": Preset(
-        "Convolution with even-sized kernels section 4.5",
-        Recipe(
-            epochs=300,
-            batch_size=64,
-            learning_rate=0.1,
-            nesterov=False,
-            weight_decay=1e-4,
-            decay_depthwise=False,
-            schedule="cosine",
-            warmup_epochs=0,
-            crop_padding=4,
-            flip=True,
-            mixup=1.0,
-        ),
-    ),
+    "even-kernel-cifar": Preset("Convolution with even-sized kernels section 4.5", _EVEN_KERNEL),
     # Xception sections 4.2 and 4.3. Not stated: epochs (100), batch size (256), the decay of the averaging (0.9999),
     # and the augmentation (Inception's crops and flips, from where its configuration comes).
     "xception-imagenet": Preset(
@@ -130,6 +129,41 @@ PRESETS: dict[str, Preset] = {
             resized_crop_area=[0.08, 1.0],
             flip=True,
         ),
+    ),
+    # section 5.3, images of dogs, cars and flowers: crops and flips, alpha 0.1 (fig. 7). Not stated: batch size (128)
+    # and the size of the crops (half of the image at least); its random gamma is a jitter of the brightness here.
+    "bsconv-fine-grained": Preset(
+        "BSConv section 5.3",
+        replace(
+            _BSCONV_CIFAR,
+            epochs=100,
+            schedule="linear",
+            milestones=[],
+            crop_padding=0,
+            resized_crop_area=[0.5, 1.0],
+            color_jitter=[0.4, 0.0, 0.0],
+            orthonormal_weight=0.1,
+        ),
+    ),
+    # the trainings of table 2, by cutout too; its size is not stated: 16, as in DeVries & Taylor on CIFAR-10
+    "even-kernel-cifar-long": Preset(
+        "Convolution with even-sized kernels section 4.5, table 2", replace(_EVEN_KERNEL, epochs=600, cutout=16)
+    ),
+    # "the piecewise constant decay performs better" for DenseNets; where it falls is not stated: at Huang et al.'s
+    # half and three quarters
+    "even-kernel-densenet": Preset(
+        "Convolution with even-sized kernels section 4.5",
+        replace(_EVEN_KERNEL, schedule="step", milestones=[0.5, 0.75], mixup=0.0),
+    ),
+    # of ResNet-50 and DenseNet-121; compact networks decay by 4e-5. Inception's crops and flips
+    "even-kernel-imagenet": Preset(
+        "Convolution with even-sized kernels section 4.5",
+        replace(_EVEN_KERNEL, epochs=100, batch_size=256, crop_padding=0, resized_crop_area=[0.08, 1.0], mixup=0.0),
+    ),
+    # section 4 states 190 epochs; all else is that of the Wide ResNets of the time
+    "hybrid-cifar": Preset(
+        "Hybrid hypothesis section 4",
+        replace(_BSCONV_CIFAR, epochs=190, weight_decay=5e-4, milestones=[0.3, 0.6, 0.8], decay_factor=0.2),
     ),
     "quick": Preset(
         "our own: a first look, in minutes on a GPU",

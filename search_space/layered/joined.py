@@ -17,8 +17,8 @@ from search_space.base.errors import InvalidRequest
 from search_space.layer_cost import Cost
 from search_space.layered.layer import Layer, Map
 
-How = Literal["sum", "mean", "concat"]
-_HOWS = ("sum", "mean", "concat")
+How = Literal["sum", "concat"]
+_HOWS = ("sum", "concat")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Series(Layer):
 
 @dataclass(frozen=True)
 class Join(Layer):
-    """``branches`` side by side on the same input: their sum, their mean, or their channels behind one another."""
+    """``branches`` side by side on the same input: their sum, or their channels behind one another."""
 
     KIND: ClassVar[str] = "join"
 
@@ -86,7 +86,7 @@ class Join(Layer):
 
 
 class Joined(nn.Module):
-    """Branches side by side on ``(b, c, h, w)``, joined by sum, mean or concatenation of channels."""
+    """Branches side by side on ``(b, c, h, w)``, joined by sum or concatenation of channels."""
 
     def __init__(self, branches: Sequence[nn.Module], how: How) -> None:
         super().__init__()
@@ -95,10 +95,7 @@ class Joined(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         made = [branch(x) for branch in self.branches]
-        if self.how == "concat":
-            return torch.cat(made, dim=1)
-        total = reduce(add, made)
-        return total / len(made) if self.how == "mean" else total
+        return torch.cat(made, dim=1) if self.how == "concat" else reduce(add, made)
 
     def extra_repr(self) -> str:
         return f"how={self.how}"

@@ -14,10 +14,10 @@ from search_space.base.checks import check_choice
 from search_space.base.errors import InvalidRequest
 from search_space.blueprint import Blueprint
 from search_space.layer_cost import Cost, linear_cost
+from search_space.layered.activations import ACTIVATIONS
 from search_space.layered.joined import check_layers, in_text, out_of, with_maps
 from search_space.layered.layer import Layer, Map
 from search_space.layered.reading import layered_fields
-from search_space.layers import ACTIVATIONS
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ from typing import Any
 
 from search_space.base.checks import shown, unknown
 from search_space.base.errors import InvalidRequest
+from search_space.layered.fractal import Fractal
 from search_space.layered.joined import Join, Series
 from search_space.layered.layer import Layer
-from search_space.layered.simple import Act, Conv, Norm, Pool
+from search_space.layered.simple import Act, Conv, Norm, Pool, Squeeze
 
 #: Every kind of layer, by what its JSON form calls it: to add one, add it here.
-LAYERS: dict[str, type[Layer]] = {layer.KIND: layer for layer in (Conv, Norm, Act, Pool, Series, Join)}
+LAYERS: dict[str, type[Layer]] = {
+    layer.KIND: layer for layer in (Conv, Norm, Act, Pool, Squeeze, Series, Join, Fractal)
+}
 #: how deep layers may hold layers
 _DEEPEST = 40
 
@@ -50,7 +53,7 @@ def _layer(value: Any, where: str, depth: int) -> Layer:
     for name, each in given.items():
         if name not in known:
             raise unknown(f"{where}: key", name, known)
-        if name in ("layers", "branches"):
+        if name in ("layers", "branches", "unit"):
             given[name] = _layers(each, f"{where}.{name}", depth + 1)
     if missing := sorted(name for name, required in known.items() if required and name not in given):
         raise InvalidRequest(f"{where}.{missing[0]}: missing")

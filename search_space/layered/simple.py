@@ -10,10 +10,10 @@ from torch import nn
 from search_space.architecture import check_size
 from search_space.base.checks import check_bool, check_choice, refusal, require
 from search_space.base.errors import InvalidRequest
-from search_space.layer_cost import Cost
+from search_space.layer_cost import Cost, conv_cost
+from search_space.layered.activations import ACTIVATIONS, SqueezeGate
 from search_space.layered.forms import form
 from search_space.layered.layer import Layer, Map
-from search_space.layers import ACTIVATIONS
 
 _POOLS = ("max", "mean")
 
@@ -96,6 +96,33 @@ class Act(Layer):
 
     def __str__(self) -> str:
         return self.activation
+
+
+@dataclass(frozen=True)
+class Squeeze(Layer):
+    """Squeeze-and-excitation through ``channels`` channels with biases and a sigmoid, as EfficientNet has it."""
+
+    KIND: ClassVar[str] = "se"
+
+    channels: int
+    activation: str = "silu"
+
+    def check(self, where: str) -> None:
+        check_size(f"{where}.channels", self.channels, 1)
+        check_choice(f"{where}.activation", self.activation, ACTIVATIONS)
+
+    def out(self, given: Map) -> Map:
+        return given
+
+    def cost(self, given: Map) -> Cost:
+        pairs = ((given.channels, self.channels), (self.channels, given.channels))
+        return sum((conv_cost(*pair, (1, 1), (1, 1), bias=True, norm=False) for pair in pairs), Cost())
+
+    def module(self, given: Map) -> nn.Module:
+        return SqueezeGate(given.channels, self.channels, self.activation)
+
+    def __str__(self) -> str:
+        return f"se{self.channels} {self.activation}"
 
 
 @dataclass(frozen=True)
