@@ -78,6 +78,7 @@ LAYERS = {
         "comparison",
         "attribution",
         "rank",
+        "analyses",
         "commands",
     ),
 }

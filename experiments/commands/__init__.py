@@ -6,6 +6,7 @@ Each imports what does the work when it runs: parsing and help need no torch.
 from __future__ import annotations
 
 from experiments.commands import (
+    analyse,
     attribute,
     bundle,
     compare,
@@ -41,5 +42,6 @@ COMMANDS: dict[str, Command] = {
     "space": search.SPACE,
     "list": listing.COMMAND,
     "convert": convert.COMMAND,
+    "analyse": analyse.COMMAND,
     "bench": timing.BENCH,
 }

@@ -1,0 +1,1 @@
+"""Why the papers' operators work: analyses with a command, a table and a picture each."""
