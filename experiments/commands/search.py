@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,9 @@ def _add_search(parser: Parser) -> None:
     parser.add_argument("--out", help="folder of the run; must be new or empty (required)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in OUT")
     parser.add_argument("--overwrite", action="store_true", help="delete the run in OUT first")
-    parser.add_argument(
-        "--print_config", action="store_true", help="print the config as YAML, every option explained, and exit"
-    )
-    parser.add_argument("--print_schema", action="store_true", help="print a JSON Schema of configs, and exit")
+    parser.add_argument("--dry-run", action="store_true", help="measure and print what it would take; write nothing")
+    parser.add_argument("--print_config", action="store_true", help="print the config as YAML, every option explained")
+    parser.add_argument("--print_schema", action="store_true", help="print a JSON Schema of configs")
     add_config(parser)
 
 
@@ -54,14 +54,22 @@ def _search(options: Namespace) -> None:
 
         print(schema_text() if options.print_schema else commented_yaml(options.settings).removesuffix("\n"))
         return
-    if options.out is None:
+    out = None if options.out is None else Path(options.out)
+    if out is None and not options.dry_run:
         raise InvalidRequest("--out: missing; name the folder that the run shall be written to")
-    config = self_contained(options.settings)
+    config, began = self_contained(options.settings), time.perf_counter()
     from evaluators.training.processes import check_alone
-    from experiments.search.search import search
 
     check_alone("search")
-    search(config, Path(options.out), resume=options.resume, overwrite=options.overwrite)
+    how = {"resume": options.resume, "overwrite": options.overwrite}
+    if options.dry_run or out is None:
+        from experiments.search.forecast import dry_run
+
+        dry_run(config, out, **how, began=began)
+    else:
+        from experiments.search.search import search
+
+        search(config, out, **how)
 
 
 def _space(options: Namespace) -> None:

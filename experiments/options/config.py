@@ -109,8 +109,7 @@ class SearchConfig:
             30m as the limit, and halving's usual number of candidates.
         search: recipe of the supernet's training or, with evolution's scoring "training", of each candidate's.
         retrain: the final training.
-        supernet: folder of a run whose trained supernet is used instead of training one, for example with another
-            budget; null to train one.
+        supernet: folder of a run whose trained supernet is used, as with another budget; null to train one.
         jobs: finalists and candidates that are trained at once, one thread each; null for one per core, on a GPU for
             one.
         max_failed: share of 8 or more candidates that may fail; one fails if its training diverges, lacks memory or is

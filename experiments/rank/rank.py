@@ -222,7 +222,7 @@ def _score_inherited(
     bar.update(len(samples) - len(missing))
     if not missing:
         return
-    from experiments.search.search import supernet  # brings NNI
+    from experiments.search.supernets import supernet  # brings NNI
 
     space = supernet(task.config, task)
     load_weights(space, run.supernet)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from evaluators.data.images import ImageData
 from evaluators.training.retrain import retrain
 from evaluators.training.run import TrainingRun
 from experiments.options.config import AUTO, FITTED_FINALISTS, SearchConfig, StrategyConfig, seconds
 from experiments.options.files import read_config
 from experiments.runs.folder import RunFolder
-from experiments.runs.task import SearchTask, stream_seed
+from experiments.runs.task import SearchTask
 from experiments.runs.trainings import jobs_at_once
 from experiments.search.confirm import round_sizes
+from experiments.search.timing import STEPS, part_of, random_networks, short, threads_of_one
 from strategies.multi_trial.halving import HalvingOptions
+from strategies.options import MultiTrialOptions
 
 #: Whole trainings that must fit the time, at least, for a search by real trainings.
 LEAST_TRAININGS = 30
@@ -26,8 +27,8 @@ LEAST_TRAININGS = 30
 USUAL_TIME = "30m"
 #: Most trials that are planned, however much time there is.
 _MOST_TRIALS = 1000
-#: Steps of the training that the forecast times, and networks that are trained so.
-_STEPS, _NETWORKS = 12, 3
+#: Networks whose training is timed.
+_NETWORKS = 3
 
 
 def as_begun(config: SearchConfig, out: Path) -> SearchConfig:
@@ -52,7 +53,7 @@ def choose(config: SearchConfig, each: float) -> tuple[StrategyConfig, str]:
     jobs, limit = jobs_at_once(config), config.time or USUAL_TIME
     fit = seconds(limit) * jobs / each
     why = (
-        f"{int(fit):,} trainings of about {_rounded(each)} fit {limit} with {jobs} at once, and {LEAST_TRAININGS} are"
+        f"{int(fit):,} trainings of about {rounded(each)} fit {limit} with {jobs} at once, and {LEAST_TRAININGS} are"
         " enough to search by real trainings"
     )
     if fit < LEAST_TRAININGS:
@@ -77,41 +78,37 @@ def choose(config: SearchConfig, each: float) -> tuple[StrategyConfig, str]:
 def whole_trainings(options: HalvingOptions, config: SearchConfig) -> float:
     """What all rungs take, in whole trainings."""
     epochs = config.search.epochs
-    ends = np.array([0, *options.epochs_at_rungs(epochs)])
-    return float(np.dot(options.rung_sizes, np.diff(ends)) / epochs)
+    return sum(count * own for count, own in rung_trainings(options, epochs)) / epochs
+
+
+def rung_trainings(options: MultiTrialOptions, epochs: int) -> list[tuple[int, int]]:
+    """For each rung: how many candidates are trained on it, and for how many epochs of a recipe of ``epochs``."""
+    ends = (0, *options.epochs_at_rungs(epochs))
+    return [(count, end - begin) for count, (begin, end) in zip(options.rung_sizes, pairwise(ends), strict=True)]
 
 
 def training_seconds(config: SearchConfig, task: SearchTask) -> float:
-    """How long one training by the search's recipe takes, from some steps of a few random networks."""
+    """How long one training by the search's recipe takes, from some steps of a few random networks in this process."""
     data, recipe = task.data, config.search
-    # the learning rate is low because there is no warm-up: what diverges here might not do so in the search
-    short = replace(recipe, epochs=2, warmup_epochs=0, schedule="cosine", learning_rate=1e-3)
-    part = _part(data, _STEPS * recipe.batch_size)
+    part = part_of(data, STEPS * recipe.batch_size)
     run = TrainingRun(
         train_on="train", measure_on="validation", accelerator=config.accelerator, title="how long a training takes"
     )
-    rng = np.random.RandomState(stream_seed(config.seed, "forecast"))
     threads = torch.get_num_threads()
-    torch.set_num_threads(1 if jobs_at_once(config) > 1 else threads)
+    torch.set_num_threads(threads_of_one(jobs_at_once(config)))
     taken: list[float] = []
     try:
-        for row in task.searched.sample_many(rng, _NETWORKS):
-            network = task.space.architecture(task.table.sample(row))
+        for network in random_networks(task, _NETWORKS):
             ends: list[dict[str, float]] = []
-            retrain(network, part, short, run, on_epoch=ends.append)
+            retrain(network, part, short(recipe, 2), run, on_epoch=ends.append)
             taken.append(ends[1]["seconds"])  # the first epoch warms up
     finally:
         torch.set_num_threads(threads)
     return float(np.mean(taken)) / len(part.train) * len(data.train) * recipe.epochs
 
 
-def _part(data: ImageData, most: int) -> ImageData:
-    part = copy(data)
-    part.train, part.validation = (own.subset(range(min(most, len(own)))) for own in (data.train, data.validation))
-    return part
-
-
-def _rounded(duration: float) -> str:
+def rounded(duration: float) -> str:
+    """Seconds in words."""
     return (
         f"{duration:.1f} s" if duration < 10 else f"{duration:.0f} s" if duration < 120 else f"{duration / 60:.0f} min"
     )

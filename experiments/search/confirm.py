@@ -32,7 +32,7 @@ def confirm(task: SearchTask, run: RunFolder, best: Sequence[Architecture]) -> A
     """
     config = task.config
     finalists = {f"finalist {number}": architecture for number, architecture in enumerate(best, 1)}
-    finalists |= _fitted(task, set(finalists.values()))
+    finalists |= fitted_finalists(task, set(finalists.values()))
     table = Table(run.finalists, _COLUMNS, dict(zip(_COLUMNS, (str, int, float, float, str), strict=True)))
     table.keep([row for row in table.rows if row["architecture"] == str(finalists.get(row["finalist"]))])
     sizes = round_sizes(len(finalists), config.finalist_seeds)
@@ -68,7 +68,7 @@ def round_sizes(count: int, rounds: int) -> list[int]:
     return sizes
 
 
-def _fitted(task: SearchTask, others: set[Architecture]) -> dict[str, Architecture]:
+def fitted_finalists(task: SearchTask, others: set[Architecture]) -> dict[str, Architecture]:
     """Hand-designed networks in their widest form inside the budget; none without an upper bound on MACs or params."""
     budget = task.config.budget
     if budget.max_macs is None and budget.max_params is None:

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from nni.nas.strategy.base import Strategy
@@ -27,6 +26,7 @@ from experiments.runs.records import ScoreRecord, metrics_writer, write_probabil
 from experiments.runs.task import SearchTask, stream_seed
 from experiments.search.choice import as_begun, chosen
 from experiments.search.confirm import confirm
+from experiments.search.supernets import least_difference, supernet, supernet_strategy
 from experiments.search.trials import InheritedWeights, Judge, ShortTrainings, score_proposals
 from experiments.tracking.trackers import Tracking, check_trackers
 from search_space.architecture import Architecture
@@ -37,9 +37,7 @@ from search_space.space import SepConvSpace
 from search_space.weights import load_weights, save_weights
 from strategies.budget.budget import format_count
 from strategies.one_shot.base import OneShotSearch
-from strategies.one_shot.supernet import RandomOneShot
 from strategies.options import MultiTrialOptions, StrategyOptions
-from strategies.registry import make
 
 
 def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
@@ -48,18 +46,8 @@ def search(config: SearchConfig, out: Path, *, resume: bool = False, overwrite: 
     Everything that can be wrong with the request is found before ``out`` is touched. A killed search goes on with
     ``resume``; one that is finished is left as it is.
     """
-    if resume:
-        config = as_begun(config, out)
-    check_out(out, config.as_dict(), resume=resume, overwrite=overwrite)
-    task = SearchTask(config)
-    task.check()
-    check_trackers(config.trackers)
-    if config.supernet is not None:
-        _reused_supernet(config)
-    task.announce()
-    if config.strategy.name == AUTO:
-        config = task.config = chosen(config, task)
-        task.check()
+    task = prepared(config, out, resume=resume, overwrite=overwrite)
+    config = task.config
     device = pick_accelerator(config.accelerator)
     made = provenance(config.seed, device) | {IMAGES: task.data.fingerprint}
     with held(out):
@@ -87,6 +75,27 @@ def _search(task: SearchTask, run: RunFolder, device: str) -> None:
     print(f"  {winner}")
 
 
+def prepared(config: SearchConfig, out: Path | None, *, resume: bool, overwrite: bool) -> SearchTask:
+    """What is to be searched, with its images, when all that can be wrong is found to be right and `AUTO` is decided.
+
+    Changes nothing. ``out`` is None where nothing will be written.
+    """
+    if out is not None:
+        if resume:
+            config = as_begun(config, out)
+        check_out(out, config.as_dict(), resume=resume, overwrite=overwrite)
+    task = SearchTask(config)
+    task.check()
+    check_trackers(config.trackers)
+    if config.supernet is not None:
+        _reused_supernet(config)
+    task.announce()
+    if config.strategy.name == AUTO:
+        task.config = chosen(config, task)
+        task.check()
+    return task
+
+
 def _find_winner(task: SearchTask, run: RunFolder, device: str, tracking: Tracking) -> Architecture:
     config = task.config
     options = config.strategy.typed_options()
@@ -110,13 +119,6 @@ def _warn_of_supernet(config: SearchConfig, run: RunFolder) -> None:
             " no better than a random network. Train more of it by --finalists, ask `sepnas rank` how far its supernet"
             " can be trusted, or search by real trainings (--strategy.name halving)"
         )
-
-
-def supernet(config: SearchConfig, task: SearchTask) -> SepConvSpace:
-    """A fresh supernet for the images of ``task``, its weights drawn by the config's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(config.seed, "weights"))
-        return SepConvSpace(task.space)
 
 
 def _train_supernet(
@@ -162,13 +164,11 @@ def _search_in_training(
     options: StrategyOptions, task: SearchTask, run: RunFolder, tracking: Tracking
 ) -> list[Architecture]:
     """Search while a supernet is trained: one-shot."""
-    config = task.config
-    seed, clip = stream_seed(config.seed, "strategy"), config.search.gradient_clip
-    strategy = make(config.strategy.name, options, feasible=task.searched, gradient_clip_val=clip, seed=seed)
-    _train_supernet(task, run, strategy, tracking, clips_gradients=True)
+    strategy, clips = supernet_strategy(options, task)
+    assert isinstance(strategy, OneShotSearch)
+    _train_supernet(task, run, strategy, tracking, clips_gradients=clips)
     scores = strategy.log_probabilities()
-    # the most probable ones differ in one choice: a shortlist of them would be one network with variations
-    samples = strategy.export_samples(max(1, config.finalists), apart=max(1, len(task.table.labels) // 3))
+    samples = strategy.export_samples(max(1, task.config.finalists), apart=least_difference(task))
     record = ScoreRecord(run.architectures, "log_probability")
     for sample in samples[len(record.scored) :]:  # a run killed right behind this has its rows already
         chosen = zip(task.table.labels, task.table.indices(sample), strict=True)
@@ -182,10 +182,8 @@ def _trained_supernet(options: MultiTrialOptions, task: SearchTask, run: RunFold
     if config.supernet is not None and not run.supernet.exists():
         copy_file(_reused_supernet(config), run.supernet)
     if not run.supernet.exists():
-        inside = {"costs": task.table} if options.supernet_for == "space" else {"feasible": task.feasible}
-        seed = stream_seed(config.seed, "paths")
-        strategy = RandomOneShot(**inside, sampling=options.sampling or "uniform", seed=seed)
-        save_weights(_train_supernet(task, run, strategy, tracking, clips_gradients=False).cpu(), run.supernet)
+        strategy, clips = supernet_strategy(options, task)
+        save_weights(_train_supernet(task, run, strategy, tracking, clips_gradients=clips).cpu(), run.supernet)
     space = supernet(config, task)
     load_weights(space, run.supernet)
     return space
