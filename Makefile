@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 CONSTRAINTS := .ci/constraints.txt
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test test-faults lint types wheel check clean
+.PHONY: help setup demo demo-tables test test-faults lint types wheel check clean
 
 help:
 	@echo "make demo    the whole job on embedded images, into sepnas-demo/"
+	@echo "make demo-tables  two rows of every table of the papers at a tiny schedule, into sepnas-tables/"
 	@echo "make test    the tests"
 	@echo "make test-faults  kills, full disks, strange inputs: what tests take long for"
 	@echo "make check   lint, types, tests and the wheel: what CI runs"
@@ -26,6 +27,12 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 
 demo: $(INSTALLED)
 	$(BIN)/sepnas demo --out sepnas-demo --overwrite
+
+demo-tables: $(INSTALLED)
+	for name in $$($(BIN)/sepnas list tables | cut -d ' ' -f 1); do \
+	  $(BIN)/sepnas reproduce $$name --out sepnas-tables/$$name --rows 1,2 --epochs 1 --seeds 2 --width 0.25 \
+	    --data.image_size 32 --data.max_train_images 80 || exit 1; \
+	done
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
@@ -53,4 +60,4 @@ wheel: $(INSTALLED)
 check: lint types test wheel
 
 clean:
-	rm -rf $(VENV) dist build sepnas-demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist build sepnas-demo sepnas-tables .pytest_cache .mypy_cache .ruff_cache

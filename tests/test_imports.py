@@ -77,6 +77,7 @@ LAYERS = {
         "bundle",
         "comparison",
         "attribution",
+        "reproduce",
         "rank",
         "analyses",
         "commands",

@@ -10,6 +10,7 @@ from evaluators.training.presets import PRESETS as RECIPE_PRESETS
 from experiments.options.config import AUTO, StrategyConfig
 from experiments.options.parsing import Command, Parser
 from experiments.options.values import options_of
+from experiments.reproduce.tables import TABLES
 from experiments.tables import table
 from search_space.options import PRESETS
 from strategies.registry import STRATEGIES
@@ -83,6 +84,10 @@ LISTINGS: dict[str, Callable[[], str]] = {
     "strategies": _strategies,
     "recipes": lambda: table((name, preset.summary) for name, preset in RECIPE_PRESETS.items()),
     "datasets": lambda: table(DATASETS.items()),
+    "tables": lambda: table(
+        (name, f"{own.summary}; {len(own.rows)} rows, on {', '.join(own.settings)} [{own.source}]")
+        for name, own in TABLES.items()
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""The papers' tables and figures as trainings of ours, beside what the papers print. A paper is one file of tables."""
