@@ -28,10 +28,10 @@ from experiments.commands import COMMANDS
 from experiments.options.config import SearchConfig, seconds
 from experiments.options.files import read_config
 from experiments.options.values import from_text, make, options_of
-from experiments.rank.table import ScoreTable
 from experiments.runs.claimed_folder import ClaimedFolder
 from experiments.runs.folder import RUN
 from experiments.runs.records import ScoreRecord, metrics_rows
+from experiments.runs.scores import ScoreTable
 from experiments.training.retrain import TRAININGS
 from experiments.training.trained import find_trained
 from search_space.base.errors import InvalidRequest

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from helpers.groups import kill_group, members
 from helpers.runs import outcome, rows
 from helpers.searches import run
 
@@ -45,24 +46,6 @@ def start() -> Iterator[Start]:
             return process
 
         yield begin
-
-
-def kill_group(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
-
-
-def members(group: int) -> list[int]:
-    """The processes of a group that have not ended; nobody may be there to collect those that have."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, of, *_ = path.read_text().rpartition(") ")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(of) == group and state not in "ZX":
-            found.append(int(path.parent.name))
-    return found
 
 
 def has_rows(table: Path) -> bool:

@@ -19,7 +19,7 @@ from evaluators.data.splits import stratified_split, stratified_subset
 from evaluators.data.streaming import StreamedImages
 from evaluators.sources.base import Listing, Source, unusable
 from evaluators.sources.find import find_source
-from search_space.base.checks import check_seed, printable, require, shown
+from search_space.base.checks import check_seed, plain, printable, require, shown
 from search_space.base.errors import InvalidRequest
 
 # Training images from which mean and standard deviation of streamed data are estimated.
@@ -148,10 +148,11 @@ class Reader:
             read.append((ImageSet(pixels, labels), [failure.index for failure in failed]))
             failures += failed
         if failures and self.options.on_corrupt != "skip":
-            first = ", ".join(f"{shown(failure.name)} ({failure.reason})" for failure in failures[:3])
-            more = ", ..." if len(failures) > 3 else ""
-            why = f"has {len(failures)} of {sum(map(len, listings))} images that cannot be read: {first}{more}"
-            raise unusable(self.name, why, "repair or remove them, or leave them out with on_corrupt: skip")
+            names = [shown(_end(one.name.removeprefix(f"{self.name}/"), 40)) for one in failures[:3]]
+            names[0] += f" ({plain(failures[0].reason, 100 if len(names) == 1 else 40)})"
+            first = ", ".join(names) + (", ..." if len(failures) > len(names) else "")
+            why = f"has {len(failures)} of {sum(map(len, listings))} images that cannot be read: {first}"
+            raise unusable(self.name, why, "repair or remove them, or set on_corrupt: skip")
         return read, tuple(failure.name for failure in failures)
 
     def open_test(self, listing: Listing) -> tuple[Images, tuple[str, ...]]:
@@ -160,6 +161,11 @@ class Reader:
         images = _readable(images, np.arange(len(images)), failed)
         require(len(images) > 0, "data.name", self.name, "has no image of test that can be read", "repair the files")
         return images, skipped
+
+
+def _end(path: str, most: int) -> str:
+    """The end of a long path, which tells which image it is."""
+    return path if len(path) <= most else f"...{path[3 - most :]}"
 
 
 def _statistics(train: Images, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from search_space.base.checks import check_options, option, require
+from search_space.base.checks import check_options, option, printable, require
 
 #: Where the images of a data set stay.
 Where = Literal["auto", "memory", "device", "stream"]
@@ -67,8 +67,8 @@ class DataOptions:
     def display_name(self) -> str:
         """What tables and plots call the data: the title, else the name, of a folder its last part."""
         if self.title is not None:
-            return self.title
-        return Path(self.name).name if Path(self.name).is_dir() else self.name
+            return printable(self.title)
+        return printable(Path(self.name).name if Path(self.name).is_dir() else self.name)
 
     def deciding(self) -> dict[str, Any]:
         """The options that decide which images there are: all but what they are called and how fast they come."""

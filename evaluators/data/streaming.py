@@ -10,7 +10,7 @@ import torch
 from evaluators.data.decode import read, reason
 from evaluators.data.images import Images
 from evaluators.sources.base import ChosenPictures, Pictures
-from search_space.base.checks import shown
+from search_space.base.checks import plain, shown
 from search_space.base.errors import InvalidRequest
 
 
@@ -44,9 +44,9 @@ class StreamedImages(Images):
                 pixels[place] = read(self.pictures, index, size, channels)
             # Damaged files make Pillow raise nearly anything.
             except Exception as error:
-                image = shown(self.pictures.name(index))
+                image, why = shown(self.pictures.name(index)), plain(reason(error), 60)
                 raise UnreadableImage(
-                    f"data.name: {shown(self.name)} has the image {image}, which cannot be read ({reason(error)}); "
+                    f"data.name: {shown(self.name)} has the image {image}, which cannot be read ({why}); "
                     "repair or remove it"
                 ) from error
         return torch.from_numpy(pixels)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader
 
 from evaluators.training.callbacks import CHECKPOINT_FILE, DivergenceGuard, EpochProgress, ResumePoint
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.run import Accelerator
+from search_space.base.checks import plain
+from search_space.base.errors import InvalidRequest
 
 _PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -85,5 +89,22 @@ def fit(
 
 
 def resume_point(folder: Path | None) -> Path | None:
-    """The resume point in ``folder``, if there is a folder and a run left one there."""
-    return folder / CHECKPOINT_FILE if folder is not None and (folder / CHECKPOINT_FILE).is_file() else None
+    """The resume point in ``folder``, if there is a folder and a run left one there; InvalidRequest for a damaged one.
+
+    Nothing in it runs: torch reads tensors and plain values alone.
+    """
+    path = None if folder is None else folder / CHECKPOINT_FILE
+    if path is None or not path.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (part := archive.testzip()) is not None:
+                raise ValueError(f"the checksum of {part} differs")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"state_dict", "epoch"} <= set(state):
+            raise ValueError("it holds no state of a training")
+    except Exception as error:  # torch lets through whatever its readers raise
+        why = plain(f"{type(error).__name__}: {error}", 80)
+        remedy = "delete it, and the training begins anew"
+        raise InvalidRequest(f"resume point: {plain(path, 120)} is damaged ({why}); {remedy}") from None
+    return path

@@ -28,8 +28,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in ``path``."""
-    return json.loads(read_text(path))
+    """The JSON value in ``path``; InvalidRequest if it is damaged."""
+    try:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"file: {plain(path, 120)} is damaged ({plain(error, 80)}); mend it or move it") from None
 
 
 def copy_file(source: Path, path: Path) -> None:

@@ -80,8 +80,11 @@ class RunFolder:
         return report.is_file() and read_json(report)["verdict"]["trusted"] in ("yes", "partly")
 
     def read_provenance(self) -> dict[str, Any]:
-        """What made the run."""
-        return read_json(self.provenance)
+        """What made the run; InvalidRequest if it is damaged."""
+        made = read_json(self.provenance)
+        if not isinstance(made, dict):
+            raise InvalidRequest(f"run: {self.provenance} is damaged (it holds no keys)")
+        return made
 
 
 def check_out(path: Path, config: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
@@ -102,7 +105,7 @@ def open_run(path: Path, config: dict[str, Any], provenance: dict[str, Any], *, 
     """
     run = RunFolder(path)
     if not overwrite and ClaimedFolder(path, RUN).is_claimed:
-        then, now = run.read_provenance().get(IMAGES), provenance.get(IMAGES)
+        then, now = (made.get(IMAGES) for made in (run.read_provenance(), provenance))
         if None not in (then, now) and then != now:
             why = f"the images have changed since it was begun ({then}; now {now})"
             raise InvalidRequest(f"out: {path}: {why}; give those of then, or another folder, or --overwrite")

@@ -92,7 +92,7 @@ class ScoreRecord:
     def __init__(self, path: Path, measures: Sequence[str]) -> None:
         self._measures = measures
         self._times: Counter[Architecture] = Counter()
-        kinds = {"measure": str, "score": float, "architecture": str}
+        kinds: dict[str, Callable[[str], Any]] = {"measure": str, "score": float, "architecture": parse}
         self._table = Table(path, ("trial", "measure", "score", "macs", "params", "architecture"), kinds)
         self.scored = [
             Scored(parse(row["architecture"]), float(row["score"]))

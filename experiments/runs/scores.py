@@ -43,7 +43,7 @@ class ScoreTable:
 
     def __init__(self, path: Path) -> None:
         columns = ("measure", "accuracy", "loss", "seconds", "architecture")
-        self._table = Table(path, columns, dict(zip(columns, (str, float, float, float, str), strict=True)))
+        self._table = Table(path, columns, dict(zip(columns, (str, float, float, float, parse), strict=True)))
         self._known = {
             (row["measure"], row["architecture"]): Score(
                 float(row["accuracy"]), float(row["loss"]), float(row["seconds"])

@@ -25,7 +25,7 @@ from experiments.runs.files import write_json, write_text
 from experiments.runs.task import DataTask
 from experiments.tables import table
 from experiments.training.trained import TrainedNetwork
-from search_space.base.checks import check_seed
+from search_space.base.checks import check_seed, printable
 from search_space.base.errors import InvalidRequest
 from search_space.network import build
 from search_space.serialization import load_architecture
@@ -85,7 +85,7 @@ class Evaluation:
         m = self.measured
         top5 = f"not given for {len(self.classes)} classes" if m.top5 is None else f"{m.top5:.2%}"
         lines = [
-            f"{self.target}, seed {self.seed}, on {self.split} of {self.data}: {m.images:,} images,"
+            f"{printable(f'{self.target}, seed {self.seed}, on {self.split} of {self.data}')}: {m.images:,} images,"
             f" {len(self.classes)} classes",
             f"  top-1 accuracy     {m.top1:.2%}",
             f"  top-{TOP} accuracy     {top5}",
@@ -105,14 +105,14 @@ class Evaluation:
             order = sorted(order, key=lambda index: shares[index] or 0.0)[:_SHOWN]
             title = f"accuracy of the {len(order)} worst classes"
         texts = ["no image" if share is None else f"{share:.2%}" for share in shares]
-        rows = [(self.classes[i], texts[i], f"{counts[i]:,}", self._mistaken(i)) for i in order]
+        rows = [(printable(self.classes[i]), texts[i], f"{counts[i]:,}", self._mistaken(i)) for i in order]
         return [title, table(rows, ("class", "accuracy", "images", "most often mistaken for"), right=(1, 2))]
 
     def _mistaken(self, index: int) -> str:
         row = self.measured.confusion[index].copy()
         row[index] = 0
         other = int(row.argmax())
-        return f"{self.classes[other]} ({row[other]:,})" if row[other] else ""
+        return f"{printable(self.classes[other])} ({row[other]:,})" if row[other] else ""
 
 
 def evaluate(
@@ -205,7 +205,7 @@ def plot_evaluation(measured: Measurement, classes: tuple[str, ...], title: str,
         _confusion(axes(1.6, 1.5, side, side), bar, measured, classes)
         right, top = side + 3.4, side + 1.5
         _reliability(axes(right, top - 2.6, 4.3, 2.6), axes(right, top - 3.6, 4.3, 0.8), measured)
-        text = f"{title}: {measured.images:,} images, top-1 {measured.top1:.2%}"
+        text = f"{printable(title)}: {measured.images:,} images, top-1 {measured.top1:.2%}"
         drawing.suptitle(text, y=1 - 0.15 / height, va="top")
 
 
@@ -220,7 +220,7 @@ def _confusion(axes: Axes, bar: Axes, measured: Measurement, classes: tuple[str,
     axes.set_ylabel("label")
     if len(classes) <= _NAMED:
         size = 8 if len(classes) <= _NUMBERED else 5.5
-        names = [name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…" for name in classes]
+        names = [name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…" for name in map(printable, classes)]
         places = range(len(classes))
         axes.set_xticks(places, names, rotation=90, fontsize=size)
         axes.set_yticks(places, names, fontsize=size)

@@ -171,7 +171,7 @@ def retrain_all(
 
     def claim() -> dict[int, dict[str, Any]]:
         claim_folder(folder, architecture, config, data_config, data, start=start, overwrite=overwrite)
-        done = {seed: read_json(home / RESULT_FILE) for seed, home in homes.items() if (home / RESULT_FILE).exists()}
+        done = {seed: _read_result(home) for seed, home in homes.items() if (home / RESULT_FILE).exists()}
         for seed in done:  # killed behind the result
             (homes[seed] / CHECKPOINT_FILE).unlink(missing_ok=True)
         return done
@@ -213,7 +213,7 @@ def read_result(folder: Path) -> Result:
     homes = trained_seeds(folder)
     if not homes:
         raise InvalidRequest(f"run: no training in {folder} is finished; call `sepnas retrain` again as before")
-    results = {seed: read_json(home / RESULT_FILE) for seed, home in homes.items()}
+    results = {seed: _read_result(home) for seed, home in homes.items()}
     return _result(folder.resolve().name, load_any_network(folder / ARCHITECTURE_FILE), results)
 
 
@@ -221,6 +221,14 @@ def trained_seeds(folder: Path) -> dict[int, Path]:
     """The folders of the trainings in ``folder`` that are finished, by seed, in their order."""
     homes = [path.parent for path in folder.glob(f"seed[0-9]*/{RESULT_FILE}")]
     return dict(sorted((int(home.name.removeprefix("seed")), home) for home in homes))
+
+
+def _read_result(home: Path) -> dict[str, Any]:
+    """What the training in ``home`` gave; InvalidRequest if its file is damaged."""
+    result = read_json(home / RESULT_FILE)
+    if not isinstance(result, dict) or not {"test_accuracy", "seconds", "test_images", "provenance"} <= set(result):
+        raise InvalidRequest(f"run: {home / RESULT_FILE} is damaged; delete it, and that seed is trained again")
+    return result
 
 
 def _result(name: str, architecture: AnyNetwork, results: dict[int, dict[str, Any]]) -> Result:

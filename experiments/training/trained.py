@@ -13,6 +13,7 @@ from experiments.runs.files import read_json
 from experiments.runs.folder import find_run
 from experiments.training.preprocessing import Preprocessing
 from experiments.training.retrain import ABOUT_FILE, DATA_FILE, RESULT_FILE, trained_seeds
+from search_space.base.checks import plain
 from search_space.base.errors import InvalidRequest
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
 
@@ -145,5 +146,6 @@ def _read(path: Path, convert: Callable[[Mapping[str, Any]], T]) -> T:
         return convert(values)
     except OSError as error:
         raise InvalidRequest(f"target: {path} cannot be read ({error.strerror}); {_REMEDY}") from None
-    except (KeyError, TypeError, ValueError) as error:  # broken JSON, broken UTF-8 and InvalidRequest are ValueErrors
-        raise InvalidRequest(f"target: {path} is damaged ({error!r}); {_REMEDY}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:  # InvalidRequest is a ValueError
+        why = str(error) if isinstance(error, InvalidRequest) else repr(error)
+        raise InvalidRequest(f"target: {path} is damaged ({plain(why, 90)}); {_REMEDY}") from None
