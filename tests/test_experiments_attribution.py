@@ -61,7 +61,7 @@ def test_plain_winners_have_nothing_to_swap(tmp_path: Path, refused: Callable[..
 def test_wrong_requests_are_refused(tmp_path: Path, refused: Callable[..., str]) -> None:
     run = make_run(tmp_path / "run")
     assert refused("attribute", run, "--swaps", "block").startswith("--swaps: 'block' is unknown; known are blocks, fa")
-    assert refused("attribute", run, "--jobs", "0").startswith("--jobs: 0 must be a whole number of at least 1")
+    assert refused("attribute", run, "--jobs", "0").startswith("jobs: 0 must be null or a whole number of at least 1")
     assert "seeds" in refused("attribute", run, "--seeds", "1,1")
     (run / "winner.json").unlink()
     assert "has no winner yet" in refused("attribute", run)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
+import platform
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers.processes import die
+from helpers.processes import die, wait_and_return
 from helpers.runs import Killed, complaint, outcome, rows
 from helpers.searches import config, run
 
+import experiments.runs.engine as engine_module
 import experiments.runs.trainings as trainings_module
-from evaluators.training.pools import ProcessDied, SharedPool
+from evaluators.training.pools import Call, ProcessDied, SharedPool, TimeLimitPassed
 from evaluators.training.run import TrainingDiverged
 from experiments.cli import main
 from experiments.runs.failures import reason_of
@@ -174,27 +175,34 @@ def test_a_candidate_whose_process_is_killed_twice_has_failed(tmp_path: Path, mo
     class Pool:
         """A `SharedPool` in this process, whose second call dies."""
 
-        def __init__(self, processes: int, shared: Any) -> None:
+        def __init__(self, processes: int, shared: Any, *others: Any) -> None:
             self.shared = shared
             self.calls = 0
 
-        def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-            future: Future[Any] = Future()
+        def submit(self, function: Callable[..., Any], *arguments: Any) -> Call[Any]:
+            call: Call[Any] = Call()
             self.calls += 1
             if self.calls == 2:
-                future.set_exception(ProcessDied("its process was ended by SIGKILL, twice (out of memory?)"))
+                call.set_exception(ProcessDied("its process was ended by SIGKILL, twice (out of memory?)"))
             else:
-                future.set_result(function(self.shared, *arguments))
-            return future
+                call.make(lambda: function(self.shared, *arguments))
+            return call
 
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(trainings_module, "SharedPool", Pool)
+    monkeypatch.setattr(engine_module, "SharedPool", Pool)
     out = run(tmp_path, "training", "--jobs", "2", "--strategy.options.ahead", "2")
     assert [row["score"] == "nan" for row in rows(out / "architectures.csv")] == [False, True, False]
     (failed,) = rows(out / "failures.csv")
     assert failed["reason"] == "ProcessDied: its process was ended by SIGKILL, twice (out of memory?)"
+    first, second, _ = rows(out / "trials.csv")
+    assert second["reason"] == failed["reason"]
+    assert (second["validation_accuracy"], second["architecture"]) == ("nan", failed["architecture"])
+    assert float(first["validation_accuracy"]) == float(rows(out / "architectures.csv")[0]["score"])
+    assert (first["node"], first["attempts"], first["reason"]) == (platform.node(), "1", "")
+    assert first["seed"] != second["seed"]
+    assert float(first["seconds"]) > 0
 
 
 # --- processes ---
@@ -211,3 +219,34 @@ def test_a_call_whose_process_is_killed_is_repeated_once_and_takes_no_other_with
         assert [pool.submit(die, tmp_path / "there").result() for _ in range(2)] == [5, 5], "the pool lives on"
     finally:
         pool.close()
+
+
+def test_a_call_that_takes_too_long_is_ended_and_not_repeated() -> None:
+    pool = SharedPool(1, None, limit=0.3, retries=3)
+    try:
+        late, quick = pool.submit(wait_and_return, 1000), pool.submit(wait_and_return, 0)
+        with pytest.raises(TimeLimitPassed, match=r"^it took longer than trial_time allows \(0\.3 s\)$"):
+            late.result()
+        assert quick.result() == 0
+        assert late.attempts == 1
+        assert late.seconds < 100
+    finally:
+        pool.close()
+
+
+def test_a_call_whose_process_dies_too_often_says_so() -> None:
+    pool = SharedPool(1, 5, retries=0)
+    try:
+        with pytest.raises(ProcessDied, match=r"^its process was ended by SIGKILL \(out of memory\?\)$"):
+            pool.submit(die, None).result()
+    finally:
+        pool.close()
+
+
+def test_calls_that_were_not_begun_are_cancelled_with_their_pool() -> None:
+    pool = SharedPool(1, None)
+    calls = [pool.submit(wait_and_return, 1000) for _ in range(3)]
+    pool.close()
+    assert isinstance(calls[0].exception(timeout=10), ProcessDied)
+    assert calls[1].cancelled()
+    assert calls[2].cancelled()

@@ -78,7 +78,7 @@ def test_seeds_at_once_leave_the_files_of_one_after_the_other(best_kept: Path, t
 def test_one_process_more_is_started_only_for_what_is_missing(best_kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[int]] = []
 
-    def run_each(function: Any, calls: Any, processes: int) -> list[Any]:
+    def run_each(function: Any, calls: Any, processes: int, **limits: Any) -> list[Any]:
         asked.append([call[4] for call in calls])
         assert processes == 3
         return [{"test_accuracy": 0.5, "seconds": 1.0, **CONDITIONS} for _ in calls]
@@ -164,7 +164,7 @@ def test_table_gives_students_confidence_interval(tmp_path: Path, monkeypatch: p
     figures = {0: 0.91, 1: 0.94, 2: 0.90, 5: 0.93}
     calls = {"winner": list(figures.values()), "mobilenetv3-small": [0.7, 0.7, 0.7, 0.7]}
 
-    def run_each(function: Any, calls_: Any, processes: int) -> list[Any]:
+    def run_each(function: Any, calls_: Any, processes: int, **limits: Any) -> list[Any]:
         made = calls["winner" if "winner" in calls_[0][0] else "mobilenetv3-small"]
         return [{"test_accuracy": accuracy, "seconds": 2.0, **CONDITIONS} for accuracy in made]
 

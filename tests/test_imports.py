@@ -66,7 +66,7 @@ def test_imports_are_absolute(package: str) -> None:
 LAYERS = {
     "search_space": ("base", "layered", "ops", "families", "conversion"),
     "strategies": ("budget", "one_shot", "multi_trial"),
-    "evaluators": ("base", "sources", "augment", "data", "training", "measuring", "latency"),
+    "evaluators": ("base", "sources", "augment", "data", "training", "cluster", "measuring", "latency"),
     "experiments": (
         "options",
         "runs",

@@ -36,8 +36,13 @@ def begin_quietly(threads: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
-    hide_bars()
     end_with_parent()
+    be_quiet(threads)
+
+
+def be_quiet(threads: int) -> None:
+    """Let this process, one of several, draw no bars, print nothing and use so many threads."""
+    hide_bars()
     _quiet()
     torch.set_num_threads(threads)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.options.config import RetrainConfig
+from experiments.options.config import ENGINE_OPTIONS, RetrainConfig, SearchConfig
 from experiments.options.files import read_config
 from experiments.options.parsing import Command, Namespace, Parser
-from search_space.base.checks import check_choice, check_int
+from search_space.base.checks import check_choice
 
 
 def _add_options(parser: Parser) -> None:
@@ -22,15 +22,16 @@ def _add_options(parser: Parser) -> None:
         " commas (default: %(default)s)",
     )
     parser.add_argument("--out", help="folder for the report (default: RUN/attribution)")
-    parser.add_argument("--jobs", type=int, help="trainings at once, one thread each (default: as the run's config)")
     parser.add_argument("--overwrite", action="store_true", help="delete training results that were made another way")
     parser.add_class(RetrainConfig, "retrain", only=("seeds",))
+    parser.add_class(SearchConfig, "config", only=ENGINE_OPTIONS)
 
 
 def _defaults(options: Namespace) -> Mapping[str, Any]:
     from experiments.runs.folder import find_run
 
-    return {"retrain": read_config(find_run(Path(options.run)).config).retrain}
+    base = read_config(find_run(Path(options.run)).config)
+    return {"retrain": base.retrain, "config": base}
 
 
 def _run(options: Namespace) -> None:
@@ -41,9 +42,7 @@ def _run(options: Namespace) -> None:
 
     kinds = [check_choice("--swaps", name.strip(), KINDS) for name in options.swaps.split(",")]
     run = find_run(Path(options.run))
-    config = replace(read_config(run.config), retrain=options.retrain)
-    if options.jobs is not None:
-        config = replace(config, jobs=check_int("--jobs", options.jobs, 1))
+    config = replace(options.config, retrain=options.retrain)
     out = run.attribution if options.out is None else Path(options.out)
     attribute(run, config, out, kinds=kinds, overwrite=options.overwrite)
     print((out / PAGE).read_text(encoding="utf-8"))

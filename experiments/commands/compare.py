@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from experiments.options.config import DEFAULT_BASELINES
+from experiments.options.config import DEFAULT_BASELINES, ENGINE_OPTIONS, SearchConfig
 from experiments.options.files import read_config
 from experiments.options.parsing import Command, Namespace, Parser
 from search_space.base.errors import InvalidRequest
@@ -39,6 +42,15 @@ def _add_options(parser: Parser) -> None:
     )
     parser.add_argument("--title", help="what table and plot call the data (default: as the config does)")
     parser.add_argument("--overwrite", action="store_true", help="delete training results that were made another way")
+    parser.add_class(SearchConfig, "config", only=ENGINE_OPTIONS)
+
+
+def _defaults(options: Namespace) -> Mapping[str, Any]:
+    """What the trainings run on is as the first search says."""
+    from experiments.runs.folder import RunFolder
+
+    configs = [RunFolder(Path(run)).config for run in options.runs]
+    return {"config": next((read_config(path) for path in configs if path.is_file()), SearchConfig())}
 
 
 def _run(options: Namespace) -> None:
@@ -55,10 +67,11 @@ def _run(options: Namespace) -> None:
     if options.out is None and not runs:
         raise InvalidRequest("--out: missing; without a search's folder name one for the report")
     out = Path(options.out) if options.out is not None else runs[0].report
+    engine = {name: getattr(options.config, name) for name in ENGINE_OPTIONS}
     names = (",".join(DEFAULT_BASELINES) if runs else "") if options.baselines is None else options.baselines
     compare(
         runs,
-        [read_config(run.config) for run in runs],
+        [replace(read_config(run.config), **engine) for run in runs],
         [name.strip() for name in names.split(",") if name.strip()],
         out,
         trained=trained,
@@ -80,5 +93,6 @@ COMMAND = Command(
     details="Trains them by the same recipe and seeds (skipping those already trained), and writes comparison.csv,"
     " comparison.md, comparison.tex and index.html, a page with figures. Networks that `sepnas retrain --out` trained"
     " the same way join the table; without a search it holds only those.",
+    defaults=_defaults,
     alone=True,
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evaluators.training.recipes import Recipe
-from evaluators.training.run import Accelerator
 from experiments.commands.search import add_config, config_defaults
+from experiments.options.config import ENGINE_OPTIONS, SearchConfig
 from experiments.options.files import read_config, self_contained
 from experiments.options.parsing import Command, Namespace, Parser
 from search_space.base.checks import option
@@ -24,15 +24,11 @@ class Options:
         recipe: of each training; by default that of the run's retraining.
         seeds: trainings of each architecture; the second is the noise ceiling.
         n: architectures, spread over the MACs inside the budget.
-        accelerator: auto takes the GPU where there is one.
-        jobs: trainings at once, in processes with one thread each; null for one per core, on a GPU for one.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
     seeds: list[int] = field(default_factory=lambda: [0, 1])
     n: int = 30
-    accelerator: Accelerator = "auto"
-    jobs: int | None = option(None, least=1)
 
 
 def _add_options(parser: Parser) -> None:
@@ -43,13 +39,14 @@ def _add_options(parser: Parser) -> None:
         "--against", help="folder of `sepnas tabulate`: judge by its architectures and trainings, and train nothing"
     )
     parser.add_class(Options, "settings")
+    parser.add_class(SearchConfig, "config", only=("accelerator", *ENGINE_OPTIONS))
 
 
 def _defaults(options: Namespace) -> Mapping[str, Any]:
     from experiments.runs.folder import find_run
 
     base = read_config(find_run(Path(options.run)).config)
-    return {"settings": Options(recipe=base.retrain.recipe, accelerator=base.accelerator, jobs=base.jobs)}
+    return {"settings": Options(recipe=base.retrain.recipe), "config": base}
 
 
 def _run(options: Namespace) -> None:
@@ -66,7 +63,7 @@ def _run(options: Namespace) -> None:
     folder = Path(options.out) if options.out is not None else run.rank
     rank(
         run,
-        replace(read_config(run.config), accelerator=settings.accelerator, jobs=settings.jobs),
+        options.config,
         **sample,
         against=None if against is None else Path(against),
         folder=folder,

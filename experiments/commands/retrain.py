@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.data.options import DataOptions
-from experiments.options.config import RetrainConfig, SearchConfig
+from experiments.options.config import ENGINE_OPTIONS, RetrainConfig, SearchConfig
 from experiments.options.files import read_config, self_contained
 from experiments.options.parsing import Command, Namespace, Parser, add_option
 from search_space.base.checks import nearest, refusal
@@ -39,6 +39,8 @@ def _add_options(parser: Parser) -> None:
     for name in ("accelerator", "trackers"):
         add_option(parser, SearchConfig, name)
     parser.add_class(DataOptions, "data", "data.")
+    # one machine trains as many seeds at once as parallel_seeds say
+    parser.add_class(SearchConfig, "base", only=[name for name in ENGINE_OPTIONS if name != "jobs"])
 
 
 def _defaults(options: Namespace) -> Mapping[str, Any]:
@@ -52,7 +54,7 @@ def _defaults(options: Namespace) -> Mapping[str, Any]:
     if options.width is not None and target.exists():
         raise InvalidRequest("--width: an architecture has its channels fixed; leave it out")
     base = _base(target)
-    return {name: getattr(base, name) for name in _OPTIONS}
+    return {"base": base} | {name: getattr(base, name) for name in _OPTIONS}
 
 
 def _base(target: Path) -> SearchConfig:
@@ -75,7 +77,7 @@ def _architecture_file(target: Path) -> Path | None:
 def _run(options: Namespace) -> None:
     target = Path(options.target)
     given = {name: getattr(options, name) for name in _OPTIONS}
-    config = self_contained(replace(_base(target), **given))
+    config = self_contained(replace(options.base, **given))
     from evaluators.training.processes import is_first
     from experiments.runs.folder import find_run
     from experiments.runs.task import DataTask

@@ -20,13 +20,12 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
 from experiments.training.retrain import (
     Result,
-    check_request,
     data_config,
     read_conditions,
     read_result,
-    retrain_network,
     training_conditions,
 )
+from experiments.training.several import Wanted, retrain_several
 from search_space.base.checks import check_int
 from search_space.base.errors import InvalidRequest
 
@@ -90,13 +89,12 @@ def compare(
     labels = distinct([*(entry.label for entry in planned), *names], folders)
     roles = [*(entry.role for entry in planned), *(row.role for row in done)]
     against = find_reference(reference, labels, [*(entry.name for entry in planned), *names], roles)
-    for entry in planned:  # all of them, before the first is trained
-        assert task is not None
-        check_request(entry.network, entry.config, task, entry.home, overwrite=overwrite)
-    rows = []
-    for entry in planned:
-        result = retrain_network(entry.label, entry.network, entry.config, entry.home, task=task, overwrite=overwrite)
-        rows.append(Row(result, entry.family, entry.budget, entry.role, entry.folder))
+    wanted = [Wanted(entry.label, entry.network, entry.home) for entry in planned]
+    results = [] if task is None else retrain_several(wanted, configs[0], task, overwrite=overwrite)
+    rows = [
+        Row(result, entry.family, entry.budget, entry.role, entry.folder)
+        for result, entry in zip(results, planned, strict=True)
+    ]
     rows = [
         replace(row, result=replace(row.result, name=label)) for row, label in zip([*rows, *done], labels, strict=True)
     ]

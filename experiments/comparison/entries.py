@@ -29,7 +29,6 @@ class Entry:
         name: what a user may call it as well.
         family, budget, role, folder: as of `experiments.comparison.rows.Row`.
         network: as a value.
-        config: by which it is trained.
         home: of its trainings.
     """
 
@@ -39,7 +38,6 @@ class Entry:
     network: AnyNetwork
     budget: Budget | None
     role: Role
-    config: SearchConfig
     home: Path
     folder: Path | None = None
 
@@ -55,7 +53,7 @@ def entries(
     found = []
     for run, config in zip(runs, configs, strict=True):
         strategy, winner = config.strategy.name, run.read_winner()
-        of_run = partial(Entry, family=strategy, budget=config.budget, config=config, folder=run.path)
+        of_run = partial(Entry, family=strategy, budget=config.budget, folder=run.path)
         label, name = f"{strategy} winner", run.path.resolve().name
         found.append(of_run(label, name, network=winner, role="winner", home=run.retrain / "winner"))
         members = pareto_networks(run, config) if pareto else []
@@ -67,7 +65,7 @@ def entries(
     first = configs[0]
     for control in controls(baselines, task, runs[0]) if baselines else []:
         own = (control.label, control.name, control.family, control.network, first.budget, control.role)
-        found.append(Entry(*own, config=first, home=runs[0].retrain / control.name))
+        found.append(Entry(*own, home=runs[0].retrain / control.name))
     return found
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from evaluators.cluster.options import RayOptions
 from evaluators.data.options import DataOptions
 from evaluators.training.recipes import Recipe
 from evaluators.training.run import Accelerator, TrainingOptions
 from experiments.options.values import make, options_of
-from search_space.base.checks import SEED_LIMIT, check_options, nearest, option, refusal, require
+from search_space.base.checks import SEED_LIMIT, check_choice, check_options, nearest, option, refusal, require
 from search_space.base.errors import InvalidRequest
 from search_space.options import SpaceOptions
 from strategies.budget.budget import Budget
@@ -19,6 +20,12 @@ from strategies.registry import registered
 
 #: Where figures are sent while a search or a training goes on.
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
+#: What trains architectures, one after the other or several at once.
+ENGINES = ("sequential", "ray")
+#: The options of a config that say what trainings run on, for commands that take these alone.
+ENGINE_OPTIONS = ("engine", "ray", "jobs", "trial_time", "retries")
+#: NNI's training services, each of which is refused as an engine.
+NNI_ENGINES = ("local", "remote", "openpai", "aml", "kubeflow", "frameworkcontroller", "adl", "dlc", "hybrid")
 #: The strategy that stands for whichever suits the time.
 AUTO = "auto"
 #: Hand-designed networks that are finalists of every search, in their widest form inside the budget.
@@ -96,28 +103,32 @@ class SearchConfig:
         data: images.
         space: candidates.
         budget: what the network may cost.
-        fill: share of the tightest upper bound that searched architectures use at least, as larger networks are mostly
-            better; 0 searches the whole budget. Without an upper bound, and for Pareto sets, the whole is searched.
-        finalists: how many of the best candidates are trained by the search's recipe beside hand-designed networks
-            fitted to the budget, in rounds that leave the better half; the winner is the best on the validation images
-            at the end. 0 takes the search's own best.
+        fill: least share of the tightest upper bound that is used. Larger networks are mostly better; 0 searches the
+            whole budget. Without an upper bound, and for Pareto sets, the whole is searched.
+        finalists: best candidates that are trained to find the winner. They are trained by the search's recipe beside
+            hand-designed networks fitted to the budget, in rounds that leave the better half; the winner is the best on
+            the validation images at the end. 0 takes the search's own best.
         finalist_seeds: rounds, each with another seed.
-        costs: JSON files with your own additive costs, such as `sepnas latency --table` writes; budget.max_costs bounds
-            them by name.
+        costs: JSON files with your own costs, as `sepnas latency --table` writes. They are additive; budget.max_costs
+            bounds them by name.
         strategy: the search strategy.
         time: what strategy auto plans for, as 90s, 30m or 2h. halving takes as many candidates as fit; null means
             30m as the limit, and halving's usual number of candidates.
         search: recipe of the supernet's training or, with evolution's scoring "training", of each candidate's.
         retrain: the final training.
-        supernet: folder of a run whose trained supernet is used, as with another budget; null to train one.
+        supernet: folder of a run whose trained supernet is used. That may be for another budget; null to train one.
+        engine: sequential (this machine) or ray (a cluster). Both give the same.
+        ray: the Ray cluster of engine ray.
         jobs: finalists and candidates that are trained at once, one thread each; null for one per core, on a GPU for
-            one.
-        max_failed: share of 8 or more candidates that may fail; one fails if its training diverges, lacks memory or is
-            killed twice. With more failures the search stops.
+            one, with Ray as many as the cluster has room for.
+        trial_time: what one training may take, as 90s, 30m or 2h. It fails if it takes longer; null for no limit.
+        retries: times that a killed training is begun anew. One that is lost with its machine is too.
+        max_failed: share of 8 or more candidates that may fail; one fails if its training diverges, lacks memory, takes
+            longer than trial_time or is killed more often than retries allow. With more failures the search stops.
         seed: seed of everything random and of the data's splits.
         accelerator: auto takes the GPU where there is one.
-        trackers: where figures of searches and final trainings are sent as they come: tensorboard (tracking/ in the
-            run), mlflow, wandb.
+        trackers: where figures are sent: tensorboard, mlflow, wandb. They are sent as they come, by searches and final
+            trainings; tensorboard's lie in tracking/ in the run.
     """
 
     data: DataOptions = field(default_factory=DataOptions)
@@ -132,7 +143,11 @@ class SearchConfig:
     search: Recipe = field(default_factory=Recipe)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
     supernet: str | None = None
+    engine: str = ENGINES[0]
+    ray: RayOptions = field(default_factory=RayOptions)
     jobs: int | None = option(None, least=1)
+    trial_time: str | None = None
+    retries: int = option(1, least=0)
     max_failed: float = option(0.5, least=0, most=1)
     seed: int = option(0, least=0, most=SEED_LIMIT - 1)
     accelerator: Accelerator = "auto"
@@ -140,8 +155,9 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+        self._check_engine()
         if self.time is not None:
-            seconds(self.time)
+            seconds("time", self.time)
             why = f"has no effect with strategy.name {self.strategy.name}"
             require(self.strategy.name == AUTO, "time", self.time, why, "leave one of them out")
         options = self.strategy.typed_options()
@@ -157,14 +173,36 @@ class SearchConfig:
                 f" {self.search.epochs} to search; take fewer"
             )
 
+    def _check_engine(self) -> None:
+        if self.engine in NNI_ENGINES:
+            why = "is a training service of NNI, which gives trials other trials' architectures and opens a port to all"
+            raise refusal("engine", self.engine, why, "take sequential (with jobs), or ray for several machines")
+        check_choice("engine", self.engine, ENGINES)
+        if self.trial_time is not None:
+            seconds("trial_time", self.trial_time)
+        if self.engine != "ray":
+            for own in fields(RayOptions):
+                value = getattr(self.ray, own.name)
+                why = f"has no effect with engine {self.engine}"
+                require(value == own.default, f"ray.{own.name}", value, why, "set engine to ray, or leave it out")
+            return
+        if self.accelerator == "cuda":
+            require(
+                self.ray.gpus > 0, "ray.gpus", 0, "gives trials no GPU, as accelerator cuda asks for", "set it to 1"
+            )
+        for name in ("parallel_seeds", "devices", "num_nodes"):
+            value = getattr(self.retrain, name)
+            why = "is not for engine ray, which spreads whole trainings by jobs and ray.gpus"
+            require(value == 1, f"retrain.{name}", value, why, "set it to 1, or engine to sequential")
+
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dicts, for YAML."""
         return asdict(self)
 
 
-def seconds(text: str) -> float:
-    """How long ``text``, as 90s, 30m or 2h, is; InvalidRequest for another text."""
+def seconds(where: str, text: str) -> float:
+    """How long ``text``, as 90s, 30m or 2h, is; InvalidRequest, naming the option ``where``, for another text."""
     found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(s|m|h)", text)
     if found is None or float(found[1]) == 0:
-        raise refusal("time", text, "is not a time above 0", "write it like 90s, 30m or 2h")
+        raise refusal(where, text, "is not a time above 0", "write it like 90s, 30m or 2h")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]

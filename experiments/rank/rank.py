@@ -24,6 +24,7 @@ from experiments.rank.report import Measured, RankReport, write_report
 from experiments.rank.table import (
     ABOUT_FILE,
     TRAINING_FOLDER,
+    TRIALS_FILE,
     check_seeds,
     deciding,
     open_table,
@@ -31,6 +32,7 @@ from experiments.rank.table import (
 )
 from experiments.rank.verdict import MODEL, Source, supernet_source, verdict
 from experiments.runs.claimed_folder import IMAGES, ClaimedFolder, FolderKind
+from experiments.runs.engine import check_engine
 from experiments.runs.folder import RANK_FILE, RunFolder
 from experiments.runs.held import held
 from experiments.runs.records import ScoreRecord
@@ -45,7 +47,7 @@ from strategies.options import MultiTrialOptions
 
 RANKING = FolderKind(
     name="a ranking",
-    files=(SCORES_FILE, TRAINING_FOLDER, "rank.csv", RANK_FILE, "rank.md", "rank.png"),
+    files=(SCORES_FILE, TRIALS_FILE, TRAINING_FOLDER, "rank.csv", RANK_FILE, "rank.md", "rank.png"),
     marker=ABOUT_FILE,
 )
 
@@ -86,6 +88,7 @@ def rank(
     source = _source(run, config)
     device = pick_accelerator(config.accelerator)
     check_precision(recipe.precision, device)
+    check_engine(config)
     task = SearchTask(config)
     check_augmentation(recipe, task.channels, config.data.image_size)
     request: dict[str, Any] = {

@@ -21,6 +21,7 @@ from evaluators.training.run import TrainingRun
 from experiments.options.config import SearchConfig
 from experiments.options.values import make
 from experiments.runs.claimed_folder import IMAGES, ClaimedFolder, FolderKind, first_difference
+from experiments.runs.engine import check_engine
 from experiments.runs.files import sweep
 from experiments.runs.held import held
 from experiments.runs.scores import SCORES_FILE, ScoreTable
@@ -32,7 +33,8 @@ from search_space.base.errors import InvalidRequest
 
 ABOUT_FILE = "about.json"
 TRAINING_FOLDER = "training"
-TABLE = FolderKind(name="a table", files=(SCORES_FILE, TRAINING_FOLDER), marker=ABOUT_FILE)
+TRIALS_FILE = "trials.csv"
+TABLE = FolderKind(name="a table", files=(SCORES_FILE, TRIALS_FILE, TRAINING_FOLDER), marker=ABOUT_FILE)
 
 
 def tabulate(
@@ -52,6 +54,7 @@ def tabulate(
     check_seeds(seeds)
     recipe = config.retrain.recipe
     check_precision(recipe.precision, pick_accelerator(config.accelerator))
+    check_engine(config)
     task = SearchTask(config)
     check_augmentation(recipe, task.channels, config.data.image_size)
     of_space = {key: config.as_dict()[key] for key in ("space", "budget", "fill")}
@@ -136,7 +139,8 @@ def train_each(
 ) -> None:
     """Train each architecture with each seed unless that is on record, several at once as the config's ``jobs`` say.
 
-    What is half trained lies in `TRAINING_FOLDER`; one that diverges is recorded as NaN.
+    What is half trained lies in `TRAINING_FOLDER`; one that fails is recorded as NaN, and in `TRIALS_FILE` with its
+    reason.
     """
     missing = [
         (seed, architecture)
@@ -160,7 +164,7 @@ def train_each(
     for home in homes:
         home.mkdir(parents=True, exist_ok=True)
         sweep(home)
-    with closing(Trainings(task, recipe, most=len(missing))) as trainings:
+    with closing(Trainings(task, recipe, len(missing), folder / TRIALS_FILE)) as trainings:
         calls = [(architecture, run) for (_, architecture), run in zip(missing, runs, strict=True)]
         for (seed, architecture), home, score in zip(missing, homes, trainings.each(calls), strict=True):
             record.add(f"seed{seed}", architecture, score)

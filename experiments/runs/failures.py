@@ -35,6 +35,47 @@ def reason_of(error: Exception) -> str:
     return plain(" ".join(text.split()), _LONGEST)
 
 
+class FailedShare:
+    """Counts trials and those that failed.
+
+    Args:
+        most: share of the trials that may fail.
+    """
+
+    def __init__(self, most: float) -> None:
+        self.most = most
+        self._trials = 0
+        self._reasons: list[str] = []
+
+    def count(self, reason: str) -> None:
+        """One more, failed if there is a reason; errors as of `check_share`."""
+        self._trials += 1
+        if reason:
+            self._reasons.append(reason)
+        check_share(self._trials, self._reasons, self.most)
+
+
+def check_share(trials: int, reasons: Sequence[str], most: float, failed: int | None = None) -> None:
+    """`TooManyFailed` if more than the share ``most`` of ``trials``, `LEAST_TRIALS` at least, failed.
+
+    ``failed`` of them did, where not all ``reasons`` are known.
+    """
+    failed = len(reasons) if failed is None else failed
+    if trials >= LEAST_TRIALS and failed > most * trials:
+        raise TooManyFailed(
+            f"{failed} of {trials} trials failed, more than max_failed {most:g} allows; {mostly(reasons)}"
+        )
+
+
+def mostly(reasons: Sequence[str]) -> str:
+    """The most frequent reason; numbers in it, as that of the step, do not make it another one."""
+    kinds = [re.sub(r"\d+", "0", reason) for reason in reasons]
+    if not reasons:
+        return "none of the reasons is on record"
+    kind, count = Counter(kinds).most_common(1)[0]
+    return f"most often ({count} times): {reasons[kinds.index(kind)]}"
+
+
 class Failures:
     """``failures.csv``: the trials that failed, each with its reason.
 
@@ -56,22 +97,13 @@ class Failures:
 
     def check(self, scored: Sequence[Scored]) -> None:
         """`TooManyFailed` if more than the share allowed of ``scored``, `LEAST_TRIALS` at least, have no score."""
-        failed = sum(not math.isfinite(one.score) for one in scored)
-        if len(scored) >= LEAST_TRIALS and failed > self.most * len(scored):
-            raise TooManyFailed(
-                f"{failed} of {len(scored)} trials failed, more than max_failed {self.most:g} allows; {self._mostly()}"
-            )
+        check_share(len(scored), self._reasons, self.most, sum(not math.isfinite(one.score) for one in scored))
 
     def check_some_left(self, scored: Sequence[Scored]) -> None:
         """`TooManyFailed` if trials failed and no other has a score."""
         if self._table.rows and not any(math.isfinite(one.score) for one in scored):
-            raise TooManyFailed(f"each of {len(scored)} trials failed; {self._mostly()}")
+            raise TooManyFailed(f"each of {len(scored)} trials failed; {mostly(self._reasons)}")
 
-    def _mostly(self) -> str:
-        """The most frequent reason; numbers in it, as that of the step, do not make it another one."""
-        reasons = [row["reason"] for row in self._table.rows]
-        kinds = [re.sub(r"\d+", "0", reason) for reason in reasons]
-        if not reasons:
-            return "none of the reasons is on record"
-        kind, count = Counter(kinds).most_common(1)[0]
-        return f"most often ({count} times): {reasons[kinds.index(kind)]}"
+    @property
+    def _reasons(self) -> list[str]:
+        return [row["reason"] for row in self._table.rows]

@@ -20,14 +20,14 @@ RUN = FolderKind(
     name="a run",
     files=(
         *("winner.json", "finalists.csv", "pareto.csv", "hypervolume.csv", "pareto.png", "metrics.csv"),
-        *("architectures.csv", "failures.csv", "probabilities.csv"),
+        *("architectures.csv", "failures.csv", "trials.csv", "probabilities.csv"),
         *("search", "retrain", "report", "rank", "tracking", "attribution"),
     ),
     marker=CONFIG_FILE,
     before_marker=(PROVENANCE_FILE,),
     deleted_whole=True,
     remedy="give the same config or another folder",
-    ignored=("jobs", "max_failed", "trackers"),
+    ignored=("engine", "ray", "jobs", "trial_time", "retries", "max_failed", "trackers"),
 )
 
 
@@ -35,9 +35,10 @@ class RunFolder:
     """Paths in the folder of a run.
 
     ``metrics`` has a row per epoch of the search, ``probabilities`` one per epoch of a search by probabilities,
-    ``architectures`` one per scored architecture, ``failures`` one per trial that failed, ``finalists`` one per
-    training on the way to the ``winner``. ``search`` holds the resume point, ``candidates`` those of candidates that
-    may be trained on; ``retrain`` a folder for each network, in it one for each seed.
+    ``architectures`` one per scored architecture, ``failures`` one per trial that failed, ``trials`` one per training
+    that ended, ``finalists`` one per training on the way to the ``winner``. ``search`` holds the resume point,
+    ``candidates`` those of candidates that may be trained on; ``retrain`` a folder for each network, in it one for each
+    seed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,6 +48,7 @@ class RunFolder:
         self.metrics = path / "metrics.csv"
         self.architectures = path / "architectures.csv"
         self.failures = path / "failures.csv"
+        self.trials = path / "trials.csv"
         self.probabilities = path / "probabilities.csv"
         self.finalists = path / "finalists.csv"
         self.winner = path / "winner.json"

@@ -24,6 +24,7 @@ def provenance(seed: int, accelerator: str) -> dict[str, Any]:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": seed,
         "accelerator": torch.cuda.get_device_name() if accelerator == "cuda" else "cpu",
+        "node": platform.node(),
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "cores": os.cpu_count(),

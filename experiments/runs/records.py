@@ -75,6 +75,23 @@ def read_probabilities(path: Path) -> tuple[list[int], dict[str, dict[str, list[
     return [int(row["epoch"]) for row in rows], result
 
 
+class TrialRecord:
+    """``trials.csv``: every training that ended, in the order in which it was waited for, also one that was repeated
+    after a kill: where and how long it ran, in how many attempts, with what result or why without.
+
+    Args:
+        path: of the file.
+        metrics: columns of its own between seed and node.
+    """
+
+    def __init__(self, path: Path, metrics: Sequence[str] = ("validation_accuracy", "validation_loss")) -> None:
+        self._table = Table(path, ("title", "seed", *metrics, "node", "seconds", "attempts", "reason", "architecture"))
+
+    def add(self, *, seconds: float, **values: object) -> None:
+        """Add the row of one more."""
+        self._table.append(values | {"seconds": f"{seconds:.3f}"})
+
+
 @dataclass(frozen=True)
 class Scored:
     """An architecture and its score (validation accuracy, or log-probability of a differentiable search)."""

@@ -16,17 +16,17 @@ SCORES_FILE = "scores.csv"
 
 
 class Score(NamedTuple):
-    """Accuracy in [0, 1] and loss on the validation images, nan if the training diverged; the seconds it took.
+    """Accuracy in [0, 1] and loss on the validation images, nan if the training failed; the seconds it took.
 
-    ``training_loss`` is the mean over the last epoch, nan where no epoch is on record; ``diverged`` is what the
-    training said if it did.
+    ``training_loss`` is the mean over the last epoch, nan where no epoch is on record; ``reason`` is why the training
+    failed if it did, as because the loss diverged.
     """
 
     accuracy: float
     loss: float
     seconds: float
     training_loss: float = math.nan
-    diverged: str = ""
+    reason: str = ""
 
     def score(self, name: ScoreName) -> float:
         """What strategies call so; more is better."""

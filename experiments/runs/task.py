@@ -16,6 +16,7 @@ from evaluators.sources.base import Source
 from evaluators.training.devices import check_precision, pick_accelerator
 from evaluators.training.loaders import check_augmentation
 from experiments.options.config import SearchConfig
+from experiments.runs.engine import check_engine
 from experiments.runs.experience import experience
 from search_space.architecture import Architecture
 from search_space.base.checks import printable
@@ -149,6 +150,7 @@ class SearchTask(DataTask):
         """InvalidRequest if something in the config cannot work; decodes no image."""
         from evaluators.training.supernet import check_supernet_recipe
 
+        check_engine(self.config)
         device = pick_accelerator(self.config.accelerator)
         options = self.config.strategy.typed_options()
         if options.trains_supernet:

@@ -13,9 +13,9 @@ from evaluators.training.retrain import retrain
 from evaluators.training.run import TrainingRun
 from experiments.options.config import AUTO, FITTED_FINALISTS, SearchConfig, StrategyConfig, seconds
 from experiments.options.files import read_config
+from experiments.runs.engine import jobs_at_once
 from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask
-from experiments.runs.trainings import jobs_at_once
 from experiments.search.confirm import round_sizes
 from experiments.search.timing import STEPS, part_of, random_networks, short, threads_of_one
 from strategies.multi_trial.halving import HalvingOptions
@@ -51,7 +51,7 @@ def chosen(config: SearchConfig, task: SearchTask) -> SearchConfig:
 def choose(config: SearchConfig, each: float) -> tuple[StrategyConfig, str]:
     """The strategy for trainings that take ``each`` seconds in one of the processes, and the reason for it."""
     jobs, limit = jobs_at_once(config), config.time or USUAL_TIME
-    fit = seconds(limit) * jobs / each
+    fit = seconds("time", limit) * jobs / each
     why = (
         f"{int(fit):,} trainings of about {rounded(each)} fit {limit} with {jobs} at once, and {LEAST_TRAININGS} are"
         " enough to search by real trainings"

@@ -39,7 +39,7 @@ def confirm(task: SearchTask, run: RunFolder, best: Sequence[Architecture]) -> A
     left = list(finalists)
     with (
         progress_bar(sum(sizes), "finalists", "training") as bar,
-        closing(Trainings(task, config.search, len(finalists))) as trainings,
+        closing(Trainings(task, config.search, len(finalists), run.trials)) as trainings,
     ):
         for seed, size in enumerate(sizes):
             left = sorted(left, key=lambda name: _mean(table, name, "validation_loss", rounds=seed))[:size]

@@ -225,6 +225,6 @@ def _score_one_by_one(
         judge = InheritedWeights(options, task, device)
     else:
         space = supernet(task.config, task)
-        judge = ShortTrainings(options, task, run.candidates)
+        judge = ShortTrainings(options, task, run)
     with closing(judge):
         return score_proposals(options, task, run, space, judge, tracking)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import gc
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 from nni.nas.evaluator import FunctionalEvaluator
-from nni.nas.execution import SequentialExecutionEngine
-from nni.nas.execution.event import FinalMetricEvent, TrainingEndEvent
-from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace
+from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace
 
 from evaluators.base.progress import progress_bar
 from evaluators.measuring.inherited import InheritedAccuracy
@@ -23,6 +20,7 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.records import ScoreRecord
 from experiments.runs.task import SearchTask, stream_seed
 from experiments.runs.trainings import Trainings
+from experiments.search.engines import OrderedEngine
 from experiments.search.pareto import pareto_front, write_pareto
 from experiments.tracking.trackers import Tracking
 from search_space.architecture import Architecture
@@ -30,47 +28,6 @@ from search_space.network_cost import cost
 from search_space.space import SepConvSpace
 from strategies.options import MultiTrialOptions
 from strategies.registry import make
-
-
-class OrderedEngine(SequentialExecutionEngine):
-    """Runs submitted models by ``begin`` and reports their metrics in the order of submission.
-
-    So what a strategy proposes depends on its seed and the metrics alone, not on which trial ends first: a search with
-    several jobs can be repeated and resumed exactly.
-
-    Args:
-        begin: starts a model's trial without waiting for it, and returns a function that does.
-        limit: models to run; then the budget of the engine is used up.
-        ahead: models that may have been submitted and not reported: 1 runs them one after another.
-    """
-
-    def __init__(
-        self, begin: Callable[[ExecutableModelSpace], Callable[[], float]], limit: int, ahead: int = 1
-    ) -> None:
-        super().__init__(max_model_count=limit)
-        self.begin = begin
-        self.ahead = ahead
-        self._running: deque[tuple[ExecutableModelSpace, Callable[[], float]]] = deque()
-
-    def submit_models(self, *models: ExecutableModelSpace) -> None:
-        for model in models:
-            while len(self._running) >= self.ahead:
-                self._report()
-            model.status = ModelStatus.Training
-            self._history.append(model)
-            self._model_count += 1
-            self._running.append((model, self.begin(model)))
-            if self.ahead == 1:
-                self._report()
-
-    def wait_models(self, *models: ExecutableModelSpace) -> None:
-        while self._running:
-            self._report()
-
-    def _report(self) -> None:
-        model, metric = self._running.popleft()
-        self.dispatch_model_event(FinalMetricEvent(model, metric()))
-        self.dispatch_model_event(TrainingEndEvent(model, ModelStatus.Trained))
 
 
 class Judge:
@@ -108,15 +65,15 @@ class InheritedWeights(Judge):
 class ShortTrainings(Judge):
     """The validation accuracy, or minus a loss, after training from scratch.
 
-    An architecture that is proposed again is trained on from where it was left in ``folder``, for the epochs of its
-    next rung.
+    An architecture that is proposed again is trained on from where it was left in the run's folder, for the epochs of
+    its next rung.
     """
 
-    def __init__(self, options: MultiTrialOptions, task: SearchTask, folder: Path) -> None:
+    def __init__(self, options: MultiTrialOptions, task: SearchTask, run: RunFolder) -> None:
         self.config = task.config
         self.options = options
-        self.folder = folder
-        self.trainings = Trainings(task, self.config.search, options.ahead)
+        self.folder = run.candidates
+        self.trainings = Trainings(task, self.config.search, options.ahead, run.trials)
         self.immediate = not self.trainings.parallel
         self._ends = options.epochs_at_rungs(self.config.search.epochs)
         self._first: dict[Architecture, int] = {}
@@ -151,7 +108,7 @@ class ShortTrainings(Judge):
                 value = result.score(self.options.scores[min(rung, len(self.options.scores) - 1)])
                 if math.isfinite(value):
                     return value
-                reason = result.diverged or f"its score is {value}"
+                reason = result.reason or f"its score is {value}"
             gc.collect()  # what a training that was broken off holds would be missing in the next one
             raise TrialFailed(reason)
 

@@ -14,12 +14,13 @@ from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import check_precision, check_processes, pick_accelerator
 from evaluators.training.loaders import check_augmentation, check_fit, check_input
 from evaluators.training.optimizers import last_linear
-from evaluators.training.pools import run_each
+from evaluators.training.pools import run_each, run_in
 from evaluators.training.processes import decided, is_first
 from evaluators.training.retrain import retrain
 from evaluators.training.run import Accelerator, TrainingDiverged
 from experiments.options.config import RetrainConfig, SearchConfig, TrackerName
 from experiments.runs.claimed_folder import IMAGES, ClaimedFolder, FolderKind
+from experiments.runs.engine import check_engine, open_pool, time_limit
 from experiments.runs.files import read_json, sweep, write_json
 from experiments.runs.held import held
 from experiments.runs.provenance import provenance
@@ -113,6 +114,7 @@ def retrain_network(
         data_config=data_config(config),
         accelerator=config.accelerator,
         trackers=config.trackers,
+        engine=config,
         start=start,
         overwrite=overwrite,
     )
@@ -130,6 +132,7 @@ def check_request(
     """InvalidRequest if a retraining cannot work or its results have no place in ``folder``; decodes no image."""
     check_precision(config.retrain.recipe.precision, pick_accelerator(config.accelerator))
     options = config.retrain
+    check_engine(config)
     check_trackers(config.trackers)
     check_processes(options.devices, options.num_nodes, config.accelerator, options.parallel_seeds)
     check_results(folder, architecture, options, data_config(config), start=start, overwrite=overwrite)
@@ -154,10 +157,14 @@ def retrain_all(
     data_config: dict[str, Any],
     accelerator: Accelerator = "auto",
     trackers: Sequence[TrackerName] = (),
+    engine: SearchConfig | None = None,
     start: Start | None = None,
     overwrite: bool = False,
 ) -> Result:
     """Train ``architecture`` once for each seed under ``folder/<seed>``.
+
+    The ``engine`` of that config runs the trainings, within its time limit and with its retries; without one they run
+    here, as many at once as ``config.parallel_seeds`` says.
 
     A seed whose result is there is not trained again; one that was killed goes on from its last whole epoch. Of several
     processes that torchrun or SLURM started, the first one writes; all need to see the same ``folder``.
@@ -180,7 +187,7 @@ def retrain_all(
     missing = [seed for seed in homes if seed not in done]
     begin = None if start is None else folder / START_FILE
     calls = [(name, architecture, data, config, seed, homes[seed], accelerator, trackers, begin) for seed in missing]
-    made = dict(zip(missing, run_each(_train_one, calls, config.parallel_seeds), strict=True))
+    made = dict(zip(missing, _train_each(calls, config.parallel_seeds, engine), strict=True))
     failed = {seed: result["error"] for seed, result in made.items() if "error" in result}
     if failed:
         raise TrainingDiverged(
@@ -188,6 +195,20 @@ def retrain_all(
             f" {len(homes) - len(failed)} of {len(homes)} seeds succeeded ({folder})"
         )
     return _result(name, architecture, {seed: made[seed] if seed in made else done[seed] for seed in homes})
+
+
+def _train_each(calls: list[tuple[Any, ...]], processes: int, engine: SearchConfig | None) -> list[dict[str, Any]]:
+    if engine is None:
+        return run_each(_train_one, calls, processes)
+    pool = open_pool(engine, calls[0][2], len(calls)) if calls and engine.engine == "ray" else None
+    if pool is None:
+        return run_each(_train_one, calls, processes, limit=time_limit(engine), retries=engine.retries)
+    done = run_in(pool, _train_with, [(*call[:2], *call[3:]) for call in calls])
+    return [call.result() for call in done]
+
+
+def _train_with(data: ImageData, name: str, architecture: AnyNetwork, *others: Any) -> dict[str, Any]:
+    return _train_one(name, architecture, data, *others)
 
 
 def claim_folder(

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from evaluators.base.progress import progress_bar
 from evaluators.data.images import ImageData
-from evaluators.training.pools import SharedPool
+from evaluators.training.pools import Pool
 from evaluators.training.run import TrainingDiverged
 from experiments.options.config import SearchConfig
+from experiments.runs.engine import open_pool
+from experiments.runs.failures import reason_of
 from experiments.runs.task import DataTask
-from experiments.runs.trainings import jobs_at_once
 from experiments.training.retrain import (
     RESULT_FILE,
     Result,
@@ -43,7 +44,7 @@ def retrain_several(
 
     Raises:
         InvalidRequest: a network cannot be trained, or its folder holds other results; before the first is trained.
-        TrainingDiverged: a training diverged; raised when all have been tried.
+        TrainingDiverged: a training failed; raised when all have been tried.
     """
     for one in wanted:
         check_request(one.network, config, task, one.home, overwrite=overwrite)
@@ -52,39 +53,38 @@ def retrain_several(
         claim_folder(one.home, one.network, config.retrain, data_config(config), task.data, overwrite=overwrite)
         seeds = [seed for seed in config.retrain.seeds if not (one.home / f"seed{seed}" / RESULT_FILE).exists()]
         missing += [(one, seed) for seed in seeds]
-    jobs = min(jobs_at_once(config), len(missing))
-    if jobs > 1 and config.retrain.devices == 1:  # trainings at once cannot each take several devices
-        _train_at_once(missing, config, task.data, jobs)
+    # trainings at once cannot each take several devices, and parallel_seeds are wanted where jobs are one
+    if config.retrain.devices == config.retrain.parallel_seeds == 1:
+        pool = open_pool(config, task.data, len(missing)) if missing else None
+        if pool is not None:
+            _train_at_once(missing, config, pool)
     return [retrain_network(one.name, one.network, config, one.home, task=task) for one in wanted]
 
 
-def _train_at_once(calls: Sequence[tuple[Wanted, int]], config: SearchConfig, data: ImageData, jobs: int) -> None:
-    pool = SharedPool(jobs, data)
+def _train_at_once(calls: Sequence[tuple[Wanted, int]], config: SearchConfig, pool: Pool) -> None:
     errors = []
     try:
         with progress_bar(len(calls), "trainings", "training") as bar:
             for done in [pool.submit(_train, one, _of_one_seed(config, seed)) for one, seed in calls]:
-                errors.append(done.result())
+                try:
+                    done.result()
+                except Exception as error:
+                    errors.append(reason_of(error))
                 bar.update(1)
     finally:
         pool.close()
-    if failed := [error for error in errors if error is not None]:
-        raise TrainingDiverged(f"{failed[0]}; in all, {len(failed)} of {len(calls)} trainings diverged")
+    if errors:
+        raise TrainingDiverged(f"{errors[0]}; in all, {len(errors)} of {len(calls)} trainings failed")
 
 
 def _of_one_seed(config: SearchConfig, seed: int) -> SearchConfig:
     return replace(config, retrain=replace(config.retrain, seeds=[seed], parallel_seeds=1))
 
 
-def _train(data: ImageData, one: Wanted, config: SearchConfig) -> str | None:
-    """What went wrong with the training, if it diverged."""
-    try:
-        retrain_all(
-            *(one.name, one.network, data, config.retrain, one.home),
-            data_config=data_config(config),
-            accelerator=config.accelerator,
-            trackers=config.trackers,
-        )
-    except TrainingDiverged as error:
-        return str(error)
-    return None
+def _train(data: ImageData, one: Wanted, config: SearchConfig) -> None:
+    retrain_all(
+        *(one.name, one.network, data, config.retrain, one.home),
+        data_config=data_config(config),
+        accelerator=config.accelerator,
+        trackers=config.trackers,
+    )

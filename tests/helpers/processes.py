@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,11 @@ def grow(size: int) -> int:
     before = peak_memory("cpu")
     block = bytearray(size)
     return peak_memory("cpu") - before + 0 * len(block)
+
+
+def wait_and_return(shared: Any, seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
 
 
 def die(shared: int, path: Path | None) -> int:

@@ -24,6 +24,7 @@ def tiny_values(**more: Any) -> dict[str, Any]:
         "strategy": {"name": "gdas"},
         "search": {"epochs": 1, "batch_size": 32, "warmup_epochs": 0},
         "accelerator": "cpu",
+        "jobs": 1,
         "finalists": 0,
         "fill": 0,
         **more,

@@ -1,0 +1,1 @@
+"""Calls on one or many machines by Ray."""

@@ -1,0 +1,163 @@
+"""The Ray cluster that this process uses: one that is there, or one of its own that ends with it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import ray
+import ray.cluster_utils
+import ray.exceptions
+
+from evaluators.cluster.options import RayOptions
+from evaluators.data.loaders import usable_cores
+from search_space.base.checks import plain, refusal
+from search_space.base.errors import InvalidRequest
+
+#: how often the start of an own cluster is tried: Ray gives its processes some seconds each, which a machine that is
+#: busy with other things may not have
+_TRIES = 5
+#: settings of an own cluster, unless the user has others: nobody is told of it, and a busy machine may take its time
+_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "300000"}
+
+
+class Joined:
+    """The cluster that this process has joined.
+
+    Attributes:
+        address: as `RayOptions` has it.
+    """
+
+    def __init__(self, address: str | None, own: Any) -> None:
+        self.address = address
+        self._own = own
+
+    def room(self, cpus: int, gpus: float) -> int:
+        """How many trials of so many cores and GPUs the cluster runs at once; InvalidRequest if none."""
+        room = sum(
+            int(min(node["Resources"].get(name, 0) // each for name, each in (("CPU", cpus), ("GPU", gpus)) if each))
+            for node in ray.nodes()
+            if node["Alive"]
+        )
+        if not room:
+            what = f"{cpus} cores" + (f" and {gpus:g} GPUs" if gpus else "")
+            raise InvalidRequest(f"ray: no machine of the cluster has {what}; lower ray.cpus or ray.gpus")
+        return room
+
+    def leave(self) -> None:
+        """Leave the cluster, and end it if it is this process's own."""
+        ray.shutdown()
+        if self._own is not None:
+            self._own.shutdown()
+
+
+_joined: Joined | None = None
+
+
+def join(options: RayOptions, at_once: int | None = None) -> Joined:
+    """The cluster that ``options`` name, joined or started if this process has not done so; until `leave` or its end.
+
+    Args:
+        options: whose address it is.
+        at_once: trials that an own cluster has room for at least, however few cores the machine has.
+
+    Raises:
+        InvalidRequest: There is no such cluster, or it does not let us in.
+    """
+    global _joined
+    if _joined is not None and (_joined.address != options.address or not ray.is_initialized()):
+        leave()
+    if _joined is None:
+        with _signals_kept():
+            own = None if options.address is not None else _start(options, at_once or 1)
+            if own is None:
+                _alone(False)
+            _connect(own.address if own is not None else options.address)
+        _joined = Joined(options.address, own)
+    return _joined
+
+
+def leave() -> None:
+    """Leave the cluster that this process has joined, if any."""
+    global _joined
+    if _joined is not None:
+        joined, _joined = _joined, None
+        joined.leave()
+
+
+def _alone(alone: bool) -> None:
+    """Let Ray take 127.0.0.1 for the address of this machine, or not, as `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER` does."""
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = not alone
+
+
+def _connect(address: str | None) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Ray prints what became of each worker that it lost; we tell it of each trial
+    ray._private.worker.print_to_stdstream = lambda *arguments, **options: None
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        why = f"cannot be joined ({plain(' '.join(str(error).split()), 120)})"
+        remedy = "start it by `ray start --head`, give its token by RAY_AUTH_TOKEN, or leave the address out"
+        raise refusal("ray.address", address, why, remedy) from None
+
+
+def _start(options: RayOptions, at_once: int) -> ray.cluster_utils.Cluster:
+    """A cluster of this machine alone, whose processes listen on 127.0.0.1 and end with this process.
+
+    Its token is new, and in the environment of this process and of those that it starts alone.
+    """
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    ray._raylet.Config.initialize("")  # Ray has read the environment when it was imported
+    _alone(True)
+    settings = {
+        "node_ip_address": "127.0.0.1",
+        "num_cpus": max(usable_cores(), at_once * options.cpus),
+        # neither is looked at: nothing scales a machine, and workers' logs are left where they are
+        "no_monitor": True,
+        "include_log_monitor": False,
+        "include_dashboard": False,
+    }
+    if options.gpus:
+        import torch
+
+        settings["num_gpus"] = torch.cuda.device_count()
+    else:
+        settings["num_gpus"] = 0
+    here = psutil.Process()
+    for left in reversed(range(_TRIES)):
+        before = set(here.children(recursive=True))
+        try:
+            return ray.cluster_utils.Cluster(initialize_head=True, head_node_args=settings)
+        except Exception as error:  # Ray raises Exception itself
+            for process in set(here.children(recursive=True)) - before:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            if not left:
+                told = plain(" ".join(str(error).split()), 120)
+                raise RuntimeError(f"Ray cannot be started on this machine ({told})") from error
+            time.sleep(1)
+    raise AssertionError
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which Ray replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

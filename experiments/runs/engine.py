@@ -1,0 +1,64 @@
+"""The one seam between trainings and what runs them: this process, others of this machine, or a Ray cluster."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from evaluators.data.loaders import usable_cores
+from evaluators.training.devices import pick_accelerator
+from evaluators.training.pools import Pool, SharedPool
+from evaluators.training.processes import is_launched
+from experiments.options.config import SearchConfig, seconds
+from search_space.base.checks import refusal
+
+
+def check_engine(config: SearchConfig) -> None:
+    """InvalidRequest if what ``config`` names cannot run trainings here; joins and starts nothing."""
+    if config.engine == "ray":
+        if find_spec("ray") is None:
+            raise refusal("engine", config.engine, "needs the package ray", "`pip install 'sepnas[ray]'`")
+        if is_launched():
+            raise refusal("engine", config.engine, "cannot share what torchrun or SLURM started", "start one process")
+
+
+def open_pool(config: SearchConfig, shared: Any, most: int) -> Pool | None:
+    """What makes as many calls at once as ``config`` says, ``most`` at most, with ``shared``, until it is closed.
+
+    None if they are to be made in this process, one after the other.
+    """
+    if most < 1:
+        return None
+    limit = time_limit(config)
+    jobs = min(jobs_at_once(config), most)
+    if config.engine == "ray":
+        from evaluators.cluster.pool import RayPool
+
+        return RayPool(config.ray, shared, jobs, limit=limit, retries=config.retries)
+    if jobs > 1:
+        return SharedPool(jobs, shared, 1, limit, config.retries)
+    if limit is not None:
+        return SharedPool(1, shared, torch.get_num_threads(), limit, config.retries)
+    return None
+
+
+def jobs_at_once(config: SearchConfig) -> int:
+    """``config.jobs``, or by default one for each core; one on a GPU, and with Ray as many as the cluster has room for.
+
+    InvalidRequest if that has room for none.
+    """
+    if config.engine == "ray":
+        from evaluators.cluster.join import join
+
+        room = join(config.ray, config.jobs).room(config.ray.cpus, config.ray.gpus)
+        return room if config.jobs is None else config.jobs
+    if config.jobs is not None:
+        return config.jobs
+    return 1 if pick_accelerator(config.accelerator) == "cuda" else usable_cores()
+
+
+def time_limit(config: SearchConfig) -> float | None:
+    """The seconds that ``config.trial_time`` stands for."""
+    return None if config.trial_time is None else seconds("trial_time", config.trial_time)
