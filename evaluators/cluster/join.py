@@ -16,6 +16,7 @@ import psutil
 import ray
 import ray.cluster_utils
 import ray.exceptions
+import torch
 
 from evaluators.cluster.options import RayOptions
 from evaluators.data.loaders import usable_cores
@@ -77,10 +78,17 @@ def join(options: RayOptions, at_once: int | None = None) -> Joined:
         leave()
     if _joined is None:
         with _signals_kept():
-            own = None if options.address is not None else _start(options, at_once or 1)
-            if own is None:
-                _alone(False)
-            _connect(own.address if own is not None else options.address)
+            own, address = None, options.address
+            if address is None:
+                own = own_cluster((at_once or 1) * options.cpus, gpus=options.gpus > 0)
+                address = own.address
+            _alone(address.startswith("127."))
+            try:
+                _connect(address)
+            except BaseException:
+                if own is not None:
+                    own.shutdown()
+                raise
         _joined = Joined(options.address, own)
     return _joined
 
@@ -98,7 +106,7 @@ def _alone(alone: bool) -> None:
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = not alone
 
 
-def _connect(address: str | None) -> None:
+def _connect(address: str) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Ray prints what became of each worker that it lost; we tell it of each trial
     ray._private.worker.print_to_stdstream = lambda *arguments, **options: None
@@ -110,10 +118,14 @@ def _connect(address: str | None) -> None:
         raise refusal("ray.address", address, why, remedy) from None
 
 
-def _start(options: RayOptions, at_once: int) -> ray.cluster_utils.Cluster:
+def own_cluster(cpus: int = 1, *, gpus: bool = False) -> ray.cluster_utils.Cluster:
     """A cluster of this machine alone, whose processes listen on 127.0.0.1 and end with this process.
 
     Its token is new, and in the environment of this process and of those that it starts alone.
+
+    Args:
+        cpus: cores that it takes the machine to have at least, however many there are.
+        gpus: whether it has the machine's GPUs.
     """
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     for name, value in _SETTINGS.items():
@@ -122,18 +134,13 @@ def _start(options: RayOptions, at_once: int) -> ray.cluster_utils.Cluster:
     _alone(True)
     settings = {
         "node_ip_address": "127.0.0.1",
-        "num_cpus": max(usable_cores(), at_once * options.cpus),
+        "num_cpus": max(usable_cores(), cpus),
+        "num_gpus": torch.cuda.device_count() if gpus else 0,
         # neither is looked at: nothing scales a machine, and workers' logs are left where they are
         "no_monitor": True,
         "include_log_monitor": False,
         "include_dashboard": False,
     }
-    if options.gpus:
-        import torch
-
-        settings["num_gpus"] = torch.cuda.device_count()
-    else:
-        settings["num_gpus"] = 0
     here = psutil.Process()
     for left in reversed(range(_TRIES)):
         before = set(here.children(recursive=True))

@@ -18,7 +18,7 @@ from experiments.reproduce.table import PaperTable, Row, Setting
 from experiments.reproduce.tables import TABLES
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.task import DataTask
-from experiments.runs.trainings import jobs_at_once
+from experiments.runs.engine import jobs_at_once
 from experiments.search.timing import part_of, short, threads_of_one
 from experiments.training.retrain import (
     RESULT_FILE,

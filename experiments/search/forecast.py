@@ -20,7 +20,7 @@ from evaluators.training.run import TrainingRun
 from experiments.bench import peak_memory
 from experiments.options.config import SearchConfig
 from experiments.runs.task import SearchTask
-from experiments.runs.trainings import jobs_at_once
+from experiments.runs.engine import jobs_at_once
 from experiments.search.choice import rounded, rung_trainings
 from experiments.search.confirm import fitted_finalists, round_sizes
 from experiments.search.search import prepared
