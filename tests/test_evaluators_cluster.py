@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -64,6 +65,8 @@ def test_a_call_that_takes_too_long_is_ended_and_those_left_at_the_end_are_given
             late.result()
         assert late.attempts == 1
         left = [pool.submit(wait_and_return, 1000) for _ in range(2)]
+        while not left[0].running():
+            time.sleep(0.01)
     assert isinstance(left[0].exception(timeout=60), ProcessDied)
     assert left[1].cancelled()
 

@@ -35,6 +35,7 @@ def config(**budget: Any) -> SearchConfig:
         "strategy": {"name": "gdas"},
         "budget": budget or {"max_macs": BUDGET},
         "retrain": {"recipe": {"epochs": 1, "warmup_epochs": 0}, "seeds": [0, 1, 2]},
+        "jobs": 1,
     }
     return make_config(values, "test")
 

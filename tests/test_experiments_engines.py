@@ -8,6 +8,8 @@ import math
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -27,11 +29,13 @@ from torch import nn
 
 import strategies
 from evaluators.training.pools import InProcess
+from experiments.cli import main
 from experiments.runs.errors import TooManyFailed
 from experiments.search.engines import OrderedEngine, PoolEngine
 from search_space.candidates import SearchSpace
 from search_space.space import SepConvSpace
 
+ROOT = Path(__file__).resolve().parent.parent
 LABELS, CHOICES = [f"b{label}" for label in range(8)], 6
 
 
@@ -227,3 +231,28 @@ def test_a_search_whose_node_is_lost_gives_what_it_gives_alone(
     assert outcome(spread) == outcome(whole)
     assert len({row["node"] for row in rows(spread / "trials.csv")}) == 2
     assert not (spread / "failures.csv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_search_on_ray_that_is_ended_leaves_no_process_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    trials = ["--strategy.options.trials", "60", "--strategy.options.ahead", "2"]
+    whole = run(tmp_path, "training", *trials, name="whole")
+    search = ["search", str(tmp_path / "training.yaml"), *trials, "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "experiments", *search, "--engine", "ray", "--jobs", "2"]
+    scored = tmp_path / "out" / "architectures.csv"
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+        while not scored.exists() or not rows(scored):
+            assert process.poll() is None
+            time.sleep(0.02)
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert len(started) >= 4
+        process.send_signal(number)
+    assert process.returncode == (128 + number if number == signal.SIGTERM else -number)
+    assert not (tmp_path / "out" / "winner.json").exists()
+    latest = time.monotonic() + 60
+    while left := [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]:
+        assert time.monotonic() < latest, left
+        time.sleep(0.1)
+    assert main([*search, "--resume"]) == 0
+    assert outcome(tmp_path / "out") == outcome(whole)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import platform
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,8 @@ def test_a_call_whose_process_dies_too_often_says_so() -> None:
 def test_calls_that_were_not_begun_are_cancelled_with_their_pool() -> None:
     pool = SharedPool(1, None)
     calls = [pool.submit(wait_and_return, 1000) for _ in range(3)]
+    while not calls[0].running():
+        time.sleep(0.01)
     pool.close()
     assert isinstance(calls[0].exception(timeout=10), ProcessDied)
     assert calls[1].cancelled()

@@ -151,7 +151,7 @@ def test_help_needs_the_core_alone() -> None:
 
 
 def test_every_extra_is_named_and_python_versions_agree() -> None:
-    assert set(PROJECT["optional-dependencies"]) == {"search", "onnx", "hub", "augment", "dev"}
-    assert {"sepnas[search,onnx,hub]", "sepnas[augment]"} <= set(PROJECT["optional-dependencies"]["dev"])
+    assert set(PROJECT["optional-dependencies"]) == {"search", "onnx", "hub", "augment", "ray", "dev"}
+    assert {"sepnas[search,onnx,hub]", "sepnas[augment]", "sepnas[ray]"} <= set(PROJECT["optional-dependencies"]["dev"])
     assert PROJECT["requires-python"] == ">=3.11,<3.13"
     assert "(3, 11) <= sys.version_info[:2] < (3, 13)" in (ROOT / "Makefile").read_text()

@@ -16,12 +16,14 @@ from search_space.base.checks import refusal
 
 
 def check_engine(config: SearchConfig) -> None:
-    """InvalidRequest if what ``config`` names cannot run trainings here; joins and starts nothing."""
+    """InvalidRequest if what ``config`` names cannot run trainings here, or is a cluster that cannot be joined."""
     if config.engine == "ray":
         if find_spec("ray") is None:
             raise refusal("engine", config.engine, "needs the package ray", "`pip install 'sepnas[ray]'`")
         if is_launched():
             raise refusal("engine", config.engine, "cannot share what torchrun or SLURM started", "start one process")
+        if config.ray.address is not None:
+            jobs_at_once(config)
 
 
 def open_pool(config: SearchConfig, shared: Any, most: int) -> Pool | None:
