@@ -17,8 +17,8 @@ from experiments.reproduce.report import Trained, report_files, write_report
 from experiments.reproduce.table import PaperTable, Row, Setting
 from experiments.reproduce.tables import TABLES
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
-from experiments.runs.task import DataTask
 from experiments.runs.engine import jobs_at_once
+from experiments.runs.task import DataTask
 from experiments.search.timing import part_of, short, threads_of_one
 from experiments.training.retrain import (
     RESULT_FILE,

@@ -19,10 +19,11 @@ from evaluators.training.devices import pick_accelerator
 from evaluators.training.run import TrainingRun
 from experiments.bench import peak_memory
 from experiments.options.config import SearchConfig
-from experiments.runs.task import SearchTask
 from experiments.runs.engine import jobs_at_once
+from experiments.runs.task import SearchTask
 from experiments.search.choice import rounded, rung_trainings
 from experiments.search.confirm import fitted_finalists, round_sizes
+from experiments.search.engines import OrderedEngine
 from experiments.search.search import prepared
 from experiments.search.supernets import supernet
 from experiments.search.timing import (
@@ -34,8 +35,9 @@ from experiments.search.timing import (
     time_supernet,
     time_trainings,
 )
-from experiments.search.trials import InheritedWeights, OrderedEngine
+from experiments.search.trials import InheritedWeights
 from experiments.tables import table
+from search_space.base.checks import refusal
 from strategies.options import MultiTrialOptions, OneShotOptions, StrategyOptions
 from strategies.registry import make
 
@@ -73,6 +75,9 @@ def dry_run(
     `time.perf_counter` at which the command began.
     """
     began = time.perf_counter() if began is None else began
+    if config.engine == "ray":
+        remedy = "take sequential, and as many jobs as the cluster has"
+        raise refusal("engine", config.engine, "cannot be forecast, which measures this machine", remedy)
     task = prepared(config, out, resume=resume, overwrite=overwrite)
     inside = task.feasible
     searched = "" if task.searched is inside else f"; searched are {task.searched.count:.4g}"
