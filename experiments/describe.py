@@ -10,7 +10,7 @@ from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
 from search_space.layer_cost import Cost
 from search_space.layered.joined import in_text
-from search_space.layered.network import LayeredNetwork, PlainNetwork
+from search_space.layered.network import LayeredNetwork, PlainNetwork, network_name
 from search_space.layered.simple import Act, Norm
 from search_space.network_cost import block_cost, cost, head_cost, nni_flops, stem_cost
 from strategies.budget.budget import Budget, format_count
@@ -134,5 +134,4 @@ def describe_space(space: SearchSpace, costs: CostTable, budget: Budget) -> str:
 
 
 def _shape(a: PlainNetwork) -> str:
-    called = a.macro if isinstance(a, Architecture) else a.name
-    return f"{called}, input {a.in_channels}x{a.image_size}x{a.image_size}, {a.classes} classes"
+    return f"{network_name(a)}, input {a.in_channels}x{a.image_size}x{a.image_size}, {a.classes} classes"

@@ -5,43 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from search_space.base.checks import check_choice, check_int, require, shown, unknown
+from search_space.base.checks import check_choice, require, shown, unknown
 from search_space.base.errors import InvalidRequest
+from search_space.base.sizes import check_macro_name, check_size
 from search_space.layer_cost import downsampled
 from search_space.layers import ACTIVATIONS
 from search_space.ops import operators
 from search_space.registry import SKIP, Operator, Slot
 
-#: Channels, classes and pixels beyond it are refused: sums of costs must fit 64 bits, and a slip should end here.
-LARGEST = 10**6
-
-
-def check_size(where: str, value: object, least: int) -> None:
-    """InvalidRequest for the field ``where`` unless ``value`` is a whole number from ``least`` to `LARGEST`."""
-    require(check_int(where, value, least) <= LARGEST, where, value, f"must be at most {LARGEST:,}")
-
-
-def check_macro_name(where: str, name: object) -> None:
-    """InvalidRequest for the field ``where`` unless ``name`` can stand in the text form of an architecture."""
-    good = isinstance(name, str) and name and all(c.isascii() and (c.isalnum() or c in "-_.") for c in name)
-    require(bool(good), where, name, "must be a name of letters, digits, '-', '_' and '.'")
-    require(len(str(name)) <= 100, where, name, "must have at most 100 characters")
-
-
 #: In the text form, in front of the activation behind a block's projection.
 OUT = "out-"
+#: Of a stem without batch norm and activation, and of a head that begins with both.
+BARE, NORM_FIRST = "bare", "bn"
 
 
 @dataclass(frozen=True)
 class Stem:
-    """First layer: a dense 3x3 convolution with batch norm and activation."""
+    """First layer: a dense 3x3 convolution with batch norm and activation, or without both if it is ``bare``."""
 
     channels: int
     stride: int
     activation: str = "hardswish"
+    bare: bool = False
 
     def __str__(self) -> str:
-        return f"stem c{self.channels} s{self.stride} {self.activation}"
+        return _joined(f"stem c{self.channels} s{self.stride} {self.activation}", self.bare and BARE)
 
 
 @dataclass(frozen=True)
@@ -49,7 +37,8 @@ class Block:
     """One position of the network: an operator between ``in_channels`` and ``out_channels``.
 
     ``expanded_channels`` > 0 marks an inverted residual around a spatial operator; a whole-block operator and ``skip``
-    have 0. The 1x1 expansion is left out where ``expanded_channels == in_channels``, as in MobileNetV3.
+    have 0, but for operators with inner channels of their own: it is those, 0 for as many as go out. The 1x1 expansion
+    is left out where ``expanded_channels == in_channels``, as in MobileNetV3.
     ``se_channels`` > 0 adds squeeze-and-excitation of that squeeze width behind the spatial operator.
     ``project_activation`` follows the projection's batch norm, in front of the residual's sum where there is one:
     "none" is MobileNetV2's linear bottleneck, and MobileNetV1's block is an inverted residual without expansion and
@@ -83,20 +72,28 @@ class Block:
         return SKIP if self.is_skip else operators.family(self.operator)
 
     @property
+    def is_inverted_residual(self) -> bool:
+        """Whether a spatial operator stands between 1x1 convolutions; else it is a whole-block operator or ``skip``."""
+        whole = self.operator in operators and self.definition.scope == "block"
+        return self.expanded_channels > 0 and not whole
+
+    @property
     def has_expand(self) -> bool:
         """Whether a 1x1 expansion convolution stands in front of the spatial operator."""
-        return self.expanded_channels > 0 and self.expanded_channels != self.in_channels
+        return self.is_inverted_residual and self.expanded_channels != self.in_channels
 
     def slot(self, height: int, width: int) -> Slot:
         """Where the operator sits when the block's input map is ``height`` x ``width``."""
         inner = self.expanded_channels
+        around = not self.is_inverted_residual
         return Slot(
-            in_channels=inner or self.in_channels,
-            out_channels=inner or self.out_channels,
+            in_channels=self.in_channels if around else inner,
+            out_channels=self.out_channels if around else inner,
             stride=self.stride,
             height=height,
             width=width,
             activation=self.activation,
+            inner_channels=inner if around else 0,
         )
 
     def check(self, where: str, height: int = 1, width: int = 1) -> None:
@@ -124,7 +121,8 @@ class Block:
             raise InvalidRequest(
                 f"{where}.expanded_channels: 0, but {self.operator} is a spatial operator and needs at least 1"
             )
-        if scope == "block" and (self.expanded_channels or self.se_channels):
+        expanded = 0 if self.definition.has_inner else self.expanded_channels
+        if scope == "block" and (expanded or self.se_channels):
             raise InvalidRequest(
                 f"{where}: {self.operator} replaces the whole block, so expanded_channels and se_channels must be 0,"
                 f" not {self.expanded_channels} and {self.se_channels}"
@@ -171,12 +169,14 @@ class Block:
 @dataclass(frozen=True)
 class Head:
     """Last layers: 1x1 convolution with batch norm (``channels``, 0 for none), global mean, a hidden linear layer
-    (``features``, 0 for none, with a bias if ``features_bias``), each with ``activation``, then the classifier."""
+    (``features``, 0 for none, with a bias if ``features_bias``), each with ``activation``, then the classifier. With
+    ``norm_first`` a batch norm and the activation come in front of all."""
 
     channels: int
     features: int
     activation: str = "hardswish"
     features_bias: bool = False
+    norm_first: bool = False
 
     def __str__(self) -> str:
         return _joined(
@@ -184,6 +184,7 @@ class Head:
             self.channels and f"c{self.channels}",
             self.features and f"f{self.features}",
             self.features_bias and "fbias",
+            self.norm_first and NORM_FIRST,
             self.activation,
         )
 
@@ -216,6 +217,8 @@ class Architecture:
         check_size("stem.channels", self.stem.channels, 1)
         check_choice("stem.stride", self.stem.stride, (1, 2))
         check_choice("stem.activation", self.stem.activation, ACTIVATIONS)
+        why = "is impossible in a bare stem, which has none"
+        require(not self.stem.bare or self.stem.activation == "none", "stem.activation", self.stem.activation, why)
         check_size("head.channels", self.head.channels, 0)
         check_size("head.features", self.head.features, 0)
         check_choice("head.activation", self.head.activation, ACTIVATIONS)

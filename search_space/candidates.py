@@ -81,7 +81,10 @@ class SearchSpace:
         skeleton = definition.architecture(
             image_size=image_size, in_channels=in_channels, classes=classes, width=options.width
         )
-        whole = _Wanted(operator_names(options.operators), tuple(options.widths), options.search_se)
+        asked = options.operators
+        if asked == "paper" and has_inner(skeleton.blocks[0]):
+            asked = _pairs_like(skeleton)
+        whole = _Wanted(operator_names(asked), tuple(options.widths), options.search_se)
         numbers = definition.stage_numbers
         wanted = dict.fromkeys(numbers, whole)
         for number, own in options.stages.items():
@@ -206,11 +209,23 @@ class SearchSpace:
         )
 
 
+def has_inner(block: Block) -> bool:
+    """Whether a block is a whole-block operator whose inner channels can be chosen, as those of ResNets are."""
+    return not block.is_skip and block.definition.has_inner
+
+
+def _pairs_like(skeleton: Architecture) -> list[str]:
+    """What the preset "paper" means for a ResNet: the papers' operators as both layers of a block, and ``skip``."""
+    kind = type(skeleton.blocks[0].definition)
+    keeps = any(block.stride == 1 and block.in_channels == block.out_channels for block in skeleton.blocks)
+    return [*(name for name, each in operators.items() if type(each) is kind), *([SKIP] if keeps else [])]
+
+
 def choice_name(block: Block, original: Block) -> str:
     """What ``block`` is called where ``original`` stands in the skeleton: the operator, and what else differs."""
-    if block.expanded_channels == 0:  # skip and whole-block operators
-        return block.operator
     name = block.operator
+    if not block.is_inverted_residual:
+        return f"{name}-e{block.expanded_channels}" if block.expanded_channels else name
     if block.expanded_channels != original.expanded_channels:
         name += f"-e{block.expanded_channels}"
     if bool(block.se_channels) != bool(original.se_channels):
@@ -238,12 +253,19 @@ class _Wanted:
             if block.stride == 1 and block.in_channels == block.out_channels:
                 yield _skip(block)
         elif operators[name].scope == "block":
-            yield replace(
+            whole = replace(
                 block, operator=name, expanded_channels=0, se_channels=0, se_bias=False, project_activation="none"
             )
+            yield from self._inner_widths(whole) if has_inner(block) and has_inner(whole) else (whole,)
         else:
             for width in self.widths:
                 yield from self._inverted_residuals(replace(block, operator=name), width)
+
+    def _inner_widths(self, block: Block) -> Iterable[Block]:
+        """``block`` in the wanted widths of its inner channels: designed are as many as go out."""
+        for width in self.widths:
+            inner = block.out_channels if width == 1 else divisible(block.out_channels * width)
+            yield replace(block, expanded_channels=0 if inner == block.out_channels else inner)
 
     def _inverted_residuals(self, block: Block, width: float) -> Iterable[Block]:
         base = block.expanded_channels or block.in_channels

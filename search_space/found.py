@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from search_space.architecture import Architecture, check_size
+from search_space.architecture import Architecture
 from search_space.base.checks import unknown
 from search_space.base.errors import InvalidRequest
+from search_space.base.sizes import check_size
 from search_space.macro_definition import SMALLEST_IMAGE
 from search_space.serialization import load_architecture
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from search_space.architecture import Architecture, Block, Head, Stem, check_macro_name, check_size
+from search_space.architecture import Architecture, Block, Head, Stem
 from search_space.base.checks import check_int, check_number, check_options, option, require, unknown
 from search_space.base.errors import InvalidRequest
+from search_space.base.sizes import check_macro_name, check_size
 from search_space.layer_cost import downsampled
 from search_space.layers import ACTIVATIONS
 from search_space.options import MOST_WIDTH
@@ -33,17 +34,21 @@ def scaled(channels: int, width: float) -> int:
 
 @dataclass(frozen=True)
 class MacroStem:
-    """The dense 3x3 convolution in front; ``low_resolution_stride`` is for small inputs (None: the same stride)."""
+    """The dense 3x3 convolution in front; ``low_resolution_stride`` is for small inputs (None: the same stride), a
+    ``bare`` one has neither batch norm nor activation."""
 
     channels: int
     stride: int = option(2, choices=(1, 2))
     low_resolution_stride: int | None = option(None, choices=(1, 2))
     activation: str = option("hardswish", choices=ACTIVATIONS)
+    bare: bool = False
 
     def check(self) -> None:
         """Raise InvalidRequest naming the field if the stem is impossible."""
         check_size("stem.channels", self.channels, 1)
         check_options(self, "stem")
+        why = "is impossible in a bare stem, which has none"
+        require(not self.bare or self.activation == "none", "stem.activation", self.activation, why, "give none")
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,8 @@ class MacroHead:
     """What follows the stages: a 1x1 convolution, the global mean, a hidden linear layer and the classifier.
 
     The convolution has ``channels`` channels, or ``expansion`` times those in front of it; it and the hidden layer of
-    ``features`` are left out at 0. With ``shrinks`` False, both follow widths above 1 only.
+    ``features`` are left out at 0. With ``shrinks`` False, both follow widths above 1 only. With
+    ``norm_first`` a batch norm and the activation come in front of all.
     """
 
     channels: int = 0
@@ -157,6 +163,7 @@ class MacroHead:
     features: int = 0
     features_bias: bool = False
     shrinks: bool = True
+    norm_first: bool = False
     activation: str = option("hardswish", choices=ACTIVATIONS)
 
     def check(self) -> None:
@@ -182,6 +189,7 @@ class MacroHead:
             features=scaled(self.features, own) if self.features else 0,
             activation=self.activation,
             features_bias=self.features_bias,
+            norm_first=self.norm_first,
         )
 
 
@@ -219,7 +227,7 @@ class MacroDefinition:
         check_number("width", width, above=0, most=MOST_WIDTH)
         check_size("image_size", image_size, SMALLEST_IMAGE)
         low = image_size < LOW_RESOLUTION_BELOW
-        stem = Stem(scaled(self.stem.channels, width), _stride(self.stem, low), self.stem.activation)
+        stem = Stem(scaled(self.stem.channels, width), _stride(self.stem, low), self.stem.activation, self.stem.bare)
         blocks: list[Block] = []
         channels, size = stem.channels, downsampled(image_size, stem.stride)
         for index, stage in enumerate(self.stages):

@@ -1,7 +1,7 @@
 """Your own macro-architecture, in YAML.
 
     name: my-macro
-    stem: {channels: 16, stride: 2, low_resolution_stride: 1, activation: hardswish}
+    stem: {channels: 16, stride: 2, low_resolution_stride: 1, activation: hardswish, bare: false}
     stages:
       - operator: dw_k3
         out_channels: 24
@@ -20,7 +20,7 @@
         project_activation: none
         residual: true
       - {operator: sep_k3, out_channels: 96, stride: 2}
-    head: {expansion: 6, features: 1024, features_bias: false, activation: hardswish}
+    head: {expansion: 6, features: 1024, features_bias: false, norm_first: false, activation: hardswish}
 
 The keys are the fields of `search_space.macro_definition`: `MacroStem`, `Stage` and `MacroHead` say what each means and
 which default it has. Channels are those at width 1. Only ``name``, ``stem.channels``, ``stages``, and each stage's

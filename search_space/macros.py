@@ -1,16 +1,19 @@
 """The built-in macro-architectures, and the networks made of them.
 
-Of every macro the first two down-samplings have stride 1 for inputs below `LOW_RESOLUTION_BELOW` pixels, so that 32
-pixels end in a 4x4 map: the rule of BSConv section 5.1, and of XSepConv's MobileNetV3-Small.
+Of every MobileNet the first two down-samplings have stride 1 for inputs below `LOW_RESOLUTION_BELOW` pixels, so that 32
+pixels end in a 4x4 map: the rule of BSConv section 5.1, and of XSepConv's MobileNetV3-Small. The ResNets are those for
+small images.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 from search_space.architecture import Architecture
-from search_space.base.checks import unknown
+from search_space.base.checks import refusal, unknown
+from search_space.families.resnet import CHANNELS, blocks_per_stage
 from search_space.macro_definition import MacroDefinition, MacroHead, MacroStem, Stage
 
 
@@ -120,6 +123,34 @@ def _with_biases(definition: MacroDefinition, name: str) -> MacroDefinition:
     )
 
 
+_RESIDUAL = re.compile(r"resnet-([1-9]\d{0,3})|wrn-([1-9]\d{0,3})-([1-9]\d?)")
+
+
+def residual_macro(name: str, where: str = "macro") -> MacroDefinition:
+    """``resnet-DEPTH`` or ``wrn-DEPTH-K``: the networks of `search_space.families` whose blocks are one operator each.
+
+    InvalidRequest, beginning with ``where``, for another name, and for a depth that there is not.
+    """
+    match = _RESIDUAL.fullmatch(name)
+    if match is None:
+        raise refusal(where, name, "is no residual one", "write it like resnet-20 or wrn-16-4")
+    wide = match[1] is None
+    k = int(match[3]) if wide else 1
+    repeats = blocks_per_stage(name, int(match[1] or match[2]), 4 if wide else 2, where)
+    stages = tuple(
+        Stage(
+            operator="preres_k3" if wide else "res_k3",
+            out_channels=channels * k,
+            repeats=repeats,
+            stride=2 if number else 1,
+            activation="relu",
+        )
+        for number, channels in enumerate(CHANNELS)
+    )
+    stem = MacroStem(CHANNELS[0], 1, activation="none" if wide else "relu", bare=wide)
+    return MacroDefinition(name, stem, stages, MacroHead(activation="relu", norm_first=wide))
+
+
 _BUILT_IN = {
     definition.name: definition
     for definition in (
@@ -130,6 +161,7 @@ _BUILT_IN = {
         # torchvision 0.29, models/mobilenetv3.py: the same tables, with the biases that XSepConv's form has not
         _with_biases(_MOBILENETV3_SMALL, "mobilenetv3-small-torchvision"),
         _with_biases(_MOBILENETV3_LARGE, "mobilenetv3-large-torchvision"),
+        *map(residual_macro, ("resnet-20", "resnet-56", "resnet-110", "wrn-16-4", "wrn-28-10", "wrn-40-3", "wrn-40-8")),
     )
 }
 
@@ -138,10 +170,13 @@ MACROS = tuple(_BUILT_IN)
 
 
 def built_in_macro(name: str, where: str = "macro") -> MacroDefinition:
-    """The definition of the built-in macro ``name``; InvalidRequest, beginning with ``where``, for an unknown name."""
-    if name not in _BUILT_IN:
-        raise unknown(where, name, MACROS, "sepnas list macros")
-    return _BUILT_IN[name]
+    """The definition of the built-in macro ``name``, or of a ResNet of another depth; InvalidRequest, beginning with
+    ``where``, for an unknown name."""
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    if _RESIDUAL.fullmatch(name):
+        return residual_macro(name, where)
+    raise unknown(where, name, MACROS, "sepnas list macros")
 
 
 def macro(name_or_definition: str | MacroDefinition, **sizes: Any) -> Architecture:

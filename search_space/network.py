@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from search_space.architecture import Architecture, Block
 from search_space.blueprint import AnyNetwork, Blueprint
-from search_space.layers import ACTIVATIONS, ConvNormAct, SqueezeExcite
+from search_space.layers import ACTIVATIONS, ConvNormAct, SqueezeExcite, in_series
 from search_space.padding import Direction, assign_directions
 
 
@@ -69,12 +69,15 @@ class WholeBlock(nn.Module):
 
 
 class ClassifierHead(nn.Module):
-    """1x1 convolution, global mean, hidden linear layer, classifier: ``(b, c, h, w) -> (b, classes)``."""
+    """[Batch norm,] 1x1 convolution, global mean, hidden linear layer, classifier: ``(b, c, h, w) -> (b, classes)``."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         head = architecture.head
         width = architecture.blocks[-1].out_channels
+        self.norm: nn.Module = nn.Identity()
+        if head.norm_first:
+            self.norm = in_series(norm=nn.BatchNorm2d(width), act=ACTIVATIONS[head.activation]())
         self.conv: nn.Module = nn.Identity()
         if head.channels:
             self.conv = ConvNormAct(width, head.channels, 1, activation=head.activation)
@@ -89,7 +92,7 @@ class ClassifierHead(nn.Module):
         self.classifier = nn.Linear(width, architecture.classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.features(self.pool(self.conv(x)).flatten(1)))
+        return self.classifier(self.features(self.pool(self.conv(self.norm(x))).flatten(1)))
 
 
 class Network(nn.Module):
@@ -130,9 +133,11 @@ def build(architecture: AnyNetwork) -> nn.Module:
     return network
 
 
-def make_stem(architecture: Architecture) -> ConvNormAct:
-    """The stem's convolution, batch norm and activation."""
+def make_stem(architecture: Architecture) -> nn.Module:
+    """The stem's convolution, and its batch norm and activation unless it is bare."""
     stem = architecture.stem
+    if stem.bare:
+        return nn.Conv2d(architecture.in_channels, stem.channels, 3, stem.stride, 1, bias=False)
     return ConvNormAct(architecture.in_channels, stem.channels, 3, stride=stem.stride, activation=stem.activation)
 
 
@@ -165,12 +170,17 @@ def make_block(block: Block, size: int, directions: tuple[Direction, ...], *, or
     if block.is_skip:
         return nn.Identity()
     body = block.definition.module(block.slot(size, size), directions)
-    if block.expanded_channels == 0:
-        last = block.activation if block.definition.activation_after_residual else "none"
-        return WholeBlock(body, residual=block.residual, activation=last)
+    if not block.is_inverted_residual:
+        return around_whole(block, body)
     return InvertedResidual(
         make_expand(block), body, make_se(block), make_project(block), residual=block.residual, orthonormal=orthonormal
     )
+
+
+def around_whole(block: Block, body: nn.Module) -> WholeBlock:
+    """``body``, a whole-block operator, with the residual and the activation of ``block``."""
+    last = block.activation if block.definition.activation_after_residual else "none"
+    return WholeBlock(body, residual=block.residual, activation=last)
 
 
 def initialise(module: nn.Module) -> None:
@@ -193,8 +203,10 @@ def initialise_layer(layer: nn.Module) -> None:
 
 def orthonormal_bases(network: nn.Module) -> list[nn.Conv2d]:
     """All convolutions of ``network`` whose weight is a subspace basis W_B: those of ``bsconv_s`` operators, and the
-    projections of an architecture marked ``orthonormal``."""
-    return [basis for module in network.modules() for basis in getattr(module, "orthonormal_bases", list)()]
+    projections of an architecture marked ``orthonormal``. Parts of a supernet without weights of their own are left
+    out."""
+    bases = [basis for module in network.modules() for basis in getattr(module, "orthonormal_bases", list)()]
+    return [basis for basis in bases if basis.weight is not None]
 
 
 def orthonormal_loss(bases: list[nn.Conv2d]) -> Tensor:

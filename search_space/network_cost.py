@@ -29,7 +29,7 @@ def block_cost(block: Block, size: int) -> Cost:
         return Cost()
     slot = block.slot(size, size)
     total = block.definition.cost(slot)
-    if block.expanded_channels == 0:
+    if not block.is_inverted_residual:
         return total
     expanded = block.expanded_channels
     if block.has_expand:
@@ -44,13 +44,14 @@ def stem_cost(architecture: Architecture) -> Cost:
     """What the stem costs."""
     stem = architecture.stem
     size = downsampled(architecture.image_size, stem.stride)
-    return conv_cost(architecture.in_channels, stem.channels, (3, 3), (size, size))
+    return conv_cost(architecture.in_channels, stem.channels, (3, 3), (size, size), norm=not stem.bare)
 
 
 def head_cost(architecture: Architecture) -> Cost:
     """What the head costs, the classifier included."""
     head, size = architecture.head, architecture.final_size
-    total, width = Cost(), architecture.blocks[-1].out_channels
+    width = architecture.blocks[-1].out_channels
+    total = Cost(params=2 * width if head.norm_first else 0)
     if head.channels:
         total += conv_cost(width, head.channels, (1, 1), (size, size))
         width = head.channels

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from search_space.architecture import OUT, SKIP, Architecture, Block, Head, Stem
+from search_space.architecture import BARE, NORM_FIRST, OUT, SKIP, Architecture, Block, Head, Stem
 from search_space.base.checks import nearest, shown
 from search_space.base.errors import InvalidRequest
 from search_space.layers import ACTIVATIONS
@@ -108,7 +108,12 @@ def parse(text: str) -> Architecture:
     stem_tokens = _Tokens("part 2 (stem)", parts[1])
     if stem_tokens.take("stem") != "stem":
         raise stem_tokens.error("does not begin with 'stem'")
-    stem = Stem(stem_tokens.number("c", "channels"), stem_tokens.number("s", "stride"), stem_tokens.activation())
+    stem = Stem(
+        stem_tokens.number("c", "channels"),
+        stem_tokens.number("s", "stride"),
+        stem_tokens.activation(),
+        stem_tokens.flag(BARE),
+    )
     stem_tokens.end()
 
     # before the blocks, or a last part that is not a head would be taken for one of them
@@ -119,6 +124,7 @@ def parse(text: str) -> Architecture:
         channels=head_tokens.optional_number("c"),
         features=head_tokens.optional_number("f"),
         features_bias=head_tokens.flag("fbias"),
+        norm_first=head_tokens.flag(NORM_FIRST),
         activation=head_tokens.activation(),
     )
     head_tokens.end()

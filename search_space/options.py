@@ -11,7 +11,7 @@ from search_space.registry import SKIP
 
 #: Presets of candidate operators with one line on each; `preset` gives their operators.
 PRESETS = {
-    "paper": "what the five papers propose at their kernel sizes, and skip",
+    "paper": "what the five papers propose at their kernel sizes, and skip; in ResNets as both layers of each block",
     "kernels": "plain depthwise convolutions of 3x3, 5x5 and 7x7",
     "full": "every operator, the papers' ablations included, and skip",
 }
@@ -58,7 +58,7 @@ class SpaceOptions:
             YAML file or inline.
         width: multiplier of all its channels.
         operators: candidate operators, as a preset (paper, kernels, full) or as names; see `sepnas list operators`.
-        widths: expanded channels of inverted residuals, as multiples of the hand-designed ones.
+        widths: expanded channels of blocks (of ResNets: inner ones), as multiples of the hand-designed ones.
         search_se: whether each inverted residual may be with or without squeeze-and-excitation.
         stages: other candidates for some stages, by number; `sepnas space` shows the stages.
     """

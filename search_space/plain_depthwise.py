@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from itertools import takewhile
 
-from search_space.architecture import LARGEST, Architecture, Block
+from search_space.architecture import Architecture, Block
+from search_space.base.sizes import LARGEST
 from search_space.network_cost import block_cost
 from search_space.ops import operators
 from search_space.ops.depthwise import Depthwise

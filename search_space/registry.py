@@ -29,6 +29,7 @@ class Slot:
     ``(batch, out_channels, ceil(height / stride), ceil(width / stride))``.
 
     In the spatial slot of an inverted residual ``in_channels == out_channels`` are the expanded channels.
+    ``inner_channels`` are those inside an operator that ``has_inner`` ones; 0 for as many as go out.
     """
 
     in_channels: int
@@ -37,6 +38,7 @@ class Slot:
     height: int
     width: int
     activation: str
+    inner_channels: int = 0
 
     @property
     def out_size(self) -> tuple[int, int]:
@@ -58,6 +60,8 @@ class Operator(ABC):
     directed_layers: ClassVar[int] = 0
     #: Output channel i depends on input channel i alone, and by the same rule whatever the number of channels.
     channelwise: ClassVar[bool] = False
+    #: Whether a whole-block operator has inner channels of its own, which can be chosen: `Slot.inner_channels`.
+    has_inner: ClassVar[bool] = False
     #: The block's activation follows the residual sum; the operator's own module ends linear.
     activation_after_residual: ClassVar[bool] = False
 

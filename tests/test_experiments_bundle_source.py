@@ -19,18 +19,21 @@ from experiments.bundle import layers
 from experiments.bundle.check import Checker, Sample
 from experiments.bundle.expressions import expression
 from experiments.bundle.source import features, source
-from search_space import Architecture, baseline, baselines, build, parse, save_weights
+from search_space import Architecture, baseline, baselines, build, macro, parse, save_weights
 from search_space.base.errors import InvalidRequest
 from search_space.macros import MACROS
 
-BASELINES = {name: baseline(name, image_size=16, width=0.1) for name in baselines()}
+BASELINES = {name: baseline(name, image_size=16, width=0.1) for name in baselines()} | {
+    name: macro(name, image_size=16, width=0.25) for name in ("resnet-20", "wrn-16-4")
+}
 RANDOM = random_architectures()
 
 
 def test_the_examples_have_every_operator_and_every_macro() -> None:
     used = {block.operator for architecture in RANDOM for block in architecture.blocks}
     assert set(OPERATORS) <= used
-    assert {architecture.macro for architecture in BASELINES.values()} == set(MACROS)
+    deeper = {name for name in MACROS if name.startswith(("resnet-", "wrn-"))} - {"resnet-20", "wrn-16-4"}
+    assert {architecture.macro for architecture in BASELINES.values()} == set(MACROS) - deeper
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,10 @@ def test_the_source_of_every_network_computes_the_same(architecture: Architectur
     agreements = checker.compare_source(tmp_path / "model.py", tmp_path / "weights.safetensors")
     assert [one.form for one in agreements] == ["model.py", "model.py, batch norms folded", "model.py, feature maps"]
     folded = runpy.run_path(str(tmp_path / "model.py"))["load"](tmp_path / "weights.safetensors", fold=True)
-    assert not [layer for layer in folded.modules() if isinstance(layer, nn.BatchNorm2d)]
+    left = [layer for layer in folded.modules() if isinstance(layer, nn.BatchNorm2d)]
+    in_front = [block for block in architecture.blocks if block.operator.startswith("preres")]
+    # one of the two of such a block, and that of the head, lie behind no convolution
+    assert len(left) == len(in_front) + architecture.head.norm_first
 
 
 @given(architectures())

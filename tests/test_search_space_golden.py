@@ -174,7 +174,8 @@ def test_rounding_takes_the_nearest_multiple_but_never_less_than_90_percent(valu
         (
             {"name_or_definition": "resnet"},
             "macro: 'resnet' is unknown; known are mobilenetv3-small, mobilenetv3-large, mobilenetv2, mobilenetv1,"
-            " mobilenetv3-small-torchvision, mobilenetv3-large-torchvision",
+            " mobilenetv3-small-torchvision, mobilenetv3-large-torchvision and 7 more (`sepnas list macros`"
+            " shows all); did you mean resnet-56?",
         ),
         ({"width": 0}, "width: 0 must be a number above 0 and at most 16"),
         ({"width": float("nan")}, "width: nan must be a number above 0 and at most 16"),

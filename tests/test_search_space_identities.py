@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from search_space import Slot, operators
 from search_space.ops.depthwise import Depthwise
 from search_space.ops.grouped import Grouped
-from search_space.padding import Direction
+from search_space.padding import Direction, near_equal_split
 from search_space.registry import Operator
 
 KERNELS = (3, 5, 7)
@@ -326,6 +326,50 @@ def resnext_reference(own: Plain, x: Tensor) -> Tensor:
     return own.norm(total, "restore.norm")
 
 
+def pair_reference(form: str) -> Callable[[Plain, Tensor], Tensor]:
+    """Two convolutions of ``form`` and the 1x1 shortcut, which these tests always need: they change the channels."""
+
+    def reference(own: Plain, x: Tensor) -> Tensor:
+        before = "preres" in form
+        main, side = ("0.2.branches.0.", "0.2.branches.1.") if before else ("0.branches.0.", "0.branches.1.")
+        if before:
+            x = F.hardswish(own.norm(x, "0.0"))
+        y = form_reference(own, f"{main}0", x, own.stride)
+        y = F.hardswish(own.norm(y, f"{main}1"))
+        y = form_reference(own, f"{main}3", y, 1)
+        shortcut = F.conv2d(x, own.weights[f"{side}0.weight"], stride=own.stride)
+        return y + shortcut if before else own.norm(y, f"{main}4") + own.norm(shortcut, f"{side}1")
+
+    return reference
+
+
+def form_reference(own: Plain, name: str, x: Tensor, stride: int) -> Tensor:
+    """The dense convolution that a form equals: BSConv's equations 2 and 8, Xception's separable one, and C2sp as four
+    3x3 kernels whose zeros lie on the sides that are not padded."""
+
+    def part(role: str) -> Tensor:
+        return own.weights[f"{name}.{role}.weight"]
+
+    parts = {key.removeprefix(f"{name}.").rpartition(".")[0] for key in own.weights if key.startswith(f"{name}.")}
+    if parts == {""}:
+        kernel = own.weights[f"{name}.weight"]
+    elif "basis" in parts:
+        kernel = torch.einsum("nrij,rmij->nmij", part("pointwise"), part("basis")) * part("depthwise")
+    elif "conv" in parts:
+        kernel = torch.zeros(*part("conv").shape[:2], 3, 3, dtype=x.dtype)
+        sizes, at = near_equal_split(x.shape[1], 4), 0
+        # padding left and top sees what lies there: the upper left corner of a 3x3 kernel; and so on
+        for size, (row, column) in zip(sizes, ((0, 0), (1, 1), (1, 0), (0, 1)), strict=True):
+            group = slice(at, at + size)
+            kernel[:, group, row : row + 2, column : column + 2] = part("conv")[:, group]
+            at += size
+    elif list(own.weights).index(f"{name}.depthwise.weight") < list(own.weights).index(f"{name}.pointwise.weight"):
+        kernel = part("pointwise") * part("depthwise").squeeze(1)[None]  # separable: the depthwise kernels come first
+    else:
+        kernel = part("pointwise") * part("depthwise")
+    return F.conv2d(x, kernel, stride=stride, padding=1)
+
+
 #: by a pattern of operator names, each of which must match exactly one
 REFERENCES: dict[str, Callable[[Plain, Tensor], Tensor]] = {
     r"dw_k\d|group_k\d_w\d+": depthwise_reference,
@@ -347,6 +391,8 @@ REFERENCES: dict[str, Callable[[Plain, Tensor], Tensor]] = {
     r"inception_k\d": inception_reference,
     r"inception_re_k\d": reformulated_inception_reference,
     r"resnext_k\d": resnext_reference,
+    r"res_.*": pair_reference("res"),
+    r"preres_.*": pair_reference("preres"),
 }
 
 

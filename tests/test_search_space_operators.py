@@ -124,7 +124,8 @@ def test_activation_of_the_slot_ends_the_operator_unless_it_is_linear(name: str)
     module, slot = make(name, activation="relu")
     negative = (module(torch.randn(4, slot.in_channels, 6, 6)) < 0).any()
     # a linear end is either the operator's point, or the block's activation follows the residual sum
-    assert negative == (name.startswith("dw_linear") or operators[name].activation_after_residual)
+    linear = name.startswith(("dw_linear", "preres"))
+    assert negative == (linear or operators[name].activation_after_residual)
 
 
 @pytest.mark.parametrize("name", OPERATORS)

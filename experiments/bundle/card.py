@@ -15,6 +15,7 @@ from experiments.bundle.subject import Subject
 from experiments.latency import latency_text
 from experiments.runs.provenance import package_version
 from search_space.base.checks import printable
+from search_space.layered.network import network_name
 from search_space.network_cost import cost
 
 if TYPE_CHECKING:  # it needs ONNX Runtime
@@ -64,7 +65,7 @@ class Card:
 
     @property
     def _title(self) -> str:
-        macro, data = self.subject.architecture.macro, printable(self.subject.preprocessing.name)
+        macro, data = network_name(self.subject.architecture), printable(self.subject.preprocessing.name)
         return macro if data == macro else f"{macro} for {data}"  # untrained ones have no data
 
     def _front_matter(self) -> dict[str, Any]:

@@ -32,8 +32,9 @@ from experiments.runs.files import copy_file, write_json, write_text
 from experiments.runs.held import held
 from experiments.training.trained import PREPROCESSING_FILE, TRAINING_FILE
 from search_space.base.atomic import scratch_folder
-from search_space.base.checks import check_choice, require
+from search_space.base.checks import check_choice, refusal, require
 from search_space.base.errors import InvalidRequest
+from search_space.layered.network import LayeredNetwork, network_name
 from search_space.serialization import save_architecture
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
 
@@ -129,7 +130,13 @@ def export(
 
 def _make(home: Path, subject: Subject, formats: Sequence[Format], extras: Extras) -> Exported:
     """The bundle in the folder ``home``."""
-    network, text = subject.network(), source(subject.architecture) if "source" in formats else None
+    text = None
+    if "source" in formats:
+        if isinstance(subject.architecture, LayeredNetwork):
+            why = "is written for architectures of blocks alone, not for networks of a family"
+            raise refusal("formats", "source", why, "give --formats pt2, or onnx")
+        text = source(subject.architecture)
+    network = subject.network()
     with contextlib.redirect_stdout(sys.stderr):
         data, missing = load_images(subject)
     if extras.int8 and data is None:
@@ -182,4 +189,6 @@ def _int8(home: Path, subject: Subject, data: ImageData) -> Any:
 
 def _times(subject: Subject, formats: Sequence[Format]) -> list[dict[str, Any]]:
     names = ["pytorch-cpu", *(["onnx-cpu"] if "onnx" in formats else [])]
-    return [network_latency(subject.architecture, subject.architecture.macro, make_backend(name)) for name in names]
+    return [
+        network_latency(subject.architecture, network_name(subject.architecture), make_backend(name)) for name in names
+    ]

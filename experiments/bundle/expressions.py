@@ -10,6 +10,7 @@ from torch import nn
 
 from search_space import layers as ours
 from search_space.base.errors import InvalidRequest
+from search_space.layered.joined import Joined
 from search_space.network import ClassifierHead, InvertedResidual, WholeBlock
 from search_space.ops.inception import InceptionTowers, SegmentTowers
 from search_space.ops.mixed import MixedTowers
@@ -84,6 +85,14 @@ def _(module: nn.Conv2d) -> Call:
 def _(module: nn.Linear) -> Call:
     bias = None if module.bias is not None else "False"
     return _call("nn.Linear", module.in_features, module.out_features, bias=bias)
+
+
+@expression.register
+def _(module: nn.BatchNorm2d) -> Call:
+    default = nn.BatchNorm2d(1)
+    names = ("eps", "momentum", "affine", "track_running_stats")
+    given = {name: repr(getattr(module, name)) for name in names if getattr(module, name) != getattr(default, name)}
+    return _call("nn.BatchNorm2d", module.num_features, **given)
 
 
 def _short(pair: tuple[int, ...]) -> int | tuple[int, ...]:
@@ -181,6 +190,18 @@ def _(module: InceptionTowers) -> Call:
 
 
 @expression.register
+def _(module: Joined) -> Call:
+    if module.how != "sum":
+        raise InvalidRequest(f"formats: source cannot say how branches are joined by {module.how}; leave it out")
+    return _call("BranchSum", *map(expression, module.branches))
+
+
+@expression.register
+def _(module: ours.EvenPad) -> Call:
+    return _pad(module, sum(module.groups))
+
+
+@expression.register
 def _(module: ClassifierHead) -> Call:
-    conv, features = _part(module.conv), _part(module.features)
-    return _call("Head", conv=conv, features=features, classifier=expression(module.classifier))
+    parts = {name: _part(getattr(module, name)) for name in ("norm", "conv", "features")}
+    return _call("Head", **parts, classifier=expression(module.classifier))

@@ -137,6 +137,20 @@ class ParallelSum(nn.Module):
         return self.separated(x) + self.corner(x)
 
 
+class BranchSum(nn.Module):
+    """The sum of branches side by side."""
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = self.branches[0](x)
+        for branch in self.branches[1:]:
+            total = total + branch(x)
+        return total
+
+
 class MixedDepthwise(nn.Module):
     """Depthwise convolutions of several kernel sizes, each on its segment of the channels."""
 
@@ -188,39 +202,59 @@ class Inception(nn.Module):
 
 
 class Head(nn.Module):
-    """1x1 convolution, mean over the map, hidden layer, classifier; the first and the third where they are given."""
+    """Batch norm, 1x1 convolution, mean over the map, hidden layer, classifier; mean, classifier and what is given."""
 
     def __init__(
-        self, *, classifier: nn.Linear, conv: nn.Module | None = None, features: nn.Module | None = None
+        self,
+        *,
+        classifier: nn.Linear,
+        norm: nn.Module | None = None,
+        conv: nn.Module | None = None,
+        features: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.norm = norm or nn.Identity()
         self.conv = conv or nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.features = features or nn.Identity()
         self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.features(self.pool(self.conv(x)).flatten(1)))
+        return self.classifier(self.features(self.pool(self.conv(self.norm(x))).flatten(1)))
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
     """Merge each batch norm of ``network`` into the convolution in front of it, in place: faster, for inference alone.
 
-    One behind several convolutions side by side (`Inception`) is shared out to them.
+    One behind several convolutions side by side (`Inception`) is shared out to them; one in front of its convolution,
+    with an activation between, stays.
     """
     for layer in list(network.modules()):
         norm, conv = getattr(layer, "norm", None), getattr(layer, "conv", None)
         convs = [conv] if isinstance(conv, nn.Conv2d) else getattr(layer, "spatial", None)
-        if not isinstance(norm, nn.BatchNorm2d) or convs is None:
-            continue
-        start = 0
-        for conv in convs:
-            own = slice(start, start + conv.out_channels)
-            start = own.stop
-            part = {name: values[own] for name, values in norm.state_dict().items() if values.ndim}
-            conv.weight, conv.bias = nn.utils.fuse_conv_bn_weights(
-                *(conv.weight, conv.bias, part["running_mean"], part["running_var"]),
-                *(norm.eps, part["weight"], part["bias"]),
-            )
-        layer.norm = nn.Identity()
+        if isinstance(norm, nn.BatchNorm2d) and convs is not None:
+            _fold(norm, convs)
+            layer.norm = nn.Identity()
+        if isinstance(layer, nn.Sequential):
+            for index in range(1, len(layer)):
+                before, own = layer[index - 1], layer[index]
+                while isinstance(before, nn.Sequential):
+                    before = before[-1]
+                if isinstance(before, nn.Conv2d) and isinstance(own, nn.BatchNorm2d):
+                    _fold(own, [before])
+                    layer[index] = nn.Identity()
     return network
+
+
+def _fold(norm: nn.BatchNorm2d, convs: list[nn.Conv2d] | nn.ModuleList) -> None:
+    """Merge ``norm`` into ``convs``, whose channels it sees one after the other."""
+    start = 0
+    for conv in convs:
+        assert isinstance(conv, nn.Conv2d)
+        own = slice(start, start + conv.out_channels)
+        start = own.stop
+        part = {name: values[own] for name, values in norm.state_dict().items() if values.ndim}
+        conv.weight, conv.bias = nn.utils.fuse_conv_bn_weights(
+            *(conv.weight, conv.bias, part["running_mean"], part["running_var"]),
+            *(norm.eps, part["weight"], part["bias"]),
+        )

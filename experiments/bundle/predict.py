@@ -26,7 +26,7 @@ from experiments.training.trained import PREPROCESSING_FILE, is_bundle, read_pre
 from search_space.base.checks import check_int, plain, printable
 from search_space.base.errors import InvalidRequest
 from search_space.network import build
-from search_space.serialization import load_architecture
+from search_space.serialization import load_plain_network
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, load_weights
 
 _ONNX_FILES = {"onnx": FORMAT_FILES["onnx"], "int8": INT8_FILE}
@@ -93,7 +93,7 @@ def _network(bundle: Path, known: Preprocessing, runtime: Runtime) -> Callable[[
             )
         check_packages(f"runtime: {runtime}", ["onnxruntime"])
         return OnnxNetwork(path, (known.channels, known.image_size, known.image_size), len(known.classes))
-    architecture = load_architecture(bundle / ARCHITECTURE_FILE)
+    architecture = load_plain_network(bundle / ARCHITECTURE_FILE)
     shape = architecture.in_channels, architecture.image_size, architecture.classes
     if shape != (known.channels, known.image_size, len(known.classes)):
         raise InvalidRequest(

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from evaluators.data.options import DataOptions
 from experiments.runs.task import DataTask
 from experiments.training.preprocessing import Preprocessing
 from experiments.training.retrain import ABOUT_FILE
 from experiments.training.trained import PREPROCESSING_FILE, TRAINING_FILE, find_trained, read_preprocessing
-from search_space.architecture import Architecture
 from search_space.base.atomic import scratch_folder
 from search_space.base.checks import plain
 from search_space.base.errors import InvalidRequest
-from search_space.network import Network, build
-from search_space.serialization import load_architecture
+from search_space.layered.network import PlainNetwork, network_name
+from search_space.network import build
+from search_space.serialization import load_plain_network
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, load_weights, save_weights
 
 
@@ -38,7 +39,7 @@ class Subject:
         untrained: whether the weights are those of a network that was never trained.
     """
 
-    architecture: Architecture
+    architecture: PlainNetwork
     weights: Path
     preprocessing: Preprocessing
     training: dict[str, Any] | None = None
@@ -57,7 +58,7 @@ class Subject:
         """The images of its training, as far as options go; whether they are at hand shows when they are listed."""
         return None if self.data is None else DataTask(self.data, self.split_seed)
 
-    def network(self) -> Network:
+    def network(self) -> nn.Module:
         """The network in evaluation mode; InvalidRequest if the weights are of another one."""
         network = build(self.architecture)
         load_weights(network, self.weights)
@@ -79,7 +80,7 @@ def find_subject(target: Path, seed: int | None = None, *, untrained: bool = Fal
             raise InvalidRequest(f"--untrained: {plain(target)} is not an architecture file; leave it out, or give one")
         yield _trained(target, seed)
         return
-    architecture = load_architecture(target)
+    architecture = load_plain_network(target)
     if untrained:
         with scratch_folder() as folder:
             weights = folder / WEIGHTS_FILE
@@ -107,14 +108,14 @@ def find_subject(target: Path, seed: int | None = None, *, untrained: bool = Fal
 
 def _trained(target: Path, seed: int | None) -> Subject:
     found = find_trained(target, seed)
-    architecture = load_architecture(found.architecture)
+    architecture = load_plain_network(found.architecture)
     given = Path(found.preprocessing.name)
     name = found.data.title or (given.name if given.is_absolute() else found.preprocessing.name)
     preprocessing = replace(found.preprocessing, name=name)
     return Subject(architecture, found.weights, preprocessing, found.training, found.data, found.split_seed)
 
 
-def _unknown(architecture: Architecture) -> Preprocessing:
+def _unknown(architecture: PlainNetwork) -> Preprocessing:
     """That of weights of which no more than the architecture is known."""
     size, names = architecture.image_size, tuple(map(str, range(architecture.classes)))
-    return Preprocessing(architecture.macro, names, size, size, architecture.in_channels, None, None)
+    return Preprocessing(network_name(architecture), names, size, size, architecture.in_channels, None, None)

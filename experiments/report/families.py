@@ -20,6 +20,7 @@ _FAMILIES = {
     "grouped": ("Grouped", "Grouped", 0.93),
     "inception": ("Inception", "Inception", 0.68),
     "resnext": ("ResNeXt", "ResNeXt", 0.99),
+    "residual": ("Residual blocks", "Residual", 0.22),
 }
 #: of stem, head and skip
 NEUTRAL = "var(--muted)"
@@ -66,4 +67,6 @@ def readable(operator: str) -> str:
         kernel, words = f"{found[1]}×{found[1]}", [*(["symmetric"] if found[2] else []), *words]
     if own == "separable" and operator.startswith("hybrid"):
         words.insert(0, "hybrid")
+    if own == "residual" and operator.startswith("pre"):
+        words.insert(0, "pre-activated")
     return " ".join([one, *words, kernel]).strip()

@@ -10,6 +10,7 @@ from search_space.base.checks import refusal
 from search_space.layered.family import LISTED, OPERATOR, Design, Family, Request, register
 from search_space.layered.joined import Series, residual
 from search_space.layered.layer import Layer
+from search_space.layered.residual import pair, shortcut
 from search_space.layered.simple import Act, Conv, Norm
 
 #: Channels of the three stages; the second and the third begin with a stride of 2.
@@ -18,25 +19,15 @@ CHANNELS = (16, 32, 64)
 DEEPEST = 2000
 
 
-def blocks_per_stage(name: str, depth: int, beside: int) -> int:
+def blocks_per_stage(name: str, depth: int, beside: int, where: str = "baseline") -> int:
     """How many blocks of two layers each of three stages has in a network of ``depth`` layers, ``beside`` of which lie
-    outside of them; InvalidRequest if there is no such network."""
+    outside of them; InvalidRequest, beginning with ``where``, if there is no such network."""
     blocks, rest = divmod(depth - beside, 6)
     if rest or blocks < 1 or depth > DEEPEST:
         near = sorted({6 * max(1, blocks) + beside, 6 * (max(1, blocks) + 1) + beside})
         why = f"has no depth of 6n + {beside} layers, at most {DEEPEST}"
-        raise refusal("baseline", name, why, f"take {' or '.join(map(str, near))} for {depth}")
+        raise refusal(where, name, why, f"take {' or '.join(map(str, near))} for {depth}")
     return blocks
-
-
-def pair(form: str, inner: int, out: int, stride: int) -> tuple[Layer, ...]:
-    """The two convolutions of a block and what lies between and behind them, but for the last activation."""
-    return (Conv(form, inner, stride), Norm(), Act(), Conv(form, out), Norm())
-
-
-def shortcut(given: int, out: int, stride: int) -> tuple[Layer, ...]:
-    """What the input goes through in front of the sum: nothing where the shape is kept."""
-    return () if stride == 1 and given == out else (Conv("k1", out, stride), Norm())
 
 
 def _design(request: Request) -> Design:

@@ -8,21 +8,10 @@ from __future__ import annotations
 
 from search_space.families.resnet import CHANNELS, blocks_per_stage
 from search_space.layered.family import LISTED, OPERATOR, Design, Family, Request, register
-from search_space.layered.joined import Series, residual
+from search_space.layered.joined import Series
 from search_space.layered.layer import Layer
+from search_space.layered.residual import preactivated
 from search_space.layered.simple import Act, Conv, Norm
-
-
-def pair(form: str, inner: int, out: int, stride: int) -> tuple[Layer, ...]:
-    """The two convolutions of a block and what lies between them, behind its first activation."""
-    return (Conv(form, inner, stride), Norm(), Act(), Conv(form, out))
-
-
-def block(form: str, given: int, inner: int, out: int, stride: int) -> Layer:
-    """A whole block: the first activation lies in front of the shortcut too where that is a convolution."""
-    if stride == 1 and given == out:
-        return residual(Norm(), Act(), *pair(form, inner, out, stride))
-    return Series.of(Norm(), Act(), residual(*pair(form, inner, out, stride), shortcut=(Conv("k1", out, stride),)))
 
 
 def _design(request: Request) -> Design:
@@ -32,7 +21,7 @@ def _design(request: Request) -> Design:
     for stage, base in enumerate(CHANNELS):
         channels = request.channels(base * request.number("k"))
         for index in range(repeats):
-            body.append(block(form, given, channels, channels, 2 if stage and not index else 1))
+            body.append(preactivated(given, form, channels, channels, 2 if stage and not index else 1))
             given = channels
     return Design((*body, Series.of(Norm(), Act())))
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from search_space.architecture import Architecture, check_macro_name, check_size
+from search_space.architecture import Architecture
 from search_space.base.checks import check_choice
 from search_space.base.errors import InvalidRequest
+from search_space.base.sizes import check_macro_name, check_size
 from search_space.blueprint import Blueprint
 from search_space.layer_cost import Cost, linear_cost
 from search_space.layered.activations import ACTIVATIONS
@@ -111,6 +112,11 @@ def layer_to_json(layer: Layer) -> dict[str, Any]:
 
 #: a network as a value that needs no code of the user's
 PlainNetwork = Architecture | LayeredNetwork
+
+
+def network_name(network: PlainNetwork) -> str:
+    """What people call it: of an architecture its macro-architecture."""
+    return network.macro if isinstance(network, Architecture) else network.name
 
 
 class LayeredModule(nn.Module):

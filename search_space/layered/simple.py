@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from search_space.architecture import check_size
 from search_space.base.checks import check_bool, check_choice, refusal, require
 from search_space.base.errors import InvalidRequest
+from search_space.base.sizes import check_size
 from search_space.layer_cost import Cost, conv_cost
 from search_space.layered.activations import ACTIVATIONS, SqueezeGate
 from search_space.layered.forms import form
