@@ -10,8 +10,8 @@ from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable
 from search_space.layer_cost import Cost
 from search_space.layered.joined import in_text
-from search_space.layered.network import LayeredNetwork, PlainNetwork, network_name
 from search_space.layered.simple import Act, Norm
+from search_space.layered_network import LayeredNetwork, PlainNetwork, network_name
 from search_space.network_cost import block_cost, cost, head_cost, nni_flops, stem_cost
 from strategies.budget.budget import Budget, format_count
 from strategies.budget.feasible import FeasibleSet

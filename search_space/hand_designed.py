@@ -13,7 +13,7 @@ from search_space.base.errors import InvalidRequest
 from search_space.families import family_names, family_network, is_family_name
 from search_space.found import PREFIX, found_for, zoo
 from search_space.layer_cost import Cost
-from search_space.layered.network import PlainNetwork
+from search_space.layered_network import PlainNetwork
 from search_space.macros import MACROS, macro
 from search_space.network_cost import cost
 

@@ -14,7 +14,7 @@ from search_space.base.checks import shown, unknown
 from search_space.base.errors import InvalidRequest
 from search_space.base.reading import parse_json, read_file
 from search_space.blueprint import AnyNetwork, Blueprint
-from search_space.layered.network import LayeredNetwork, PlainNetwork
+from search_space.layered_network import LayeredNetwork, PlainNetwork
 from search_space.own_model import OwnModel
 
 FORMAT = "sepnas-architecture"

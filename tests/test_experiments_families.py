@@ -18,7 +18,7 @@ from experiments.runs.task import SearchTask
 from experiments.training.retrain import read_result
 from search_space import baseline, cost, load_architecture, macro
 from search_space.families import families
-from search_space.layered.network import LayeredNetwork
+from search_space.layered_network import LayeredNetwork
 from search_space.serialization import save_architecture
 
 IMAGES = ("--data.name", "digits", "--data.image_size", "8", "--data.max_train_images", "80", "--accelerator", "cpu")

@@ -136,6 +136,15 @@ MACS_AT_STRIDE_1 = {
     **{f"{name}_k{k}": (C + k * k * C // 3) * H * W * C for k in (3, 5) for name in ("inception", "inception_re")},
     # two 1x1 to and from half the channels, and k x k on them, 4 a group
     **{f"resnext_k{k}": (C + 4 * k * k // 2) * H * W * C for k in (3, 5)},
+    # two of the forms, BSConv-S through a quarter of the channels
+    **{
+        f"{where}_{form}": 2 * weights * H * W * C
+        for where in ("res", "preres")
+        for form, weights in {
+            **{"k3": 9 * C, "c2sp": 4 * C, "sep_k3": 9 + C},
+            **{"bsconv_u_k3": 9 + C, "bsconv_s_p4_k3": 9 + C // 4 + C // 4},
+        }.items()
+    },
 }
 
 
@@ -151,7 +160,7 @@ def test_costs_at_stride_1_are_the_papers_formulas(name: str) -> None:
     batch_norms = {
         **{"xsep": 3, "xsep_sp": 3, "xsep_b": 3, "xsep_p": 3, "xsep_no2x2": 2},
         **{"inception": 2, "inception_re": 2, "resnext": 2},
-    }.get(name.rpartition("_")[0], 1)
+    }.get(name.rpartition("_")[0], 2 if name.startswith(("res_", "preres_")) else 1)
     assert own.params == MACS_AT_STRIDE_1[name] // (H * W) + batch_norms * 2 * C
 
 

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from experiments.comparison.controls import check_names
 from search_space import InvalidRequest, baseline, build, cost
 from search_space.families import family_names, family_network, is_family_name
+from search_space.families.family import FAMILIES, Family, register
 from search_space.hand_designed import fit_baseline
-from search_space.layered.family import FAMILIES, Family, register
 from search_space.layered.fractal import Fractal, FractalColumns
 from search_space.layered.joined import Joined, residual
 from search_space.layered.layer import Map
-from search_space.layered.network import LayeredNetwork
 from search_space.layered.simple import Conv, Norm
+from search_space.layered_network import LayeredNetwork
 from search_space.network import orthonormal_bases, orthonormal_loss
 from search_space.serialization import load_plain_network, network_from_json, save_architecture, to_json
 

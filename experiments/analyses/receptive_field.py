@@ -21,7 +21,7 @@ from experiments.analyses.impulse import Reach, chain_reaches, linear, reach
 from experiments.figures import figure
 from experiments.tables import table
 from search_space.architecture import Architecture
-from search_space.layered.network import PlainNetwork
+from search_space.layered_network import PlainNetwork
 from search_space.network import Network
 
 NAME = "receptive_field"

@@ -15,7 +15,7 @@ from experiments.bundle.subject import Subject
 from experiments.latency import latency_text
 from experiments.runs.provenance import package_version
 from search_space.base.checks import printable
-from search_space.layered.network import network_name
+from search_space.layered_network import network_name
 from search_space.network_cost import cost
 
 if TYPE_CHECKING:  # it needs ONNX Runtime

@@ -34,7 +34,7 @@ from experiments.training.trained import PREPROCESSING_FILE, TRAINING_FILE
 from search_space.base.atomic import scratch_folder
 from search_space.base.checks import check_choice, refusal, require
 from search_space.base.errors import InvalidRequest
-from search_space.layered.network import LayeredNetwork, network_name
+from search_space.layered_network import LayeredNetwork, network_name
 from search_space.serialization import save_architecture
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE
 

@@ -19,7 +19,7 @@ from experiments.training.trained import PREPROCESSING_FILE, TRAINING_FILE, find
 from search_space.base.atomic import scratch_folder
 from search_space.base.checks import plain
 from search_space.base.errors import InvalidRequest
-from search_space.layered.network import PlainNetwork, network_name
+from search_space.layered_network import PlainNetwork, network_name
 from search_space.network import build
 from search_space.serialization import load_plain_network
 from search_space.weights import ARCHITECTURE_FILE, WEIGHTS_FILE, load_weights, save_weights

@@ -45,7 +45,7 @@ def _macros() -> str:
 def _baselines() -> str:
     from search_space import baselines
     from search_space.families import families
-    from search_space.layered.family import OPERATORS
+    from search_space.families.family import OPERATORS
 
     rows = {**baselines(), **families(), "  OPERATOR": f"in place of the dense k x k convolutions: {OPERATORS}"}
     return table(rows.items())

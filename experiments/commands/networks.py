@@ -12,7 +12,7 @@ from search_space.base.checks import nearest, refusal
 from search_space.base.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from search_space.layered.network import PlainNetwork
+    from search_space.layered_network import PlainNetwork
 
 
 def add_network(parser: Parser, *, optional: bool = False) -> None:

@@ -84,7 +84,7 @@ def _run(options: Namespace) -> None:
     from experiments.training.find_start import find_start
     from experiments.training.retrain import retrain_network
     from search_space import baseline
-    from search_space.layered.network import PlainNetwork
+    from search_space.layered_network import PlainNetwork
     from search_space.serialization import load_plain_network
 
     file = _architecture_file(target)

@@ -33,7 +33,7 @@ from search_space.architecture import Architecture
 from search_space.base.checks import refusal, require
 from search_space.blueprint import AnyNetwork
 from search_space.hand_designed import baseline
-from search_space.layered.network import PlainNetwork
+from search_space.layered_network import PlainNetwork
 
 #: Steps of an epoch by which a row is timed.
 _STEPS = 3

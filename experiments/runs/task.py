@@ -24,7 +24,7 @@ from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from search_space.cost_table import CostTable, load_costs
 from search_space.hand_designed import FIT_SUFFIX, fit_baseline
-from search_space.layered.network import PlainNetwork
+from search_space.layered_network import PlainNetwork
 from search_space.network_cost import cost
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet, format_ranges

@@ -18,7 +18,7 @@ from search_space.architecture import Architecture
 from search_space.base.checks import known_names, refusal
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
-from search_space.layered.network import PlainNetwork
+from search_space.layered_network import PlainNetwork
 from search_space.network import build
 from search_space.serialization import load_plain_network
 from search_space.space import SepConvSpace

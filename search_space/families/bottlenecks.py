@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_space.layered.family import Design, Family, Request, register
+from search_space.families.family import Design, Family, Request, register
 from search_space.layered.joined import Series, residual
 from search_space.layered.layer import Layer
 from search_space.layered.simple import Act, Conv, Norm, Squeeze

@@ -7,7 +7,7 @@ it: the same function, for fewer multiply-accumulates.
 
 from __future__ import annotations
 
-from search_space.layered.family import OPERATOR, Design, Family, Request, register
+from search_space.families.family import OPERATOR, Design, Family, Request, register
 from search_space.layered.joined import Series
 from search_space.layered.layer import Layer
 from search_space.layered.simple import Act, Conv, Norm, Pool

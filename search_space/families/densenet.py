@@ -9,7 +9,7 @@ open which form; it prints no figures for it.
 from __future__ import annotations
 
 from search_space.base.checks import refusal
-from search_space.layered.family import OPERATOR, Design, Family, Request, register
+from search_space.families.family import OPERATOR, Design, Family, Request, register
 from search_space.layered.joined import Join, Series
 from search_space.layered.layer import Layer
 from search_space.layered.simple import Act, Conv, Norm, Pool

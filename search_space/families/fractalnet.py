@@ -7,7 +7,7 @@ those of Larsson et al. for CIFAR. Their drop-path is a way of training; there i
 from __future__ import annotations
 
 from search_space.base.checks import require
-from search_space.layered.family import OPERATOR, Design, Family, Request, register
+from search_space.families.family import OPERATOR, Design, Family, Request, register
 from search_space.layered.fractal import Fractal
 from search_space.layered.layer import Layer
 from search_space.layered.simple import Act, Conv, Norm, Pool

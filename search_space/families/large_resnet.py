@@ -8,7 +8,7 @@ the bottlenecks of ResNet-50. Numbers of blocks beyond He et al.'s are those of 
 from __future__ import annotations
 
 from search_space.base.checks import require
-from search_space.layered.family import OPERATOR, Design, Family, Request, register
+from search_space.families.family import OPERATOR, Design, Family, Request, register
 from search_space.layered.joined import Series, residual
 from search_space.layered.layer import Layer
 from search_space.layered.residual import pair, shortcut

@@ -7,7 +7,7 @@ as its authors' package has it.
 from __future__ import annotations
 
 from search_space.base.checks import refusal
-from search_space.layered.family import LISTED, OPERATOR, Design, Family, Request, register
+from search_space.families.family import LISTED, OPERATOR, Design, Family, Request, register
 from search_space.layered.joined import Series, residual
 from search_space.layered.layer import Layer
 from search_space.layered.residual import pair, shortcut

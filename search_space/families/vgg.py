@@ -6,7 +6,7 @@ is usual there: the last map is as small as 1x1.
 
 from __future__ import annotations
 
-from search_space.layered.family import OPERATOR, Design, Family, Request, register
+from search_space.families.family import OPERATOR, Design, Family, Request, register
 from search_space.layered.joined import Series
 from search_space.layered.layer import Layer
 from search_space.layered.simple import Act, Conv, Norm, Pool

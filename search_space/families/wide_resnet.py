@@ -6,8 +6,8 @@ the shape, its shortcut is a 1x1 convolution behind the block's first activation
 
 from __future__ import annotations
 
+from search_space.families.family import LISTED, OPERATOR, Design, Family, Request, register
 from search_space.families.resnet import CHANNELS, blocks_per_stage
-from search_space.layered.family import LISTED, OPERATOR, Design, Family, Request, register
 from search_space.layered.joined import Series
 from search_space.layered.layer import Layer
 from search_space.layered.residual import preactivated

@@ -7,7 +7,7 @@ same. For inputs below 128 pixels the first two down-samplings keep the size, as
 
 from __future__ import annotations
 
-from search_space.layered.family import Design, Family, Request, register
+from search_space.families.family import Design, Family, Request, register
 from search_space.layered.joined import Series, residual
 from search_space.layered.layer import Layer
 from search_space.layered.simple import Act, Conv, Norm, Pool

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from search_space.base.checks import check_number, nearest, refusal
 from search_space.base.sizes import check_size
 from search_space.layered.layer import Layer
-from search_space.layered.network import LayeredNetwork
+from search_space.layered_network import LayeredNetwork
 from search_space.macro_definition import LOW_RESOLUTION_BELOW, SMALLEST_IMAGE, divisible
 from search_space.options import MOST_WIDTH
 
