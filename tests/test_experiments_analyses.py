@@ -143,9 +143,10 @@ def test_fields_of_a_whole_network_add_up() -> None:
     assert [one.part for one in found if one.measured is not None] == [
         *["block 0 dw_k3", "block 2 dw_k3", "block 7 xsep_k5", "block 10 xsep_k3"]
     ]
+    assert all(one.measured in (None, one.total) for one in found)
     layered = receptive_fields(baseline("resnet-20-c2", image_size=8, in_channels=1, width=0.25))
     # three blocks of two layers at each of three strides; half a pixel each, from the layers in front of a stride on
-    assert layered[-1].total.offset == (0.5 * (6 * 1 + 1 + 5 * 2 + 2 + 5 * 4),) * 2
+    assert layered[-1].of_image.offset == layered[-1].total.offset == (0.5 * (6 * 1 + 1 + 5 * 2 + 2 + 5 * 4),) * 2
 
 
 @pytest.mark.parametrize("name", ["k3", "c2", "c4sp"])
