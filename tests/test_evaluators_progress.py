@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from evaluators.base import progress
-from evaluators.base.progress import hide_bars, progress_bar
+from evaluators.base.progress import Work, hide_bars, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -41,3 +41,33 @@ def test_nothing_is_drawn_for_what_is_over_at_once(capsys: pytest.CaptureFixture
     with progress_bar(3, "training", "step") as bar:
         bar.update(3)
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_time_left_of_all_follows_from_what_was_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    work = Work(100)
+    work.count(40, before=True)
+    assert work.left is None
+    now[0] = 50.0
+    work.count(20)
+    assert work.left == 50 / 20 * 40
+    work.count(40)
+    assert work.left == 0
+
+
+def test_a_bar_tells_the_time_left_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    monkeypatch.setattr(progress, "INTERVALS", (0.0, 30.0))
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    work = Work(100)
+    with progress_bar(4, "training", "step", work=work) as bar:
+        assert "left in all" not in str(bar)
+        now[0] = 60.0
+        work.count(25)
+        bar.set_postfix(best="0.9", refresh=False)
+        bar.update(1)
+    assert "best=0.9] 03:00 left in all" in terminal.getvalue()

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from statistics import fmean
 
-from evaluators.base.progress import progress_bar
+from evaluators.base.progress import Work, progress_bar
 from evaluators.training.run import TrainingRun
 from experiments.options.config import FITTED_FINALISTS
 from experiments.runs.files import Table
@@ -23,12 +23,20 @@ from strategies.budget.budget import EXACT_METRICS
 _COLUMNS = ("finalist", "seed", "validation_loss", "validation_accuracy", "architecture")
 
 
-def confirm(task: SearchTask, run: RunFolder, best: Sequence[Architecture]) -> Architecture:
+def confirm(
+    task: SearchTask,
+    run: RunFolder,
+    best: Sequence[Architecture],
+    *,
+    title: str = "finalists",
+    work: Work | None = None,
+) -> Architecture:
     """The winner among the ``best`` of a search and hand-designed networks fitted to the budget, by validation loss.
 
     They are trained by the search's recipe in ``config.finalist_seeds`` rounds: each trains those that are left by one
     more seed, and the better half of these by their mean loss, two at least, goes on to the next. ``finalists.csv``
-    gets a row for each training, and what it has is not trained again. Prints how they did.
+    gets a row for each training, and what it has is not trained again. Prints how they did. The bar has the ``title``;
+    ``work`` counts the epochs of the trainings.
     """
     config = task.config
     finalists = {f"finalist {number}": architecture for number, architecture in enumerate(best, 1)}
@@ -37,15 +45,21 @@ def confirm(task: SearchTask, run: RunFolder, best: Sequence[Architecture]) -> A
     table.keep([row for row in table.rows if row["architecture"] == str(finalists.get(row["finalist"]))])
     sizes = round_sizes(len(finalists), config.finalist_seeds)
     left = list(finalists)
+
+    def count(trainings: int, *, before: bool = False) -> None:
+        if work is not None:
+            work.count(trainings * config.search.epochs, before=before)
+        bar.update(trainings)
+
     with (
-        progress_bar(sum(sizes), "finalists", "training") as bar,
+        progress_bar(sum(sizes), title, "training", work=work) as bar,
         closing(Trainings(task, config.search, len(finalists), run.trials)) as trainings,
     ):
         for seed, size in enumerate(sizes):
             left = sorted(left, key=lambda name: _mean(table, name, "validation_loss", rounds=seed))[:size]
             done = {row["finalist"] for row in table.rows if int(row["seed"]) == seed}
             missing = [name for name in finalists if name in left and name not in done]
-            bar.update(size - len(missing))
+            count(size - len(missing), before=True)
             training = TrainingRun(
                 seed=stream_seed(config.seed, f"finalist seed {seed}"),
                 train_on="train",
@@ -56,7 +70,7 @@ def confirm(task: SearchTask, run: RunFolder, best: Sequence[Architecture]) -> A
             for name, score in zip(missing, trainings.each(calls), strict=True):
                 values = (name, seed, score.loss, score.accuracy, finalists[name])
                 table.append(dict(zip(_COLUMNS, values, strict=True)))
-                bar.update(1)
+                count(1)
     return _winner(finalists, left, table, len(sizes))
 
 

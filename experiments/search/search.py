@@ -26,6 +26,7 @@ from experiments.runs.records import ScoreRecord, metrics_writer, write_probabil
 from experiments.runs.task import SearchTask, stream_seed
 from experiments.search.choice import as_begun, chosen
 from experiments.search.confirm import confirm
+from experiments.search.plan import FINALISTS, SUPERNET, Plan, plan_of
 from experiments.search.supernets import least_difference, supernet, supernet_strategy
 from experiments.search.trials import InheritedWeights, Judge, ShortTrainings, score_proposals
 from experiments.tracking.trackers import Tracking, check_trackers
@@ -98,16 +99,18 @@ def prepared(config: SearchConfig, out: Path | None, *, resume: bool, overwrite:
 
 def _find_winner(task: SearchTask, run: RunFolder, device: str, tracking: Tracking) -> Architecture:
     config = task.config
-    options = config.strategy.typed_options()
+    options, plan = config.strategy.typed_options(), plan_of(task)
     if isinstance(options, MultiTrialOptions):
-        ranked = _score_one_by_one(options, task, run, device, tracking)
+        ranked = _score_one_by_one(options, task, run, device, tracking, plan)
     else:
-        ranked = _search_in_training(options, task, run, tracking)
+        ranked = _search_in_training(options, task, run, tracking, plan)
     best = ranked[: max(1, config.finalists)]
     for network in best:
         if not task.feasible.admits(task.space.sample(network)):
             raise RuntimeError(f"{network} was found outside the budget {config.budget}; please report this")
-    return best[0] if config.finalists == 0 else confirm(task, run, best)
+    if config.finalists == 0:
+        return best[0]
+    return confirm(task, run, best, title=plan.title(FINALISTS, "finalists"), work=plan.work)
 
 
 def _warn_of_supernet(config: SearchConfig, run: RunFolder) -> None:
@@ -122,7 +125,7 @@ def _warn_of_supernet(config: SearchConfig, run: RunFolder) -> None:
 
 
 def _train_supernet(
-    task: SearchTask, run: RunFolder, strategy: Strategy, tracking: Tracking, *, clips_gradients: bool
+    task: SearchTask, run: RunFolder, strategy: Strategy, tracking: Tracking, plan: Plan, *, clips_gradients: bool
 ) -> SepConvSpace:
     """Run a one-shot ``strategy`` on a fresh supernet, from its resume point if there is one."""
     config = task.config
@@ -140,7 +143,7 @@ def _train_supernet(
         seed=stream_seed(config.seed, "batches"),
         accelerator=config.accelerator,
         folder=run.search,
-        title=f"search ({config.strategy.name})",
+        title=plan.title(SUPERNET, f"search ({config.strategy.name})"),
         on_epoch=tracking.beside(record),
         clips_gradients=clips_gradients,
     )
@@ -161,12 +164,12 @@ def _write_probabilities(strategy: OneShotSearch, task: SearchTask, run: RunFold
 
 
 def _search_in_training(
-    options: StrategyOptions, task: SearchTask, run: RunFolder, tracking: Tracking
+    options: StrategyOptions, task: SearchTask, run: RunFolder, tracking: Tracking, plan: Plan
 ) -> list[Architecture]:
     """Search while a supernet is trained: one-shot."""
     strategy, clips = supernet_strategy(options, task)
     assert isinstance(strategy, OneShotSearch)
-    _train_supernet(task, run, strategy, tracking, clips_gradients=clips)
+    _train_supernet(task, run, strategy, tracking, plan, clips_gradients=clips)
     scores = strategy.log_probabilities()
     samples = strategy.export_samples(max(1, task.config.finalists), apart=least_difference(task))
     record = ScoreRecord(run.architectures, "log_probability")
@@ -176,14 +179,16 @@ def _search_in_training(
     return [task.space.architecture(sample) for sample in samples]
 
 
-def _trained_supernet(options: MultiTrialOptions, task: SearchTask, run: RunFolder, tracking: Tracking) -> SepConvSpace:
+def _trained_supernet(
+    options: MultiTrialOptions, task: SearchTask, run: RunFolder, tracking: Tracking, plan: Plan
+) -> SepConvSpace:
     """The supernet whose weights candidates inherit: trained here, or by the run that the config names."""
     config = task.config
     if config.supernet is not None and not run.supernet.exists():
         copy_file(_reused_supernet(config), run.supernet)
     if not run.supernet.exists():
         strategy, clips = supernet_strategy(options, task)
-        save_weights(_train_supernet(task, run, strategy, tracking, clips_gradients=clips).cpu(), run.supernet)
+        save_weights(_train_supernet(task, run, strategy, tracking, plan, clips_gradients=clips).cpu(), run.supernet)
     space = supernet(config, task)
     load_weights(space, run.supernet)
     return space
@@ -216,15 +221,15 @@ def _reused_supernet(config: SearchConfig) -> Path:
 
 
 def _score_one_by_one(
-    options: MultiTrialOptions, task: SearchTask, run: RunFolder, device: str, tracking: Tracking
+    options: MultiTrialOptions, task: SearchTask, run: RunFolder, device: str, tracking: Tracking, plan: Plan
 ) -> list[Architecture]:
     """A strategy that asks for one architecture after another and is told how good each is."""
     judge: Judge
     if options.inherits_weights:
-        space = _trained_supernet(options, task, run, tracking)
+        space = _trained_supernet(options, task, run, tracking, plan)
         judge = InheritedWeights(options, task, device)
     else:
         space = supernet(task.config, task)
         judge = ShortTrainings(options, task, run)
     with closing(judge):
-        return score_proposals(options, task, run, space, judge, tracking)
+        return score_proposals(options, task, run, space, judge, tracking, plan)

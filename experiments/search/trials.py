@@ -22,6 +22,7 @@ from experiments.runs.task import SearchTask, stream_seed
 from experiments.runs.trainings import Trainings
 from experiments.search.engines import OrderedEngine
 from experiments.search.pareto import pareto_front, write_pareto
+from experiments.search.plan import SEARCH, Plan
 from experiments.tracking.trackers import Tracking
 from search_space.architecture import Architecture
 from search_space.network_cost import cost
@@ -129,6 +130,7 @@ def score_proposals(
     space: SepConvSpace,
     judge: Judge,
     tracking: Tracking,
+    plan: Plan,
 ) -> list[Architecture]:
     """Score what the strategy proposes until it has had its trials; the architectures that went furthest, best first.
 
@@ -139,7 +141,7 @@ def score_proposals(
     failures = Failures(run.failures, config.max_failed)
     replay = list(record.scored)
     limit = sum(options.rung_sizes)
-    bar = progress_bar(limit, config.strategy.name, "architecture")
+    bar = progress_bar(limit, plan.title(SEARCH, config.strategy.name), "architecture", work=plan.work)
     trial = 0
 
     def begin(model: ExecutableModelSpace) -> Callable[[], float]:
@@ -173,6 +175,7 @@ def score_proposals(
         finite = [scored.score for scored in record.scored if math.isfinite(scored.score)]
         # a refresh would draw the bar within its delay, and closing it would not clear it then
         bar.set_postfix(best=f"{max(finite, default=math.nan):.3f}", refresh=False)
+        plan.scored(number, before=number < len(replay))
         bar.update(1)
         return score
 
@@ -183,6 +186,7 @@ def score_proposals(
         strategy(model, OrderedEngine(begin, limit, options.ahead))
     failures.check_some_left(record.scored)
     if trial < limit:
+        plan.gone(trial)
         print(f"{config.strategy.name}: no new architecture inside the budget after {trial} of {limit} trials")
         if task.searched is not task.feasible:
             print(f"searched was {task.searched.budget}; --fill 0 searches the whole budget")
