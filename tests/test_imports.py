@@ -78,6 +78,7 @@ LAYERS = {
         "comparison",
         "attribution",
         "reproduce",
+        "generation",
         "rank",
         "analyses",
         "commands",

@@ -1,0 +1,1 @@
+"""Even-sized kernels in the generator of a GAN (Wu et al., section 4.4)."""
