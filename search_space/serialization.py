@@ -109,8 +109,12 @@ def load_plain_network(path: Path | str) -> PlainNetwork:
     """The network in a JSON file, unless it is one that code of the user's makes; errors as of `load_architecture`."""
 
     def read(text: str) -> PlainNetwork:
-        network = network_from_json(parse_json(text))
-        return network if isinstance(network, LayeredNetwork) else from_json(to_json(network))
+        data = parse_json(text)
+        if _kind(data) is not LayeredNetwork:
+            return from_json(data)
+        network = network_from_json(data)
+        assert isinstance(network, LayeredNetwork)
+        return network
 
     return read_file("architecture", "JSON", path, read)
 
