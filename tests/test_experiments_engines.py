@@ -130,11 +130,11 @@ def test_the_engine_of_searches_takes_little_time_for_each_trial() -> None:
 @pytest.fixture
 def nodes() -> Iterator[Any]:
     """A Ray cluster of two nodes on this machine, head and worker, each with 4 cores and processes of its own."""
-    from evaluators.cluster.join import leave, own_cluster
+    from evaluators.cluster.join import OwnCluster, leave
 
-    cluster = own_cluster(4)
-    cluster.add_node(node_ip_address="127.0.0.1", num_cpus=4)
-    yield cluster
+    cluster = OwnCluster(4)
+    cluster.nodes.add_node(node_ip_address="127.0.0.1", num_cpus=4)
+    yield cluster.nodes
     leave()
     cluster.shutdown()
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import secrets
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -26,6 +30,8 @@ from search_space.base.errors import InvalidRequest
 #: how often the start of an own cluster is tried: Ray gives its processes some seconds each, which a machine that is
 #: busy with other things may not have
 _TRIES = 5
+#: where its folder is, and how the name of that begins, before the id of its process; sockets in it allow no long path
+_TEMPORARY, _FOLDER = Path("/tmp" if os.name == "posix" else tempfile.gettempdir()), "sepnas-ray-"
 #: settings of an own cluster, unless the user has others: nobody is told of it, and a busy machine may take its time
 _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "300000"}
 
@@ -37,7 +43,7 @@ class Joined:
         address: as `RayOptions` has it.
     """
 
-    def __init__(self, address: str | None, own: Any) -> None:
+    def __init__(self, address: str | None, own: OwnCluster | None) -> None:
         self.address = address
         self._own = own
 
@@ -77,10 +83,11 @@ def join(options: RayOptions, at_once: int | None = None) -> Joined:
     if _joined is not None and (_joined.address != options.address or not ray.is_initialized()):
         leave()
     if _joined is None:
+        atexit.register(leave)
         with _signals_kept():
             own, address = None, options.address
             if address is None:
-                own = own_cluster((at_once or 1) * options.cpus, gpus=options.gpus > 0)
+                own = OwnCluster((at_once or 1) * options.cpus, gpus=options.gpus > 0)
                 address = own.address
             _alone(address.startswith("127."))
             try:
@@ -118,29 +125,46 @@ def _connect(address: str) -> None:
         raise refusal("ray.address", address, why, remedy) from None
 
 
-def own_cluster(cpus: int = 1, *, gpus: bool = False) -> ray.cluster_utils.Cluster:
+class OwnCluster:
     """A cluster of this machine alone, whose processes listen on 127.0.0.1 and end with this process.
 
-    Its token is new, and in the environment of this process and of those that it starts alone.
+    Its token is new, and in the environment of this process and of those that it starts alone; its files are in a
+    folder of their own, which goes with it.
 
     Args:
         cpus: cores that it takes the machine to have at least, however many there are.
         gpus: whether it has the machine's GPUs.
     """
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    ray._raylet.Config.initialize("")  # Ray has read the environment when it was imported
-    _alone(True)
-    settings = {
-        "node_ip_address": "127.0.0.1",
-        "num_cpus": max(usable_cores(), cpus),
-        "num_gpus": torch.cuda.device_count() if gpus else 0,
-        # neither is looked at: nothing scales a machine, and workers' logs are left where they are
-        "no_monitor": True,
-        "include_log_monitor": False,
-        "include_dashboard": False,
-    }
+
+    def __init__(self, cpus: int = 1, *, gpus: bool = False) -> None:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
+        ray._raylet.Config.initialize("")  # Ray has read the environment when it was imported
+        _alone(True)
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=_TEMPORARY))
+        self.nodes = _started(
+            {
+                "node_ip_address": "127.0.0.1",
+                "temp_dir": str(self.folder),
+                "num_cpus": max(usable_cores(), cpus),
+                "num_gpus": torch.cuda.device_count() if gpus else 0,
+                # neither is looked at: nothing scales a machine, and workers' logs are left where they are
+                "no_monitor": True,
+                "include_log_monitor": False,
+                "include_dashboard": False,
+            }
+        )
+        self.address: str = self.nodes.address
+
+    def shutdown(self) -> None:
+        """End its processes, and delete its files."""
+        self.nodes.shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _started(settings: dict[str, Any]) -> ray.cluster_utils.Cluster:
     here = psutil.Process()
     for left in reversed(range(_TRIES)):
         before = set(here.children(recursive=True))
@@ -155,6 +179,14 @@ def own_cluster(cpus: int = 1, *, gpus: bool = False) -> ray.cluster_utils.Clust
                 raise RuntimeError(f"Ray cannot be started on this machine ({told})") from error
             time.sleep(1)
     raise AssertionError
+
+
+def _sweep() -> None:
+    """Delete the folders of own clusters whose process was killed."""
+    for folder in _TEMPORARY.glob(f"{_FOLDER}*-*"):
+        process = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
