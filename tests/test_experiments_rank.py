@@ -20,7 +20,7 @@ from scipy.stats import kendalltau
 import experiments.rank.rank as rank_module
 import experiments.runs.task as task_module
 import experiments.runs.trainings as trainings_module
-import experiments.search.search as search_module
+import experiments.search.supernets as supernets_module
 from evaluators.base.progress import progress_bar
 from evaluators.data.images import ImageData, ImageSet
 from evaluators.training.recipes import Recipe
@@ -200,7 +200,7 @@ def test_wherever_it_is_killed_it_goes_on_and_nothing_is_trained_twice(
     before = (out / "scores.csv").read_bytes()
     monkeypatch.setattr(trainings_module, "retrain", forbid)
     monkeypatch.setattr(rank_module, "InheritedAccuracy", forbid)
-    monkeypatch.setattr(search_module, "supernet", forbid)
+    monkeypatch.setattr(supernets_module, "supernet", forbid)
     rank(finished, config_of(finished), n=N, folder=out)
     rank(finished, config_of(finished), n=N, seeds=[0], folder=out)  # a part of what is there
     assert (out / "scores.csv").read_bytes() == before

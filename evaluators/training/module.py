@@ -100,7 +100,7 @@ class ClassificationModule(LightningModule):
         self._measure(batch, "test")
 
     def _measure(self, batch: Any, split: str) -> None:
-        images, labels = batch
+        images, labels = batch[0], batch[1]
         logits = self(images)
         self._log(split, F.cross_entropy(logits, labels), logits, labels)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import DataLoader as TracedDataLoader
@@ -32,32 +33,42 @@ def supernet_evaluator(
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     clips_gradients: bool = False,
     extra_callbacks: Sequence[pl.Callback] = (),
+    devices: int = 1,
 ) -> Lightning:
     """Weights learn from ``data.train``, architecture parameters from ``data.validation``; the test split is not used.
 
     With ``folder`` the search goes on from the last whole epoch of a killed run. ``clips_gradients`` says that the
     strategy clips by itself, as the differentiable ones must: Lightning refuses it in manual optimisation.
-    InvalidRequest as `check_supernet_recipe`.
+    With several ``devices`` this is called in each of so many processes (`evaluators.training.processes.run_together`).
+    Strategies of `strategies.one_shot` learn together what one process would, but for dropout, and batch norms see a
+    process's share of each batch alone. InvalidRequest as `check_supernet_recipe`.
     """
     check_supernet_recipe(recipe)
     device = pick_accelerator(accelerator)
+    trainer = make_trainer(
+        recipe.epochs,
+        title=title,
+        accelerator=accelerator,
+        folder=folder,
+        gradient_clip=None if clips_gradients else recipe.gradient_clip,
+        on_epoch=on_epoch,
+        extra_callbacks=[*extra_callbacks, SeededEpochs(seed)] if recipe.dropout else extra_callbacks,
+        precision=recipe.precision,
+        trainer_class=TracedTrainer,
+        devices=devices,
+        reduces_itself=True,
+    )
+    place: dict[str, Any] = {"device": device}
+    if devices > 1:
+        own_device = str(trainer.strategy.root_device)
+        place = {"device": own_device, "rank": trainer.global_rank, "world_size": trainer.world_size}
     learning, choosing = (
-        training_loader(part, data, recipe, seed=own, device=device, loader_class=TracedDataLoader)
+        training_loader(part, data, recipe, seed=own, loader_class=TracedDataLoader, **place)
         for own, part in ((seed, data.train), (seed + 1, data.validation))
     )
     return Lightning(
         ClassificationModule(recipe),
-        make_trainer(
-            recipe.epochs,
-            title=title,
-            accelerator=accelerator,
-            folder=folder,
-            gradient_clip=None if clips_gradients else recipe.gradient_clip,
-            on_epoch=on_epoch,
-            extra_callbacks=[*extra_callbacks, SeededEpochs(seed)] if recipe.dropout else extra_callbacks,
-            precision=recipe.precision,
-            trainer_class=TracedTrainer,
-        ),
+        trainer,
         train_dataloaders=learning,
         val_dataloaders=choosing,
         fit_kwargs={"ckpt_path": resume_point(folder), "weights_only": True},

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from evaluators.training.callbacks import CHECKPOINT_FILE, DivergenceGuard, EpochProgress, ResumePoint
@@ -20,6 +21,13 @@ from search_space.base.checks import plain
 from search_space.base.errors import InvalidRequest
 
 _PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class _Unwrapped(DDPStrategy):
+    """Processes that train together a module that averages its gradients by itself."""
+
+    def configure_ddp(self) -> None:
+        """Leave the module as it is."""
 
 
 def make_trainer(
@@ -36,12 +44,14 @@ def make_trainer(
     validates: bool = False,
     devices: int = 1,
     num_nodes: int = 1,
+    reduces_itself: bool = False,
 ) -> pl.Trainer:
     """A trainer for ``epochs`` epochs; with ``folder`` it leaves a resume point there.
 
     ``on_epoch`` gets the figures of each epoch, those of validation too if it ``validates``. ``trainer_class`` is NNI's
     traced one for one-shot strategies. With several ``devices`` or nodes it is one of as many processes that train
-    together (see `evaluators.training.processes`). InvalidRequest if the accelerator is not there.
+    together (see `evaluators.training.processes`); a module that ``reduces_itself`` averages its gradients over them by
+    itself, and its batch norms see the process's share alone. InvalidRequest if the accelerator is not there.
     """
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -65,11 +75,11 @@ def make_trainer(
         callbacks=callbacks,
         devices=devices,
         num_nodes=num_nodes,
-        strategy="ddp" if together else "auto",
+        strategy=(_Unwrapped() if reduces_itself else "ddp") if together else "auto",
         # each process takes its share of the same batches by itself
         use_distributed_sampler=False,
         # torch has it on GPUs only
-        sync_batchnorm=together and picked == "cuda",
+        sync_batchnorm=together and picked == "cuda" and not reduces_itself,
     )
 
 

@@ -119,6 +119,7 @@ class SearchConfig:
         supernet: folder of a run whose trained supernet is used. That may be for another budget; null to train one.
         engine: sequential (this machine) or ray (a cluster). Both give the same.
         ray: the Ray cluster of engine ray.
+        devices: processes that share each batch of a supernet's training; GPUs, or CPU processes without one.
         jobs: finalists and candidates that are trained at once, one thread each; null for one per core, on a GPU for
             one, with Ray as many as the cluster has room for.
         trial_time: what one training may take, as 90s, 30m or 2h. It fails if it takes longer; null for no limit.
@@ -127,7 +128,7 @@ class SearchConfig:
             longer than trial_time or is killed more often than retries allow. With more failures the search stops.
         seed: seed of everything random and of the data's splits.
         accelerator: auto takes the GPU where there is one.
-        trackers: where figures are sent: tensorboard, mlflow, wandb. They are sent as they come, by searches and final
+        trackers: where figures go: tensorboard, mlflow, wandb. They are sent as they come, by searches and final
             trainings; tensorboard's lie in tracking/ in the run.
     """
 
@@ -145,6 +146,7 @@ class SearchConfig:
     supernet: str | None = None
     engine: str = ENGINES[0]
     ray: RayOptions = field(default_factory=RayOptions)
+    devices: int = option(1, least=1)
     jobs: int | None = option(None, least=1)
     trial_time: str | None = None
     retries: int = option(1, least=0)
@@ -165,6 +167,9 @@ class SearchConfig:
             raise InvalidRequest(
                 f'supernet: {self.supernet!r} is of no use to {self.strategy.name}; only scoring "supernet" takes one'
             )
+        trains = options.trains_supernet and self.strategy.name != AUTO and self.supernet is None
+        why = f"processes share the training of a supernet, and {self.strategy.name} here trains none, or not for sure"
+        require(self.devices == 1 or trains, "devices", self.devices, why, "take jobs, or strategy.name gdas, say")
         if isinstance(options, MultiTrialOptions) and self.strategy.name != AUTO:
             options.epochs_at_rungs(self.search.epochs)
         if isinstance(options, OneShotOptions) and options.warmup_epochs >= self.search.epochs:

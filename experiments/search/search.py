@@ -7,14 +7,8 @@ import shutil
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
-from nni.nas.execution import SequentialExecutionEngine
-from nni.nas.space import RawFormatModelSpace
-from nni.nas.strategy.base import Strategy
-
 from evaluators.training.callbacks import CHECKPOINT_FILE
-from evaluators.training.devices import pick_accelerator
-from evaluators.training.supernet import supernet_evaluator
+from evaluators.training.devices import check_processes, pick_accelerator
 from experiments.options.config import AUTO, SearchConfig
 from experiments.options.files import read_config
 from experiments.runs.claimed_folder import IMAGES, first_difference
@@ -22,12 +16,12 @@ from experiments.runs.files import copy_file
 from experiments.runs.folder import RunFolder, check_out, find_run, open_run
 from experiments.runs.held import held
 from experiments.runs.provenance import provenance
-from experiments.runs.records import ScoreRecord, metrics_writer, write_probabilities
-from experiments.runs.task import SearchTask, stream_seed
+from experiments.runs.records import ScoreRecord
+from experiments.runs.task import SearchTask
 from experiments.search.choice import as_begun, chosen
 from experiments.search.confirm import confirm
 from experiments.search.plan import FINALISTS, SUPERNET, Plan, plan_of
-from experiments.search.supernets import least_difference, supernet, supernet_strategy
+from experiments.search.supernets import Logs, least_difference, supernet, train_supernet
 from experiments.search.trials import InheritedWeights, Judge, ShortTrainings, score_proposals
 from experiments.tracking.trackers import Tracking, check_trackers
 from search_space.architecture import Architecture
@@ -35,9 +29,8 @@ from search_space.base.errors import InvalidRequest
 from search_space.network_cost import cost
 from search_space.serialization import save_architecture
 from search_space.space import SepConvSpace
-from search_space.weights import load_weights, save_weights
+from search_space.weights import load_weights
 from strategies.budget.budget import format_count
-from strategies.one_shot.base import OneShotSearch
 from strategies.options import MultiTrialOptions, StrategyOptions
 
 
@@ -87,6 +80,7 @@ def prepared(config: SearchConfig, out: Path | None, *, resume: bool, overwrite:
         check_out(out, config.as_dict(), resume=resume, overwrite=overwrite)
     task = SearchTask(config)
     task.check()
+    check_processes(config.devices, 1, config.accelerator)
     check_trackers(config.trackers)
     if config.supernet is not None:
         _reused_supernet(config)
@@ -124,54 +118,17 @@ def _warn_of_supernet(config: SearchConfig, run: RunFolder) -> None:
         )
 
 
-def _train_supernet(
-    task: SearchTask, run: RunFolder, strategy: Strategy, tracking: Tracking, plan: Plan, *, clips_gradients: bool
-) -> SepConvSpace:
-    """Run a one-shot ``strategy`` on a fresh supernet, from its resume point if there is one."""
-    config = task.config
-    space = supernet(config, task)
-    write = metrics_writer(run.metrics, "search")
-
-    def record(figures: dict[str, float]) -> None:
-        write(figures)
-        if isinstance(strategy, OneShotSearch):
-            _write_probabilities(strategy, task, run, int(figures["epoch"]))
-
-    evaluator = supernet_evaluator(
-        task.data,
-        config.search,
-        seed=stream_seed(config.seed, "batches"),
-        accelerator=config.accelerator,
-        folder=run.search,
-        title=plan.title(SUPERNET, f"search ({config.strategy.name})"),
-        on_epoch=tracking.beside(record),
-        clips_gradients=clips_gradients,
-    )
-    strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
-    return space
-
-
-def _write_probabilities(strategy: OneShotSearch, task: SearchTask, run: RunFolder, epoch: int) -> None:
-    candidates = task.table.candidates
-    write_probabilities(
-        run.probabilities,
-        epoch,
-        {
-            label: dict(zip(map(str, candidates[label]), np.exp(logs).tolist(), strict=True))
-            for label, logs in strategy.log_probabilities().items()
-        },
-    )
+def _train_supernet(options: StrategyOptions, task: SearchTask, run: RunFolder, tracking: Tracking, plan: Plan) -> Logs:
+    title = plan.title(SUPERNET, f"search ({task.config.strategy.name})")
+    return train_supernet(options, task, run, title, tracking.beside(lambda figures: None)).log_probabilities
 
 
 def _search_in_training(
     options: StrategyOptions, task: SearchTask, run: RunFolder, tracking: Tracking, plan: Plan
 ) -> list[Architecture]:
     """Search while a supernet is trained: one-shot."""
-    strategy, clips = supernet_strategy(options, task)
-    assert isinstance(strategy, OneShotSearch)
-    _train_supernet(task, run, strategy, tracking, plan, clips_gradients=clips)
-    scores = strategy.log_probabilities()
-    samples = strategy.export_samples(max(1, task.config.finalists), apart=least_difference(task))
+    scores = _train_supernet(options, task, run, tracking, plan)
+    samples = task.searched.best_k(scores, max(1, task.config.finalists), apart=least_difference(task))
     record = ScoreRecord(run.architectures, "log_probability")
     for sample in samples[len(record.scored) :]:  # a run killed right behind this has its rows already
         chosen = zip(task.table.labels, task.table.indices(sample), strict=True)
@@ -187,8 +144,7 @@ def _trained_supernet(
     if config.supernet is not None and not run.supernet.exists():
         copy_file(_reused_supernet(config), run.supernet)
     if not run.supernet.exists():
-        strategy, clips = supernet_strategy(options, task)
-        save_weights(_train_supernet(task, run, strategy, tracking, plan, clips_gradients=clips).cpu(), run.supernet)
+        _train_supernet(options, task, run, tracking, plan)
     space = supernet(config, task)
     load_weights(space, run.supernet)
     return space

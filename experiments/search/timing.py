@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from nni.nas.execution import SequentialExecutionEngine
-from nni.nas.space import RawFormatModelSpace
 
 from evaluators.data.batches import ShuffledBatches
 from evaluators.data.images import ImageData
@@ -23,12 +21,11 @@ from evaluators.training.pools import SharedPool
 from evaluators.training.recipes import Recipe
 from evaluators.training.retrain import retrain
 from evaluators.training.run import TrainingRun
-from evaluators.training.supernet import supernet_evaluator
 from experiments.bench import peak_memory
+from experiments.runs.folder import RunFolder
 from experiments.runs.task import SearchTask, stream_seed
-from experiments.search.supernets import least_difference, supernet, supernet_strategy
+from experiments.search.supernets import least_difference, train_supernet, with_data
 from search_space.architecture import Architecture
-from strategies.one_shot.base import OneShotSearch
 from strategies.options import OneShotOptions, StrategyOptions
 
 #: Steps of an epoch that is timed, and epochs: the first one warms up.
@@ -156,38 +153,35 @@ def _timed(data: ImageData, network: Architecture, recipe: Recipe, run: Training
 
 def time_supernet(task: SearchTask, options: StrategyOptions) -> SupernetTime:
     """Train the supernet of the strategy for some steps, and find the best architectures if the strategy does."""
-    config = task.config
-    data = part_of(task.data, STEPS * config.search.batch_size)
+    data = part_of(task.data, STEPS * task.config.search.batch_size)
     warmup = 0
     if isinstance(options, OneShotOptions) and options.warmup_epochs:
         warmup = EPOCHS
         options = replace(options, warmup_epochs=warmup)
+    config = replace(task.config, search=short(task.config.search, warmup + EPOCHS))
     begin = time.perf_counter()
     marks: list[float] = []
-    strategy, clips = supernet_strategy(options, task)
     with TemporaryDirectory() as folder:
-        evaluator = supernet_evaluator(
-            data,
-            short(config.search, warmup + EPOCHS),
-            accelerator=config.accelerator,
-            folder=Path(folder),
-            title="how long a step takes",
-            on_epoch=lambda _: marks.append(time.perf_counter()),
-            clips_gradients=clips,
+        run = RunFolder(Path(folder))
+        run.search.mkdir()
+        part = with_data(config, task.classes, task.channels, data)
+        learnt = train_supernet(
+            options, part, run, "how long a step takes", lambda _: marks.append(time.perf_counter())
         )
-        strategy(RawFormatModelSpace(supernet(config, task), evaluator), SequentialExecutionEngine())
-    if isinstance(strategy, OneShotSearch):
-        strategy.export_samples(max(1, config.finalists), apart=least_difference(task))
+    if learnt.log_probabilities:
+        count = max(1, config.finalists)
+        task.searched.best_k(learnt.log_probabilities, count, apart=least_difference(task))
     total = time.perf_counter() - begin
     searched, warmed = marks[warmup:], marks[:warmup]
     epoch = (searched[-1] - searched[0]) / (len(searched) - 1)
     slow = (warmed[-1] - warmed[0]) / (len(warmed) - 1) if warmed else epoch
+    own_memory = peak_memory(pick_accelerator(config.accelerator))
     scale = supernet_steps(task.data, config.search, options) / supernet_steps(data, config.search, options)
     return SupernetTime(
         warmup=slow * scale,
         epoch=epoch * scale,
         fixed=max(0.0, total - len(searched) * epoch - len(warmed) * slow),
-        memory=peak_memory(pick_accelerator(config.accelerator)),
+        memory=learnt.memory if config.devices == 1 else own_memory + config.devices * learnt.memory,
     )
 
 

@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_space.sliced import Sliced
 from strategies.budget.budgeted import Budgeted
+from strategies.one_shot.together import average_gradients
 from strategies.options import OneShotOptions
 from strategies.registry import registered
 
@@ -81,6 +82,11 @@ class SearchModule(BaseOneShotLightningModule):
     def supernet_modules(self) -> list[BaseSuperNetModule]:
         """As in NNI, but walked once: a supernet has thousands of modules and this is asked for in every step."""
         return self._listed
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """As in Lightning; gradients of processes that train together are averaged."""
+        super().backward(loss, *args, **kwargs)
+        average_gradients(kwargs.get("inputs") or self.parameters())
 
     def take(self, sample: Mapping[str, Any]) -> None:
         """Set every layer to its candidate in ``sample``."""

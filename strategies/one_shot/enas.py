@@ -20,6 +20,7 @@ from strategies.one_shot.base import (
     relative_gains,
 )
 from strategies.one_shot.options import EnasOptions
+from strategies.one_shot.together import average, share_of
 
 #: Architectures drawn from the policy at once; the first inside the budget is taken.
 _DRAWS = 64
@@ -125,7 +126,8 @@ class EnasModule(SearchModule):
     def _policy_step(self, batch: Any, batch_idx: int) -> None:
         paths, share = self.policy.draw_alike(self.generator, self.options.paths_per_step)
         with frozen_statistics(self.training_module):
-            rewards = [self._reward(path, batch, batch_idx) for path in paths]
+            own = [share_of(batch) * self._reward(path, batch, batch_idx) for path in paths]
+        rewards = average(torch.tensor(own, dtype=torch.float64, device=self.device)).tolist()
         self.update_policy(paths, share, rewards)
         if batch_idx % self.options.log_prob_every_n_step == 0:
             self.log("reward", float(np.mean(rewards)))
@@ -144,7 +146,8 @@ class EnasModule(SearchModule):
         optimizer: Any = self.architecture_optimizers()
         optimizer.zero_grad()
         if self.options.entropy_weight:
-            self.manual_backward(-self.options.entropy_weight * self.policy.entropy())
+            weighted = -self.options.entropy_weight * self.policy.entropy()
+            self.manual_backward(weighted, inputs=list(self.policy.parameters()))
         for logits, column in zip(self.policy.logits, torch.from_numpy(chosen.T), strict=True):
             if (column == column[0]).all():
                 logits.grad = None  # Adam's moments are those of the steps in which a label took part

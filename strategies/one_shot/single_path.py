@@ -10,6 +10,7 @@ import torch
 from strategies.one_shot.base import MixedLayer, frozen_statistics, loss_of, relative_gains
 from strategies.one_shot.darts import DARTS, BudgetedDartsModule
 from strategies.one_shot.options import SinglePathOptions
+from strategies.one_shot.together import average
 
 
 class SinglePathLayer(MixedLayer):
@@ -78,7 +79,7 @@ class ContrastModule(BudgetedDartsModule):
         for index in drawn.tolist():
             self.take({**path, label: self._names[label][index]})
             losses.append(loss_of(self.training_module.training_step(batch, batch_idx)))
-        loss = torch.stack(losses).double().cpu()
+        loss = average(torch.stack(losses)).double().cpu()
         share = probabilities[drawn] / probabilities[drawn].sum()
         gradient = torch.zeros_like(probabilities)
         gradient[drawn] = relative_gains(share, loss)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from search_space.cost_table import CostTable
 from strategies.budget.feasible import FeasibleSet
 from strategies.one_shot.base import BudgetedOneShot, SearchModule, loss_of
+from strategies.one_shot.together import share_of
 
 Sampling = Literal["uniform", "fair", "sandwich"]
 Sample = dict[str, Any]
@@ -113,7 +114,7 @@ class _PathModule(SearchModule, RandomSamplingLightningModule):
         target = outputs[-1].detach().softmax(-1)
         for sample in samples[1:]:
             self.take(sample)
-            loss = loss + F.cross_entropy(self.training_module(batch[0]), target)
+            loss = loss + share_of(batch) * F.cross_entropy(self.training_module(batch[0]), target)
         return loss / len(samples)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
