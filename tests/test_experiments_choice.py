@@ -121,4 +121,4 @@ def test_wrong_times_are_refused(values: dict[str, Any], text: str) -> None:
 
 
 def test_units_of_time() -> None:
-    assert [seconds(text) for text in ("90s", "30m", "1.5h")] == [90, 1800, 5400]
+    assert [seconds("time", text) for text in ("90s", "30m", "1.5h")] == [90, 1800, 5400]

@@ -173,7 +173,7 @@ def test_networks_of_the_pareto_set_are_rows(
     folder = RunFolder(run)
     task = SearchTask(read_config(folder.config))
     space = task.space
-    record = ScoreRecord(folder.architectures, "validation_accuracy")
+    record = ScoreRecord(folder.architectures, ["validation_accuracy"])
     names = [{label: choices[0] for label, choices in zip(space.labels, space.candidates, strict=True)}]
     for label, choices in zip(space.labels, space.candidates, strict=True):
         if "skip" in choices:

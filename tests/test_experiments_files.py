@@ -197,17 +197,17 @@ def test_an_epoch_that_is_repeated_replaces_its_row_and_those_behind(tmp_path: P
 
 def test_scores_are_read_back_to_the_last_digit(tmp_path: Path) -> None:
     path = tmp_path / "architectures.csv"
-    record = ScoreRecord(path, "validation_accuracy")
+    record = ScoreRecord(path, ["validation_accuracy"])
     architecture = baseline("mobilenetv3-small", width=0.25)
     score = 0.1 + 0.2
     record.add(architecture, score)
-    again = ScoreRecord(path, "validation_accuracy")
+    again = ScoreRecord(path, ["validation_accuracy"])
     assert [(one.architecture, one.score) for one in again.scored] == [(architecture, score)]
-    assert ScoreRecord(path, "log_probability").scored == []
+    assert ScoreRecord(path, ["log_probability"]).scored == []
 
 
 def test_of_equal_scores_the_cheaper_architecture_is_the_best(tmp_path: Path) -> None:
-    record = ScoreRecord(tmp_path / "architectures.csv", "validation_accuracy")
+    record = ScoreRecord(tmp_path / "architectures.csv", ["validation_accuracy"])
     dear, cheap = (baseline("mobilenetv3-small", width=width) for width in (0.5, 0.25))
     assert cost(cheap).macs < cost(dear).macs
     record.add(dear, 0.5)

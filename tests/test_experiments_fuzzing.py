@@ -187,13 +187,13 @@ TARGETS = {
         st.one_of(*(st.tuples(st.just(name), files_of(value)) for name, value in TRAINED.items())), read_trained
     ),
     "scores": Target(texts(SCORES), file("scores.csv", lambda path: ScoreTable(path).trained())),
-    "record": Target(texts(RECORD), file("architectures.csv", lambda path: ScoreRecord(path, "accuracy").scored)),
+    "record": Target(texts(RECORD), file("architectures.csv", lambda path: ScoreRecord(path, ["accuracy"]).scored)),
     "metrics": Target(texts(METRICS), file("metrics.csv", metrics_rows)),
     "count": Target(JUNK | texts("200k", "1.5M", "1e6", "16.7m"), lambda value, _: parse_count(value, "max_macs")),
     "budget": Target(
         st.dictionaries(st.sampled_from(list(Budget.__dataclass_fields__)), JUNK), lambda given, _: Budget(**given)
     ),
-    "time": Target(texts("90s", "1.5h"), lambda text, _: seconds(text)),
+    "time": Target(texts("90s", "1.5h"), lambda text, _: seconds("time", text)),
     "formats": Target(texts("source,onnx", "all"), lambda text, _: parse_formats(text)),
     "option": Target(
         st.tuples(st.sampled_from(list(options_of(Recipe))), VALUE),

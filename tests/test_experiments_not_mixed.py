@@ -50,13 +50,15 @@ def test_results_made_another_way_are_refused_and_told_apart(
 
 @pytest.mark.parametrize("what", OTHERWISE)
 def test_runs_of_other_conditions_are_refused_and_told_apart(
-    what: str, run: Path, tmp_path: Path, refused: Callable[..., str]
+    what: str, run: Path, tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # long paths would be cut short
+    run = run.relative_to(tmp_path)
     data, recipe, field, other, own = OTHERWISE[what]
     values = read_config(RunFolder(run).config).as_dict()
     values["data"] |= data
     values["retrain"]["recipe"] |= recipe
-    second = make_run(tmp_path / "second", data=values["data"], retrain=values["retrain"])
+    second = make_run(Path("second"), data=values["data"], retrain=values["retrain"])
     line = refused("compare", run, second, "--baselines", "")
     assert f"has other data, retraining or seed than {run} (" in line
     assert f"{field} was {own} and is now {other}); a table of both would not be fair" in line

@@ -202,7 +202,7 @@ def test_the_table_lists_every_member_and_marks_the_pick() -> None:
 
 
 def written(folder: Path, scored: list[Scored], measure: str = "validation_accuracy") -> RunFolder:
-    record = ScoreRecord(folder / "architectures.csv", measure)
+    record = ScoreRecord(folder / "architectures.csv", [measure])
     for one in scored:
         record.add(one.architecture, one.score)
     return RunFolder(folder)

@@ -87,13 +87,13 @@ def test_architectures_and_weights_are_written_whole_or_not_at_all(
 
 def test_a_candidate_that_diverged_never_wins(tmp_path: Path) -> None:
     cheap, dear = baseline("mobilenetv3-small", width=0.25), baseline("mobilenetv3-small", width=0.5)
-    record = ScoreRecord(tmp_path / "architectures.csv", "validation_accuracy")
+    record = ScoreRecord(tmp_path / "architectures.csv", ["validation_accuracy"])
     record.add(cheap, math.nan)
     with pytest.raises(RuntimeError, match="every candidate's training diverged; lower"):
         record.ranked()[0]
     record.add(dear, 0.1)
     assert record.ranked()[0] == dear
-    assert ScoreRecord(tmp_path / "architectures.csv", "validation_accuracy").ranked()[0] == dear
+    assert ScoreRecord(tmp_path / "architectures.csv", ["validation_accuracy"]).ranked()[0] == dear
 
 
 def test_a_warm_up_that_leaves_nothing_to_search_is_refused() -> None:

@@ -51,7 +51,7 @@ def test_every_option_is_documented_and_has_a_default(strategy: RegisteredStrate
     text = "".join(cls.__doc__ or "" for cls in strategy.options.__mro__ if cls is not object)
     for option in fields(strategy.options):
         assert f"\n        {option.name}: " in text, option.name
-        assert option.default is not MISSING
+        assert option.default is not MISSING or option.default_factory is not MISSING
 
 
 @every_strategy

@@ -77,8 +77,8 @@ class Parser(argparse.ArgumentParser):
         self._known: list[str] = []
         super().__init__(allow_abbrev=False, add_help=False, **options)
         self.add_argument("-h", "--help", heading=None, action="help", help=argparse.SUPPRESS)
-        #: {destination: (class, prefix of its options' names)}
-        self.classes: dict[str, tuple[type, str]] = {}
+        #: {destination: (class, prefix of its options' names, the fields that are options; empty for all)}
+        self.classes: dict[str, tuple[type, str, Collection[str]]] = {}
         #: options whose keys are options too, as "strategy.options"
         self._groups: set[str] = set()
         #: prefixes of the options of recipes
@@ -102,7 +102,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_class(self, cls: type, dest: str, prefix: str = "", only: Collection[str] = ()) -> None:
         """Make each field of the dataclass ``cls``, or ``only`` some, an option; ``options.DEST`` will be one of it."""
-        self.classes[dest] = (cls, prefix)
+        self.classes[dest] = (cls, prefix, only)
         self._add_fields(cls, prefix, summary(cls), only)
         if self._recipes and "--help.recipe" not in self._known:
             self.add_argument("--help.recipe", action="store_true", help="explain the fields of a recipe, and exit")
@@ -153,19 +153,23 @@ class Parser(argparse.ArgumentParser):
 
     def make_classes(self, options: Namespace, defaults: Mapping[str, Any]) -> None:
         """Replace the texts of each class by an instance of it; what is not given is as in ``defaults``."""
-        for dest, (cls, prefix) in self.classes.items():
-            given = self._given(cls, prefix, options, defaults.get(dest))
+        for dest, (cls, prefix, only) in self.classes.items():
+            given = self._given(cls, prefix, options, defaults.get(dest), only)
             try:
                 value = make(cls, given, prefix, defaults.get(dest))
             except InvalidRequest as error:
                 raise InvalidRequest(f"{error}; {self._hint()}" if given else str(error)) from None
             setattr(options, dest, value)
 
-    def _given(self, cls: type, prefix: str, options: Namespace, base: Any) -> dict[str, Any]:
+    def _given(
+        self, cls: type, prefix: str, options: Namespace, base: Any, only: Collection[str] = ()
+    ) -> dict[str, Any]:
         """The texts for the class among the options, as nested values."""
         given: dict[str, Any] = {}
         for key, option in options_of(cls).items():
             name = prefix + key
+            if only and key not in only:  # an option of that name may be the command's own
+                continue
             if option.section is not None:
                 if inner := self._given(option.section, f"{name}.", options, getattr(base, key, None)):
                     given[key] = inner

@@ -90,7 +90,7 @@ def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | 
     ``objectives`` are by default those of ``nsga2``'s options, for other strategies MACs and params. InvalidRequest if
     the run's strategy scores no architectures by accuracy, or has not yet.
     """
-    scored = ScoreRecord(run.architectures, "validation_accuracy").scored
+    scored = ScoreRecord(run.architectures, ["validation_accuracy"]).scored
     if not scored:
         why = f"has scored no architecture by its accuracy ({config.strategy.name})"
         remedy = "take a run of a strategy that does, such as nsga2 or evolution"

@@ -129,7 +129,7 @@ def _search_in_training(
     """Search while a supernet is trained: one-shot."""
     scores = _train_supernet(options, task, run, tracking, plan)
     samples = task.searched.best_k(scores, max(1, task.config.finalists), apart=least_difference(task))
-    record = ScoreRecord(run.architectures, "log_probability")
+    record = ScoreRecord(run.architectures, ["log_probability"])
     for sample in samples[len(record.scored) :]:  # a run killed right behind this has its rows already
         chosen = zip(task.table.labels, task.table.indices(sample), strict=True)
         record.add(task.space.architecture(sample), float(sum(scores[label][index] for label, index in chosen)))
