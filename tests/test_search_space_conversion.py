@@ -16,6 +16,7 @@ from search_space import Conversion, InvalidRequest, baseline, build, convert, c
 from search_space.conversion.replacement import replacement
 from search_space.conversion.targets import TARGETS, kind_of
 from search_space.layers import ConvNormAct, EvenConvNormAct
+from search_space.network import orthonormal_bases
 from search_space.padding import CYCLE
 from search_space.registry import Slot
 
@@ -39,9 +40,9 @@ def small(**more: Any) -> nn.Sequential:
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
-    to=st.sampled_from(list(TARGETS)),
+    to=st.sampled_from([*TARGETS, "bsconv_s_p2_min3"]),
     shape=st.sampled_from(SHAPES),
-    kernel=st.sampled_from([2, 3, 4, 5, (1, 3)]),
+    kernel=st.sampled_from([2, 3, 4, 5, (1, 3), (4, 3)]),
     stride=st.sampled_from([1, 2, (1, 2), 3]),
     padding=st.sampled_from([0, 1, 2, (2, 1), "same"]),
     dilation=st.sampled_from([1, 2]),
@@ -118,6 +119,15 @@ def structured(kind: str) -> tuple[str, Tensor, dict[str, Any]]:
         return "bsconv_u", torch.einsum("nm,nhw->nmhw", weights[:, :2], by_filter), grouped
     if kind == "subspace blueprint":
         return "bsconv_s", torch.einsum("nm,nhw->nmhw", low, by_filter), dense
+    if kind == "blueprint of a row":
+        row = {**dense, "kernel_size": (1, 5), "padding": (0, 2)}
+        return "bsconv_u", torch.einsum("nm,nhw->nmhw", weights, torch.randn(12, 1, 5)), row
+    if kind == "separable column":
+        column = {**dense, "kernel_size": (4, 1), "padding": (3, 1)}
+        return "sep", torch.einsum("nm,mhw->nmhw", weights, torch.randn(8, 4, 1)), column
+    if kind == "half subspace":
+        half = torch.randn(12, 4) @ torch.randn(4, 8)
+        return "bsconv_s_p2", torch.einsum("nm,nhw->nmhw", half, by_filter), dense
     if kind == "separable":
         return "sep", torch.einsum("nm,mhw->nmhw", weights, by_channel), dense
     if kind == "grouped separable":
@@ -129,7 +139,10 @@ def structured(kind: str) -> tuple[str, Tensor, dict[str, Any]]:
     return kind, torch.randn(12, 8, 3, 3), dense
 
 
-EXACT = ("blueprint", "grouped blueprint", "subspace blueprint", "separable", "grouped separable")
+EXACT = (
+    *("blueprint", "grouped blueprint", "blueprint of a row", "subspace blueprint", "half subspace"),
+    *("separable", "grouped separable", "separable column"),
+)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -164,6 +177,12 @@ def test_other_kernels_are_met_as_nearly_as_the_report_says(to: str) -> None:
     if to == "bsconv_u":  # no other factorisation is nearer
         values = torch.linalg.svdvals(weight.flatten(2))
         assert error == pytest.approx(float(values[:, 1:].norm() / values.norm()), rel=1e-4)
+
+
+@pytest.mark.parametrize(("to", "channels"), [("bsconv_s", 3), ("bsconv_s_p4", 4), ("bsconv_s_p4_min6", 6)])
+def test_the_subspace_of_bsconv_s_is_as_wide_as_its_name_says(to: str, channels: int) -> None:
+    layer = convert(nn.Conv2d(16, 8, 3), to).model
+    assert [base.out_channels for base in orthonormal_bases(layer)] == [channels]
 
 
 def test_what_a_layer_has_is_kept() -> None:
@@ -319,6 +338,7 @@ def wrong(**changes: Any) -> Conversion:
     ("changes", "told"),
     [
         ({"to": "bsconv"}, "to: 'bsconv' is unknown; known are bsconv_u, .*did you mean bsconv_"),
+        ({"to": "bsconv_s_p0"}, "to: 'bsconv_s_p0' is unknown"),
         ({"init": "old"}, "init: 'old' is unknown; known are fresh, from-weights"),
         ({"between": "relu"}, "between: 'relu' has no place in bsconv_u; it goes with xsep, "),
         ({"to": "xsep", "between": "rel"}, "between: 'rel' is unknown"),

@@ -16,7 +16,8 @@ def _add_options(parser: Parser) -> None:
         "--to",
         required=True,
         help="bsconv_u, bsconv_s, sep (replace dense convolutions), xsep, xsep_sp, xsep_no2x2, xsep_b (depthwise ones),"
-        " c2sp, c4sp, c2, c4 (both)",
+        " c2sp, c4sp, c2, c4 (both); bsconv_s_p4_min4: a quarter of the channels in the subspace, not a sixth, and at"
+        " least 4",
     )
     parser.add_argument(
         "--init",

@@ -15,7 +15,7 @@ from search_space.conversion.obstacles import sharing, why_not, why_not_plain, w
 from search_space.conversion.replacement import operator_for, replacement, take_weights
 from search_space.conversion.report import Changed, Conversion, Skipped, in_words
 from search_space.conversion.running import batch_of, run_once
-from search_space.conversion.targets import TARGETS, Target
+from search_space.conversion.targets import TARGETS, Target, target_of
 from search_space.layers import ACTIVATIONS
 from search_space.padding import assign_directions
 
@@ -44,7 +44,8 @@ def convert(
     Args:
         model: any network.
         to: what by: "bsconv_u", "bsconv_s", "sep" (dense layers), "xsep", "xsep_sp", "xsep_no2x2", "xsep_b" (depthwise
-            ones), "c2sp", "c4sp", "c2", "c4" (both). Even kernels apart, the kernel size is the layer's.
+            ones), "c2sp", "c4sp", "c2", "c4" (both). Even kernels apart, the kernel size is the layer's. The subspace
+            of "bsconv_s" has a sixth of the channels, that of "bsconv_s_p4_min4" a quarter and at least 4.
         where: which layers, by name and layer; all by default.
         init: "fresh" draws new weights; "from-weights" takes those whose kernel is nearest to the old one's
             (`search_space.conversion.factors`), so that a trained network can be tuned rather than trained anew.
@@ -59,7 +60,7 @@ def convert(
         InvalidRequest: An unknown name, options that do not go together, or a network that does not run.
     """
     require(isinstance(model, nn.Module), "model", type(model).__name__, "is not a torch.nn.Module")
-    target: Target = TARGETS[check_choice("to", to, TARGETS)]
+    target = target_of(to)
     _check_options(to, target, init, between)
     batch = None if inputs is None else batch_of(model, inputs)
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]

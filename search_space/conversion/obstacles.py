@@ -36,7 +36,7 @@ def why_not(to: str, target: Target, layer: nn.Conv2d) -> str | None:
     (height, width), kind = layer.kernel_size, kind_of(layer)
     if (height, width) == (1, 1):
         return "has a 1x1 kernel"
-    if height != width:
+    if height != width and not target.any_shape:
         return f"has a kernel of {height}x{width}, which is not square"
     if kind not in target.takes:
         return f"is {_words(layer)}; {to} replaces {' and '.join(target.takes)} ones"

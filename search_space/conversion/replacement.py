@@ -18,7 +18,7 @@ _FACTS = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "di
 
 def operator_for(target: Target, layer: nn.Conv2d) -> Operator:
     """The operator of ``target`` in the kernel size of ``layer``, unless that of the target is even."""
-    return target.make(target.even or layer.kernel_size[0])
+    return target.make(target.even or max(layer.kernel_size))
 
 
 def replacement(
@@ -78,7 +78,9 @@ def take_weights(target: Target, layer: nn.Conv2d, module: nn.Module) -> float:
 def _fitted(own: nn.Conv2d, layer: nn.Conv2d, *, padded: bool) -> nn.Conv2d:
     """A convolution of an operator with the geometry of ``layer`` along those axes along which its kernel extends;
     ``padded`` if the zeros are added in front of it."""
-    extends = [size > 1 for size in own.kernel_size]
+    kernel, extends = own.kernel_size, [size > 1 for size in own.kernel_size]
+    if all(extends) and not padded:  # one of the layer's size, which need not be square
+        kernel = layer.kernel_size
     padding: Any = layer.padding
     if padded:
         padding = 0
@@ -87,7 +89,7 @@ def _fitted(own: nn.Conv2d, layer: nn.Conv2d, *, padded: bool) -> nn.Conv2d:
     return nn.Conv2d(
         own.in_channels,
         own.out_channels,
-        (own.kernel_size[0], own.kernel_size[1]),
+        (kernel[0], kernel[1]),
         stride=_where([step > 1 for step in own.stride], layer.stride),
         padding=padding,
         dilation=(1, 1) if padded else _where(extends, layer.dilation),

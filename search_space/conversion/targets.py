@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
 
+from search_space.base.checks import check_choice
 from search_space.conversion import factors
 from search_space.ops.bsconv import BlueprintS, BlueprintU
 from search_space.ops.even import AsymmetricEvenConv, SymmetricEvenConv
@@ -30,6 +33,7 @@ class Target:
         nearest: fills the weights of a module of it from the kernel of a convolution, and returns the kernel that they
             make (`search_space.conversion.factors`).
         even: its kernel size, if that is even; else it has that of the layer it replaces.
+        any_shape: whether that may be any, as 1x7; else it must be square.
         pads_zeros: whether it adds zeros itself, so that another padding mode cannot be kept.
         joins: whether batch norm and activation can stand between its layers.
     """
@@ -38,6 +42,7 @@ class Target:
     takes: tuple[Kind, ...]
     nearest: Callable[[Tensor, nn.Module], Tensor]
     even: int | None = None
+    any_shape: bool = False
     pads_zeros: bool = False
     joins: bool = False
 
@@ -52,9 +57,9 @@ def _even(kernel: int, make: Callable[[int], Operator]) -> Target:
 
 #: By the operators' names without kernel size. What even kernels are to a depthwise layer they are to a dense one.
 TARGETS: dict[str, Target] = {
-    "bsconv_u": Target(BlueprintU, ("dense", "grouped"), factors.blueprint_u),
-    "bsconv_s": Target(BlueprintS, ("dense",), factors.blueprint_s),
-    "sep": Target(Separable, ("dense", "grouped"), factors.separable),
+    "bsconv_u": Target(BlueprintU, ("dense", "grouped"), factors.blueprint_u, any_shape=True),
+    "bsconv_s": Target(BlueprintS, ("dense",), factors.blueprint_s, any_shape=True),
+    "sep": Target(Separable, ("dense", "grouped"), factors.separable, any_shape=True),
     "xsep": _xsep(XSep),
     "xsep_sp": _xsep(XSepOriginalPadding),
     "xsep_no2x2": _xsep(XSepWithoutCorner, corner=False),
@@ -64,6 +69,19 @@ TARGETS: dict[str, Target] = {
     "c2": _even(2, AsymmetricEvenConv),
     "c4": _even(4, AsymmetricEvenConv),
 }
+
+
+#: BSConv-S with another subspace, as the names of the families and of `search_space.layered.forms` have it
+_SUBSPACE = re.compile(r"bsconv_s_p(?P<share>[1-9]\d{0,3})(?:_min(?P<least>[1-9]\d{0,3}))?")
+
+
+def target_of(name: str) -> Target:
+    """The target called ``name``: one of `TARGETS`, or ``bsconv_s_pP`` or ``bsconv_s_pP_minM``, BSConv-S with a P-th of
+    the channels in its subspace, and at least M. InvalidRequest, beginning with ``to``, if there is none."""
+    if isinstance(name, str) and (match := _SUBSPACE.fullmatch(name)):
+        make = partial(BlueprintS, share=int(match["share"]), least=int(match["least"] or 1))
+        return replace(TARGETS["bsconv_s"], make=make)
+    return TARGETS[check_choice("to", name, TARGETS)]
 
 
 def kind_of(layer: nn.Conv2d) -> Kind:

@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from math import ceil
 
 from torch import nn
 
@@ -106,6 +105,14 @@ class BlueprintU(Form):
         )
 
 
+def subspace(channels: int, share: int, least: int) -> int:
+    """How many channels the subspace of BSConv-S has: a ``share``-th of ``channels``, rounded up.
+
+    ``least`` are kept where there are as many: the authors' package keeps 4, the paper none.
+    """
+    return min(channels, max(least, -(-channels // share)))
+
+
 class WithBasis(nn.Sequential):
     """Layers of which ``basis`` holds a subspace basis W_B."""
 
@@ -118,25 +125,18 @@ class WithBasis(nn.Sequential):
 
 @dataclass(frozen=True)
 class BlueprintS(BlueprintU):
-    """`BlueprintU` through a subspace of a ``share``-th of the channels, rounded up (BSConv section 3.3.2).
-
-    ``least`` channels are kept where there are as many: the authors' package keeps 4, the paper none.
-    """
+    """`BlueprintU` through a `subspace` of the channels (BSConv section 3.3.2)."""
 
     share: int
     least: int
 
-    def subspace(self, channels: int) -> int:
-        """How many channels the subspace of ``channels`` has."""
-        return min(channels, max(self.least, ceil(channels / self.share)))
-
     def cost(self, given: Map, channels: int, stride: int, *, bias: bool) -> Cost:
-        inner = self.subspace(given.channels)
+        inner = subspace(given.channels, self.share, self.least)
         basis = _cost(given.channels, inner, 1, given.down(1))
         return basis + super().cost(Map(inner, given.height, given.width), channels, stride, bias=bias)
 
     def module(self, given: Map, channels: int, stride: int, *, bias: bool) -> nn.Module:
-        inner = self.subspace(given.channels)
+        inner = subspace(given.channels, self.share, self.least)
         layers = WithBasis()
         layers.add_module("basis", nn.Conv2d(given.channels, inner, 1, bias=False))
         layers.add_module("pointwise", nn.Conv2d(inner, channels, 1, bias=False))

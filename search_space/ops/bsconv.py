@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import ClassVar
 
 from torch import nn
 
 from search_space.layer_cost import Cost, conv_cost
+from search_space.layered.forms import WithBasis, subspace
 from search_space.layers import ConvNormAct, in_series
 from search_space.padding import Direction
 from search_space.registry import Operator, Slot, operators
-
-
-class _BlueprintS(nn.Sequential):
-    basis: nn.Conv2d
-
-    def orthonormal_bases(self) -> list[nn.Conv2d]:
-        """Convolutions whose weight is a subspace basis W_B: `search_space.network` regularises them."""
-        return [self.basis]
 
 
 def _depthwise(slot: Slot, kernel: int) -> nn.Module:
@@ -56,27 +46,28 @@ class BlueprintU(Operator):
 @operators.register("bsconv_s_k{kernel}", kernel=(3, 5, 7))
 @dataclass(frozen=True)
 class BlueprintS(BlueprintU):
-    """`BlueprintU` whose pointwise is factorised through a subspace of ``ceil(p * in_channels)`` (BSConv eq. 8)."""
+    """`BlueprintU` whose pointwise is factorised through a subspace (BSConv eq. 8).
+
+    It has ``subspace(in_channels, share, least)`` channels (`search_space.layered.forms`). By default that is p = 1/6,
+    as the paper's MobileNets have it (section 5.1).
+    """
 
     source = "BSConv, section 3.3.2"
     summary = "pointwise to ceil(c_in / 6), pointwise, k x k depthwise, BN, act"
-    #: p of the paper's MobileNets (section 5.1)
-    ratio: ClassVar[Fraction] = Fraction(1, 6)
-
-    def _subspace(self, slot: Slot) -> int:
-        return math.ceil(self.ratio * slot.in_channels)
+    share: int = 6
+    least: int = 1
 
     def cost(self, slot: Slot) -> Cost:
-        subspace = self._subspace(slot)
-        basis = conv_cost(slot.in_channels, subspace, (1, 1), (slot.height, slot.width), norm=False)
-        return basis + super().cost(replace(slot, in_channels=subspace))
+        inner = subspace(slot.in_channels, self.share, self.least)
+        basis = conv_cost(slot.in_channels, inner, (1, 1), (slot.height, slot.width), norm=False)
+        return basis + super().cost(replace(slot, in_channels=inner))
 
     def module(self, slot: Slot, directions: tuple[Direction, ...]) -> nn.Module:
-        subspace = self._subspace(slot)
-        return _BlueprintS(
+        inner = subspace(slot.in_channels, self.share, self.least)
+        return WithBasis(
             OrderedDict(
-                basis=nn.Conv2d(slot.in_channels, subspace, 1, bias=False),
-                pointwise=nn.Conv2d(subspace, slot.out_channels, 1, bias=False),
+                basis=nn.Conv2d(slot.in_channels, inner, 1, bias=False),
+                pointwise=nn.Conv2d(inner, slot.out_channels, 1, bias=False),
                 depthwise=_depthwise(slot, self.kernel),
             )
         )
