@@ -34,8 +34,9 @@ def test_a_network_of_a_family_is_retrained_by_its_name_and_tuned_from_its_weigh
     assert isinstance(result.architecture, LayeredNetwork)
     assert result.architecture == baseline("resnet-8-bsconv-s", image_size=8, in_channels=1, width=0.25)
     assert len(result.accuracies) == 1
-    assert "formats: 'source' is written for architectures" in refused("export", out, "--to", "no", loads=True)
-    said("export", out, "--to", tmp_path / "bundle", "--formats", "pt2")
+    line = refused("export", out, "--to", "no", "--formats", "all", loads=True)
+    assert "formats: 'source' is written for architectures" in line
+    said("export", out, "--to", tmp_path / "bundle")
     assert (tmp_path / "bundle" / "model.pt2").is_file()
     assert "starts from" in said("retrain", out, "--from", out, "--out", tuned, *IMAGES, *RECIPE)
     line = refused("retrain", "wrn-10-1", "--from", out, "--out", "other", *IMAGES, *RECIPE)
@@ -87,12 +88,15 @@ def tiny(operator: str) -> dict[str, Any]:
 EVOLUTION = {"name": "evolution", "options": {"trials": 3, "population_size": 2, "sample_size": 2}}
 
 
-@pytest.mark.parametrize(("strategy", "operator"), [({"name": "gdas"}, "preres_k3"), (EVOLUTION, "res_k3")])
-def test_a_residual_macro_is_searched_retrained_and_exported(
-    strategy: dict[str, Any], operator: str, said: Callable[..., str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("strategy", "operator", "more"),
+    [({"name": "gdas"}, "preres_k3", {}), (EVOLUTION, "res_k3", {"operators": ["res_k3", "res_c2sp"]})],
+)
+def test_a_residual_macro_is_searched_retrained_exported_and_analysed(
+    strategy: dict[str, Any], operator: str, more: dict[str, Any], said: Callable[..., str], tmp_path: Path
 ) -> None:
     bound = 150_000
-    space = {"macro": tiny(operator), "widths": [0.5, 1.0]}
+    space = {"macro": tiny(operator), "widths": [0.5, 1.0], **more}
     values = tiny_values(space=space, budget={"max_macs": bound}, strategy=strategy)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
     run, bundle = tmp_path / "run", tmp_path / "bundle"
@@ -103,6 +107,10 @@ def test_a_residual_macro_is_searched_retrained_and_exported(
     said("retrain", run, *RECIPE)
     said("export", run, "--to", bundle, "--formats", "source")
     assert (bundle / "model.py").is_file()
+    if more:  # every convolution of a block is dense: each of these folders is one to look at the kernels in
+        told = [said("analyse", "correlations", folder) for folder in (run, run / "retrain" / "winner", bundle)]
+        assert "16 filters" in told[0]
+        assert len({text.partition(": ")[2] for text in told}) == 1
 
 
 def test_a_built_in_residual_macro_is_one_to_search(said: Callable[..., str], refused: Callable[..., str]) -> None:

@@ -14,7 +14,7 @@ from evaluators.latency.backends import make_backend
 from experiments.bundle.card import Card
 from experiments.bundle.check import Agreement, Checker, find_sample, load_images
 from experiments.bundle.files import BUNDLE, CARD_FILE, FILES, FORMAT_FILES, INT8_FILE
-from experiments.bundle.forms import FORMATS, Format
+from experiments.bundle.forms import DEFAULT_FORMATS, FORMATS, Format
 from experiments.bundle.layers import fold_batch_norms
 from experiments.bundle.programs import (
     OnnxNetwork,
@@ -88,7 +88,7 @@ def parse_formats(text: str) -> tuple[Format, ...]:
 def export(
     target: Path,
     to: Path,
-    formats: Sequence[Format],
+    formats: Sequence[Format] | None = None,
     extras: Extras = Extras(),
     *,
     seed: int | None = None,
@@ -100,7 +100,8 @@ def export(
     Args:
         target: a run, whose winner is taken, a folder of `sepnas retrain --out`, a bundle or an architecture file.
         to: the folder. Files in it are replaced, and older ones of a bundle deleted, only with ``overwrite``.
-        formats: forms beside architecture and weights, at least one.
+        formats: forms beside architecture and weights, at least one; None for those of `DEFAULT_FORMATS` that there
+            are of the network.
         extras: what else there is to be.
         seed: of the training that is taken; the first by default (not the best: picking by test accuracy would bias
             it). Of an untrained network, of its weights.
@@ -113,12 +114,12 @@ def export(
     """
     folder = ClaimedFolder(to, BUNDLE, field="to")
     folder.check(overwrite=overwrite)
-    if "onnx" in formats:
+    if "onnx" in (formats or ()):
         check_packages("formats: onnx")
     elif extras.int8:
         raise InvalidRequest("int8: is made from model.onnx, which is not asked for; give --formats onnx or all")
     with scratch_folder() as scratch, find_subject(target, seed, untrained=untrained) as subject:
-        made = _make(scratch, subject, formats, extras)
+        made = _make(scratch, subject, _defaults(subject) if formats is None else formats, extras)
         with held(to, "to"):
             folder.claim(overwrite=overwrite)
             for name in reversed(FILES):  # without the last one it is no bundle
@@ -128,13 +129,18 @@ def export(
     return replace(made, folder=to)
 
 
+def _defaults(subject: Subject) -> tuple[Format, ...]:
+    has_source = not isinstance(subject.architecture, LayeredNetwork)
+    return tuple(form for form in DEFAULT_FORMATS if form != "source" or has_source)
+
+
 def _make(home: Path, subject: Subject, formats: Sequence[Format], extras: Extras) -> Exported:
     """The bundle in the folder ``home``."""
     text = None
     if "source" in formats:
         if isinstance(subject.architecture, LayeredNetwork):
             why = "is written for architectures of blocks alone, not for networks of a family"
-            raise refusal("formats", "source", why, "give --formats pt2, or onnx")
+            raise refusal("formats", "source", why, "give --formats pt2,onnx, or one of them")
         text = source(subject.architecture)
     network = subject.network()
     with contextlib.redirect_stdout(sys.stderr):

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 #: forms of the network beside architecture.json and weights.safetensors: each computes the same
 Format = Literal["source", "pt2", "onnx"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-#: what needs no package of the extra [onnx]
+#: those that need no package of the extra [onnx]
 DEFAULT_FORMATS: tuple[Format, ...] = ("source", "pt2")
 
 #: what classifies pictures: the weights in PyTorch, or an ONNX model in ONNX Runtime

@@ -18,9 +18,8 @@ def _add_export(parser: Parser) -> None:
     parser.add_argument("--to", required=True, help="folder to write to")
     parser.add_argument(
         "--formats",
-        default=",".join(DEFAULT_FORMATS),
-        help="forms of the network: source (model.py), pt2 (torch.export), onnx, separated by commas, or all (default:"
-        " %(default)s)",
+        help="forms of the network: source (model.py; not of networks of a family), pt2 (torch.export), onnx, separated"
+        f" by commas, or all (default: {','.join(DEFAULT_FORMATS)}, or what of it there is)",
     )
     parser.add_argument("--fold_bn", action="store_true", help="merge batch norms into convolutions in pt2 and onnx")
     parser.add_argument(
@@ -38,7 +37,8 @@ def _export(options: Namespace) -> None:
 
     extras = Extras(options.fold_bn, options.int8, options.latency, options.licence)
     chosen = {name: getattr(options, name) for name in ("seed", "untrained", "overwrite")}
-    exported = export(Path(options.target), Path(options.to), parse_formats(options.formats), extras, **chosen)
+    formats = None if options.formats is None else parse_formats(options.formats)
+    exported = export(Path(options.target), Path(options.to), formats, extras, **chosen)
     print(f"{exported}\ntry `sepnas predict {options.to} IMAGE...`")
 
 
