@@ -26,7 +26,7 @@ class GenerationOptions:
         critic_steps: steps of the discriminator for one of the generator.
         batch_size: real images, and as many generated ones, of a step.
         learning_rate: of Adam; the paper prints 0.2, its source (Kurach et al.) takes 0.0002.
-        save_every: steps between two resume points, at which samples are drawn too.
+        save_every: steps between two resume points, at which the losses are written down too.
         samples: generated images that are measured, and real ones at most.
         classifier_epochs: of the classifier that is trained to measure by.
     """

@@ -55,8 +55,7 @@ class Match:
     def train(self, title: str) -> None:
         """Go on to the last step. TrainingDiverged if a loss is no longer finite."""
         options = self.options
-        with progress_bar(options.steps, "steps", title) as bar:
-            bar.update(self.step)
+        with progress_bar(options.steps, title, "step", initial=self.step) as bar:
             while self.step < options.steps:
                 losses = self._take_step()
                 if not all(map(math.isfinite, losses.values())):
