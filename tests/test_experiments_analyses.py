@@ -22,8 +22,12 @@ from experiments.analyses.receptive_field import receptive_fields
 from experiments.analyses.shift import KERNELS, _wrapped, measure
 from search_space import Architecture, InvalidRequest, baseline, operators
 from search_space.layered.forms import form
+from search_space.layered.joined import Join, Series
 from search_space.layered.layer import Map
-from search_space.padding import CYCLE, Direction
+from search_space.layered.simple import Conv
+from search_space.layered_network import LayeredNetwork
+from search_space.layers import EvenPad
+from search_space.padding import CYCLE, FOUR_GROUPS, Direction
 from search_space.registry import Slot
 
 
@@ -147,6 +151,30 @@ def test_fields_of_a_whole_network_add_up() -> None:
     layered = receptive_fields(baseline("resnet-20-c2", image_size=8, in_channels=1, width=0.25))
     # three blocks of two layers at each of three strides; half a pixel each, from the layers in front of a stride on
     assert layered[-1].of_image.offset == layered[-1].total.offset == (0.5 * (6 * 1 + 1 + 5 * 2 + 2 + 5 * 4),) * 2
+
+
+@pytest.mark.parametrize("depth", [3, 8])
+def test_a_densenet_with_symmetric_padding_sees_further_to_one_side(depth: int) -> None:
+    def dense() -> Join:
+        return Join("concat", (Series(()), Series.of(Conv("c2sp", 4))))
+
+    network = LayeredNetwork("mine", 8, 1, 2, (Conv("k1", 8), *(dense() for _ in range(depth))))
+    found = receptive_fields(network)[-1]
+    # what each channel sees on the left, right, top and bottom: a new one sees what those in front of it see, and what
+    # the group adds in which they are
+    sees, channels = [(0, 0, 0, 0)], 8
+    sees *= channels
+    for _ in range(depth):
+        sizes = EvenPad(2, Direction.FOUR_GROUP, channels).groups
+        adds = [way.zeros(2) for count, way in zip(sizes, FOUR_GROUPS, strict=True) for _ in range(count)]
+        sums = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(sees, adds, strict=True)]
+        new = tuple(max(side) for side in zip(*sums, strict=True))
+        sees, channels = [*sees, *[new] * 4], channels + 4
+    left, right, top, bottom = (max(side) for side in zip(*sees, strict=True))
+    assert found.measured == Reach(left, right, top, bottom)
+    # each layer by itself sees as far to all sides
+    assert found.total == Reach(depth, depth, depth, depth)
+    assert found.of_image.offset[0] < 0 < found.of_image.offset[1]
 
 
 @pytest.mark.parametrize("name", ["k3", "c2", "c4sp"])

@@ -3,7 +3,12 @@
 ``densenet-40`` is the plain form for small images: three blocks, growth rate k = 12, 16 channels first.
 ``densenet-bc-100`` has bottlenecks of 4k channels, transitions that halve the channels, and 2k channels first;
 ``densenet-121`` is the network for large images. The even-kernel paper (section 4.1) takes depths of 6n + 4 and leaves
-open which form; it prints no figures for it.
+open which form; it prints no figures for it. Its Wide-DenseNet (table 2: K = 48, L = 50) is here
+``densenet-bc-52-k48-c2sp``.
+
+With c2sp and c4sp the receptive fields of a DenseNet are off-centre, though those of its layers are not. Each layer's
+channels go behind all others, so the next layer has them in the last of its four groups, and always pads them on the
+same sides: what comes through many layers of a block is shifted by each of them alike.
 """
 
 from __future__ import annotations
@@ -68,7 +73,8 @@ def _large(request: Request) -> Design:
 register(
     Family(
         usage="densenet[-bc]-DEPTH[-kK][-OPERATOR]",
-        summary="DenseNet for small images, growth rate 12 or K, 3n + 4 deep (bc: 6n + 4) [even-sized kernels 4.1]",
+        summary="DenseNet for small images, growth rate 12 or K (Wide-DenseNet: 48), 3n + 4 deep (bc: 6n + 4)"
+        " [even-sized kernels 4.1, 4.2]",
         pattern=rf"densenet-(?P<bc>bc-)?(?P<depth>(?!121)[1-9]\d{{0,3}})(?:-k(?P<growth>[1-9]\d{{0,2}}))?{OPERATOR}",
         names=(
             *("densenet-40", "densenet-40-c2sp", "densenet-112", "densenet-112-c2sp", "densenet-bc-100"),
