@@ -5,8 +5,9 @@ from .data.load import load_data as load_data
 from .data.load import open_source as open_source
 from .data.loaders import make_loader as make_loader
 from .data.options import DataOptions as DataOptions
-from .measuring.inherited import InheritedAccuracy as InheritedAccuracy
-from .measuring.inherited import accuracy as accuracy
+from .measuring.inherited import InheritedQuality as InheritedQuality
+from .measuring.inherited import Quality as Quality
+from .measuring.inherited import quality as quality
 from .measuring.inherited import reestimate_batch_norm as reestimate_batch_norm
 from .measuring.statistics import Summary as Summary
 from .measuring.statistics import summarise as summarise

@@ -109,8 +109,12 @@ class MultiTrialOptions(StrategyOptions):
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """What a candidate's score is at each rung; more is better."""
-        return ("validation_accuracy",)
+        """What a candidate's score is at each rung; more is better.
+
+        Of inherited weights the loss, which tells more than the accuracy, unless accuracy is an objective among others.
+        """
+        by_loss = self.inherits_weights and not self.objectives_beside_accuracy
+        return ("negative_validation_loss" if by_loss else "validation_accuracy",)
 
     @property
     def rung_sizes(self) -> tuple[int, ...]:

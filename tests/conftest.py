@@ -10,9 +10,13 @@ import pytest
 import torch
 from helpers.runs import tree
 from helpers.trainings import make_run
+from hypothesis import settings
 
 # the networks of the tests are so small that a second thread costs more than it brings
 torch.set_num_threads(1)
+# how long an example takes is a matter of what else the machine does
+settings.register_profile("sepnas", deadline=None)
+settings.load_profile("sepnas")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -42,7 +42,7 @@ def possible(image: np.ndarray, border: int, flip: bool) -> dict[bytes, tuple[in
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(border=st.integers(0, 7), flip=st.booleans(), seed=st.integers(0, 2**63 - 1), height=st.integers(1, 6))
 def test_every_result_is_a_window_of_its_own_image(border: int, flip: bool, seed: int, height: int) -> None:
     images = random_images(5, height=height)

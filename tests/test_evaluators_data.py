@@ -120,7 +120,7 @@ label_lists = st.lists(st.integers(2, 40), min_size=2, max_size=6).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labels=label_lists, fraction=st.floats(0.05, 0.95), seed=st.integers(0, 2**32 - 1))
 def test_split_is_a_stratified_partition(labels: list[int], fraction: float, seed: int) -> None:
     sizes = Counter(labels)
@@ -144,7 +144,7 @@ def _check_split(labels: list[int], fraction: float, seed: int) -> None:
     assert np.array_equal(again[1], held)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labels=label_lists, share=st.floats(0.01, 1.1), seed=st.integers(0, 2**32 - 1))
 def test_subset_is_stratified(labels: list[int], share: float, seed: int) -> None:
     n = max(1, int(share * len(labels)))

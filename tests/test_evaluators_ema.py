@@ -12,7 +12,7 @@ import torch
 from helpers.spaces import small_images, small_network
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from evaluators import Recipe, accuracy, retrain
+from evaluators import Recipe, quality, retrain
 from evaluators.training.callbacks import BEST_FILE, AveragedWeights
 from evaluators.training.loaders import measuring_loader, training_loader
 from evaluators.training.module import ClassificationModule
@@ -97,7 +97,7 @@ def test_the_averaged_network_is_the_one_that_is_measured_and_returned() -> None
     averaged, last = (retrain(small_network(), data, recipe, accelerator="cpu") for recipe in (RECIPE, plain))
     assert not same(states(averaged.network), states(last.network))
     batches = measuring_loader(data.test, data, RECIPE, device="cpu")
-    assert averaged.accuracy == pytest.approx(accuracy(averaged.network, batches))
+    assert averaged.accuracy == pytest.approx(quality(averaged.network, batches).accuracy)
 
 
 def test_validating_by_the_average_leaves_the_training_as_it_was(tmp_path: Path) -> None:
@@ -131,7 +131,8 @@ def test_the_best_epoch_is_kept_and_measured(tmp_path: Path) -> None:
     network = build(small_network()).eval()
     load_weights(network, tmp_path / BEST_FILE)
     # validation and test images are the same here: the averaged weights of that epoch, as they were validated
-    assert accuracy(network, measuring_loader(data.test, data, recipe, device="cpu")) == pytest.approx(max(seen))
+    batches = measuring_loader(data.test, data, recipe, device="cpu")
+    assert quality(network, batches).accuracy == pytest.approx(max(seen))
     assert best.accuracy == pytest.approx(max(seen))
     assert best.path == tmp_path / BEST_FILE
 

@@ -45,7 +45,7 @@ def flat(batches: list[list[int]]) -> list[int]:
 # --- which images, in which order ---
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(images=st.integers(1, 200), batch_size=st.integers(1, 50), seed=st.integers(0, 2**32 - 1))
 def test_shuffled_batches_cover_each_image_once(images: int, batch_size: int, seed: int) -> None:
     sampler = ShuffledBatches(images, batch_size, seed)

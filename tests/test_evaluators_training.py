@@ -12,7 +12,7 @@ import torch
 from helpers.spaces import small_images, small_network
 from torch import nn
 
-from evaluators import ClassificationModule, InheritedAccuracy, Recipe, accuracy, reestimate_batch_norm, retrain
+from evaluators import ClassificationModule, InheritedQuality, Recipe, quality, reestimate_batch_norm, retrain
 from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.loaders import training_loader
@@ -83,7 +83,7 @@ def test_the_reported_accuracy_is_that_of_the_returned_network() -> None:
     trained = retrain(small_network(), data, RECIPE, accelerator="cpu")
     images = (data.test.images.float() / 255 - torch.tensor(data.mean)) / torch.tensor(data.std)
     assert not trained.network.training
-    assert trained.accuracy == pytest.approx(accuracy(trained.network, [(images, data.test.labels)]))
+    assert trained.accuracy == pytest.approx(quality(trained.network, [(images, data.test.labels)]).accuracy)
 
 
 def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
@@ -194,21 +194,22 @@ def test_inherited_accuracy_heals_mixed_statistics_and_repeats() -> None:
     trained = retrain(
         small_network(), data, Recipe(epochs=12, batch_size=16, learning_rate=0.05), accelerator="cpu"
     ).network
-    inherited = InheritedAccuracy(data, calibration_images=64, batch_size=32)
+    inherited = InheritedQuality(data, calibration_images=64, batch_size=32)
     for module in trained.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
             module.running_mean.uniform_(-3, 3)  # as after training on other paths
-    broken = accuracy(trained, inherited.validation)
+    broken = quality(trained, inherited.validation)
     healed = inherited(trained)
-    assert healed > 0.9 > broken
+    assert healed.accuracy > 0.9 > broken.accuracy
+    assert healed.loss < broken.loss
     assert inherited(trained) == healed
 
 
 def test_calibration_batches_are_of_one_size_whatever_the_number_of_images() -> None:
-    inherited = InheritedAccuracy(small_images(33), calibration_images=33, batch_size=32)
+    inherited = InheritedQuality(small_images(33), calibration_images=33, batch_size=32)
     assert sorted(len(images) for images, _ in inherited.calibration) == [16, 17]
-    assert 0 <= inherited(build(small_network())) <= 1
+    assert 0 <= inherited(build(small_network())).accuracy <= 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

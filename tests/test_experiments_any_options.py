@@ -48,7 +48,7 @@ def nested(name: str, value: Any) -> dict[str, Any]:
 
 
 @given(name=st.sampled_from([*names(SearchConfig), "strategy.options.warmup_epochs", "bogus"]), value=VALUES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_value_in_a_config_is_read_or_refused_in_our_words(name: str, value: Any) -> None:
     said = ""
     try:
@@ -82,7 +82,7 @@ TEXTS = st.text(max_size=12) | st.sampled_from(
     option=st.sampled_from([*names(SearchConfig), "out", "input", "recipe.epochs", "bogus"]),
     value=TEXTS,
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_arguments_are_refused_in_one_short_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

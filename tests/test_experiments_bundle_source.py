@@ -55,7 +55,7 @@ def test_the_source_of_every_network_computes_the_same(architecture: Architectur
 
 
 @given(architectures())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_source_of_any_network_has_its_parameters(architecture: Architecture) -> None:
     names: dict[str, Any] = {"__file__": "model.py", "__name__": "model"}
     exec(compile(source(architecture), "model.py", "exec"), names)

@@ -169,7 +169,7 @@ def test_networks_of_the_pareto_set_are_rows(
     run: Path, untrained: list[tuple[str, int]], said: Callable[..., str], refused: Callable[..., str]
 ) -> None:
     told = refused("compare", run, "--pareto", 3)
-    assert "has scored no architecture by its accuracy (gdas)" in told
+    assert "has not measured the accuracies of architectures, or not alike (gdas)" in told
     folder = RunFolder(run)
     task = SearchTask(read_config(folder.config))
     space = task.space

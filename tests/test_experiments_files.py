@@ -24,6 +24,7 @@ from search_space.base.atomic import is_temporary, replacing
 from search_space.base.errors import InvalidRequest
 from search_space.hand_designed import baseline
 from search_space.network_cost import cost
+from search_space.notation import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -204,6 +205,16 @@ def test_scores_are_read_back_to_the_last_digit(tmp_path: Path) -> None:
     again = ScoreRecord(path, ["validation_accuracy"])
     assert [(one.architecture, one.score) for one in again.scored] == [(architecture, score)]
     assert ScoreRecord(path, ["log_probability"]).scored == []
+
+
+def test_the_scores_of_an_earlier_version_are_read_and_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "architectures.csv"
+    text = str(baseline("mobilenetv3-small", width=0.25))
+    path.write_text(f'trial,measure,score,macs,params,architecture\n0,validation_accuracy,0.25,1,1,"{text}"\n')
+    record = ScoreRecord(path, ["validation_accuracy", "negative_validation_loss"])
+    record.add(parse(text), -0.5, 0.75)
+    for known in (record, ScoreRecord(path, ["validation_accuracy", "negative_validation_loss"])):
+        assert [(one.score, one.accuracy) for one in known.scored] == [(0.25, 0.25), (-0.5, 0.75)]
 
 
 def test_of_equal_scores_the_cheaper_architecture_is_the_best(tmp_path: Path) -> None:

@@ -216,7 +216,6 @@ def check(name: str, inputs: int, home: Path) -> None:
 
     @settings(
         max_examples=inputs,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,

@@ -58,7 +58,7 @@ def some(count: int, seed: int = 0) -> list[Scored]:
         architecture = space.architecture(space.cost_table.sample(row))
         accuracy = round(0.2 + cost(architecture).macs / 120_000 + rng.normal() * 0.05, 2)
         scored.setdefault(architecture, math.nan if len(scored) % 7 == 3 else accuracy)
-    return [Scored(architecture, score) for architecture, score in list(scored.items())[:count]]
+    return [Scored(architecture, score, score) for architecture, score in list(scored.items())[:count]]
 
 
 def a_front(scored: list[Scored], *objectives: str, table: CostTable | None = None) -> Front:
@@ -86,7 +86,7 @@ def test_nothing_scored_beats_a_member_and_every_other_one_is_beaten(objectives:
     expected = [one for one in finite if not any(beats(other, one) for other in finite)]
     assert {member.architecture for member in front.members} == {one.architecture for one in expected}
     assert 2 < len(expected) < len(finite)
-    assert all(scored[member.trial] == Scored(member.architecture, member.accuracy) for member in front.members)
+    assert all(scored[member.trial] == Scored(member.architecture, *[member.accuracy] * 2) for member in front.members)
     macs = [member.costs["macs"] for member in front.members]
     assert macs == sorted(macs)
 
@@ -156,7 +156,7 @@ def test_a_pick_is_the_most_accurate_of_all_that_was_scored_and_fits() -> None:
 
 
 def test_of_equally_accurate_ones_the_cheapest_is_picked() -> None:
-    scored = [Scored(one.architecture, 0.5) for one in some(30)]
+    scored = [Scored(one.architecture, -0.7, 0.5) for one in some(30)]
     picked = pick(a_front(scored, "params"), ["params:10M"])
     assert picked.costs["params"] == min(cost(one.architecture).params for one in scored)
 
@@ -222,6 +222,17 @@ def test_any_run_that_scored_by_accuracy_has_a_pareto_set(tmp_path: Path) -> Non
         run_front(RunFolder(tmp_path), a_config(), ["latency_ms"])
 
 
+def test_a_run_that_scored_by_loss_has_the_pareto_set_of_its_accuracies(tmp_path: Path) -> None:
+    scored = some(30)
+    record = ScoreRecord(tmp_path / "architectures.csv", ["negative_validation_loss"])
+    for number, one in enumerate(scored):
+        record.add(one.architecture, float(number), one.accuracy)
+    found = run_front(RunFolder(tmp_path), a_config()).members
+    assert [(m.trial, m.accuracy) for m in found] == [(m.trial, m.accuracy) for m in a_front(scored).members]
+    with pytest.raises(InvalidRequest, match=r"or not alike \(halving\)"):
+        run_front(RunFolder(tmp_path), a_config("halving"))
+
+
 def test_costs_of_ones_own_count_too(tmp_path: Path) -> None:
     table = a_space().cost_table
     costs = {label: {name: float(name.startswith("dw")) for name in names} for label, names in table.candidates.items()}
@@ -247,9 +258,11 @@ def test_costs_of_ones_own_count_too(tmp_path: Path) -> None:
 
 def test_runs_without_accuracies_are_refused(tmp_path: Path) -> None:
     run = written(tmp_path, some(1), "log_probability")
-    with pytest.raises(InvalidRequest, match=r"has scored no architecture by its accuracy \(gdas\); take a run"):
+    with pytest.raises(
+        InvalidRequest, match=r"has not measured the accuracies of architectures, or not alike \(gdas\); take a run"
+    ):
         run_front(run, a_config("gdas"))
-    failed = [Scored(one.architecture, math.nan) for one in some(3)]
+    failed = [Scored(one.architecture, math.nan, math.nan) for one in some(3)]
     with pytest.raises(InvalidRequest, match=r"run: no architecture has an accuracy yet; let the search go on"):
         a_front(failed)
 

@@ -119,8 +119,9 @@ def test_the_report_holds_each_architecture_with_its_accuracies(ranked: Path) ->
         assert float(row["standalone_accuracy"]) == pytest.approx(sum(seeds) / 2)
         assert row["failed"] == "False"
         assert (row["top_fifth"] == "True") == (float(row["standalone_accuracy"]) >= best - 1e-6)
-        for value in (*seeds, float(row["predicted"])):  # of 16 validation images
+        for value in seeds:  # of 16 validation images
             assert 16 * value == pytest.approx(round(16 * value))
+        assert float(row["predicted"]) < 0  # minus a loss
 
 
 def test_the_figures_are_those_of_the_rows(ranked: Path) -> None:
@@ -151,9 +152,11 @@ def test_the_figures_are_those_of_the_rows(ranked: Path) -> None:
         assert picture.width > 500
 
 
-def test_the_inherited_accuracy_is_the_one_the_search_gave(finished: RunFolder, tmp_path: Path) -> None:
+def test_the_inherited_loss_is_the_one_the_search_gave(finished: RunFolder, tmp_path: Path) -> None:
     config = config_of(finished)
-    scored = {row["architecture"]: float(row["score"]) for row in rows(finished.architectures)}
+    found = rows(finished.architectures)
+    assert {row["measure"] for row in found} == {"negative_validation_loss"}
+    scored = {row["architecture"]: (float(row["accuracy"]), -float(row["score"])) for row in found}
     space = SearchSpace.create(config.space, image_size=8, in_channels=1, classes=10)
     chosen = [space.sample(parse(text)) for text in scored]
     task = task_module.SearchTask(config)
@@ -164,7 +167,7 @@ def test_the_inherited_accuracy_is_the_one_the_search_gave(finished: RunFolder, 
     for text, score in scored.items():
         kept = again.get("supernet", parse(text))
         assert kept is not None
-        assert kept.accuracy == score
+        assert (kept.accuracy, kept.loss) == score
 
 
 # --- interruptions ---
@@ -199,7 +202,7 @@ def test_wherever_it_is_killed_it_goes_on_and_nothing_is_trained_twice(
 
     before = (out / "scores.csv").read_bytes()
     monkeypatch.setattr(trainings_module, "retrain", forbid)
-    monkeypatch.setattr(rank_module, "InheritedAccuracy", forbid)
+    monkeypatch.setattr(rank_module, "InheritedQuality", forbid)
     monkeypatch.setattr(supernets_module, "supernet", forbid)
     rank(finished, config_of(finished), n=N, folder=out)
     rank(finished, config_of(finished), n=N, seeds=[0], folder=out)  # a part of what is there

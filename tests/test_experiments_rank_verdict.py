@@ -15,6 +15,7 @@ from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet
+from strategies.options import MultiTrialOptions
 
 BUDGET = 60_000
 
@@ -114,7 +115,7 @@ def a_measure(noise: float) -> Any:
     ],
 )
 def test_the_verdict_of_each_case(kind: str, trusted: str, text: str, case: Callable[[], Ranking]) -> None:
-    found = verdict(case(), supernet_source("uniform"))
+    found = verdict(case(), supernet_source(MultiTrialOptions()))
     assert (found.kind, found.trusted) == (kind, trusted)
     assert text in found.text
     told = found.kind in ("ceiling", "no ceiling")
@@ -126,8 +127,8 @@ def test_the_verdict_of_each_case(kind: str, trusted: str, text: str, case: Call
 
 def test_fair_sampling_is_not_recommended_to_who_has_it() -> None:
     found = agreement(a_measure(100), two_trainings(0.05))
-    assert "sampling: fair" in verdict(found, supernet_source("uniform")).text
-    assert "sampling: fair" not in verdict(found, supernet_source("fair")).text
+    assert "sampling: fair" in verdict(found, supernet_source(MultiTrialOptions())).text
+    assert "sampling: fair" not in verdict(found, supernet_source(MultiTrialOptions(sampling="fair"))).text
 
 
 def test_a_model_of_scores_is_not_told_to_train_a_supernet() -> None:

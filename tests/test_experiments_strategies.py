@@ -15,6 +15,7 @@ from helpers.runs import Killed, outcome, rows, tiny_config
 import experiments.runs.task as task_module
 import experiments.runs.trainings as trainings_module
 import experiments.search.trials as trials_module
+from evaluators.measuring.inherited import Quality
 from evaluators.training import callbacks as callbacks_module
 from experiments.options.config import SearchConfig
 from experiments.runs.folder import RunFolder
@@ -139,15 +140,15 @@ def test_search_killed_while_judging_goes_on_to_the_same_result(
     expected = outcome(whole(name).path)
     trial, judged = TRIALS - 1, 0  # by then all of them have learned from scores
 
-    def judge(self: Any, network: Any) -> float:
+    def judge(self: Any, network: Any) -> Quality:
         nonlocal judged
         judged += 1
         if judged == trial + 1:
             raise Killed
-        return float(original(self, network))
+        return original(self, network)
 
-    original = trials_module.InheritedAccuracy.__call__
-    monkeypatch.setattr(trials_module.InheritedAccuracy, "__call__", judge)
+    original = trials_module.InheritedQuality.__call__
+    monkeypatch.setattr(trials_module.InheritedQuality, "__call__", judge)
     out = tmp_path / "run"
     with pytest.raises(Killed):
         search(config(name), out)

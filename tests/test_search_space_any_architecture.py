@@ -53,13 +53,13 @@ def count_network(architecture: Architecture) -> Cost:
 
 
 @given(architectures())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_cost_is_the_count_on_the_built_network(architecture: Architecture) -> None:
     assert cost(architecture) == count_network(architecture)
 
 
 @given(architectures())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_network_gives_one_finite_logit_a_class(architecture: Architecture) -> None:
     size = architecture.image_size
     network = build(architecture)
@@ -70,7 +70,7 @@ def test_network_gives_one_finite_logit_a_class(architecture: Architecture) -> N
 
 
 @given(architectures())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_text_round_trips(architecture: Architecture) -> None:
     text = to_text(architecture)
     assert parse(text) == architecture
@@ -79,7 +79,7 @@ def test_text_round_trips(architecture: Architecture) -> None:
 
 
 @given(architectures())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_json_round_trips_through_a_string(architecture: Architecture) -> None:
     again = from_json(json.loads(json.dumps(to_json(architecture))))
     assert again == architecture
@@ -87,7 +87,7 @@ def test_json_round_trips_through_a_string(architecture: Architecture) -> None:
 
 
 @given(architectures(), architectures())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_different_architectures_have_different_texts(one: Architecture, other: Architecture) -> None:
     assert (to_text(one) == to_text(other)) == (one == other)
 

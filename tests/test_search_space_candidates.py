@@ -186,7 +186,7 @@ def test_choices_must_match_the_blocks() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_samples_and_architectures_are_the_same_points(seed: int) -> None:
     row = random_indices(NARROW, 1, seed)[0]
     sample = NARROW.cost_table.sample(row)

@@ -38,7 +38,7 @@ def small(**more: Any) -> nn.Sequential:
     )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(
     to=st.sampled_from([*TARGETS, "bsconv_s_p2_min3"]),
     shape=st.sampled_from(SHAPES),

@@ -58,7 +58,7 @@ def slots(draw: st.DrawFn) -> tuple[str, Slot]:
 
 
 @given(slots(), st.sampled_from((torch.float32, torch.float64, torch.bfloat16)), st.sampled_from(Direction))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_shape_and_type_hold_wherever_an_operator_fits(
     chosen: tuple[str, Slot], dtype: torch.dtype, direction: Direction
 ) -> None:

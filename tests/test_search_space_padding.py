@@ -143,7 +143,7 @@ EVEN_AND_ABLATIONS = {**EVEN, "c4sp": FOUR_GROUP, "c2": RIGHT_BOTTOM, "c4": RIGH
 
 
 @given(st.lists(st.sampled_from((*EVEN_AND_ABLATIONS, "dw_k3", "skip", "sep_k3")), min_size=1, max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_network_assigns_directions_in_forward_order_and_leaves_fixed_ones_alone(names: list[str]) -> None:
     blocks = tuple(
         Block(name, 4, 4, expanded_channels=0 if name in ("skip", "sep_k3") else 4, residual=False) for name in names

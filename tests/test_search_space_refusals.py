@@ -91,7 +91,7 @@ def test_numbers_and_words_beyond_all_bounds_in_the_text_form(old: str, new: str
 
 
 @given(st.lists(st.sampled_from([*TEXT.split(), DIGITS, f"c{DIGITS}", "\x1b", "\x00", "é", "|", "c-1"]), max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_words_are_parsed_or_refused(words: list[str]) -> None:
     taken_or_refused(lambda: parse(" ".join(words)))
 

@@ -33,7 +33,7 @@ def budgets(table: CostTable, rng: np.random.Generator) -> Budget:
     return Budget(**bounds)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_best_is_the_brute_force_maximum_and_infeasibility_is_seen(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -54,7 +54,7 @@ def test_best_is_the_brute_force_maximum_and_infeasibility_is_seen(seed: int) ->
     assert total(found) == pytest.approx(max(map(total, inside)), abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_nearest_changes_as_few_labels_as_brute_force(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -130,7 +130,7 @@ def test_scores_must_be_finite() -> None:
         FeasibleSet(table, Budget()).best({label: np.array([0.0, -np.inf]) for label in table.labels})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 12))
 def test_best_k_are_the_brute_force_best_in_order(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)

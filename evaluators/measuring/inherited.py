@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evaluators.base.devices import to_device
@@ -15,8 +17,15 @@ from search_space.network import Network
 from search_space.supernet import pad_as_in_supernet
 
 
-class InheritedAccuracy:
-    """Validation accuracy of a network whose weights come from a supernet.
+class Quality(NamedTuple):
+    """Accuracy in [0, 1] and mean cross-entropy of a network on some images."""
+
+    accuracy: float
+    loss: float
+
+
+class InheritedQuality:
+    """Accuracy and loss, on the validation images, of a network whose weights come from a supernet.
 
     The supernet's batch-norm statistics mix all paths that were trained, so they are measured anew for each network,
     on ``calibration_images`` training images, drawn once by ``seed``, before it is judged.
@@ -40,14 +49,14 @@ class InheritedAccuracy:
         self.calibration = list(make_loader(calibration, data, even, shuffle=False, device=device))
         self.validation = make_loader(data.validation, data, batch_size, shuffle=False, device=device)
 
-    def __call__(self, network: Network) -> float:
-        """Accuracy in [0, 1]. Changes the network's batch-norm statistics and the padding of its even-sized layers
-        (to that of the supernet), and leaves it in evaluation mode."""
+    def __call__(self, network: Network) -> Quality:
+        """Changes the network's batch-norm statistics and the padding of its even-sized layers (to that of the
+        supernet), and leaves it in evaluation mode."""
         pad_as_in_supernet(network)
         network = network.to(self.device)
         # streamed batches come on the CPU
         reestimate_batch_norm(network, (to_device(images, self.device) for images, _ in self.calibration))
-        return accuracy(network, ([to_device(tensor, self.device) for tensor in batch] for batch in self.validation))
+        return quality(network, ([to_device(tensor, self.device) for tensor in batch] for batch in self.validation))
 
 
 @torch.no_grad()
@@ -72,10 +81,13 @@ def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, batches: Iterable[Sequence[Tensor]]) -> float:
-    """Share of right answers over all images of ``batches``; the network must be in evaluation mode."""
+def quality(network: nn.Module, batches: Iterable[Sequence[Tensor]]) -> Quality:
+    """Accuracy and loss over all images of ``batches``; the network must be in evaluation mode."""
     right = total = 0
+    loss = 0.0
     for images, labels in batches:
-        right += int((network(images).argmax(1) == labels).sum())
+        logits = network(images)
+        right += int((logits.argmax(1) == labels).sum())
+        loss += float(F.cross_entropy(logits.float(), labels, reduction="sum"))
         total += len(labels)
-    return right / total
+    return Quality(right / total, loss / total)

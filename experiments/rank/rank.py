@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from evaluators.base.progress import progress_bar
-from evaluators.measuring.inherited import InheritedAccuracy
+from evaluators.measuring.inherited import InheritedQuality
 from evaluators.measuring.ranking import LEAST, Ranking, rank_agreement
 from evaluators.training.devices import check_precision, pick_accelerator
 from evaluators.training.loaders import check_augmentation
@@ -65,7 +65,7 @@ def rank(
 ) -> RankReport:
     """Judge what ``run`` has learnt of its space and write the report into ``folder`` (default: ``rank`` in the run).
 
-    A run with a supernet is judged by the accuracies that architectures have with inherited weights; another one by a
+    A run with a supernet is judged by the losses that architectures have with inherited weights; another one by a
     model (`strategies.multi_trial.predictor`) of the scores that its trainings gave, which predicts the others.
 
     ``n`` architectures spread over the MACs inside the budget are trained on their own once for each seed by ``recipe``
@@ -94,6 +94,7 @@ def rank(
     request: dict[str, Any] = {
         "judged": _fingerprint(run, source),
         "calibration_images": _options(config).images_to_calibrate,
+        "score": _options(config).scores[0],
     }
     if against is None:
         request |= deciding(config, recipe)
@@ -177,7 +178,7 @@ def _source(run: RunFolder, config: SearchConfig) -> Source:
     """What the run has learnt; InvalidRequest if that is nothing."""
     options = config.strategy.typed_options()
     if run.supernet.is_file():
-        return supernet_source(_options(config).sampling)
+        return supernet_source(_options(config))
     if isinstance(options, MultiTrialOptions) and not options.inherits_weights and run.architectures.is_file():
         return MODEL
     raise InvalidRequest(
@@ -214,13 +215,14 @@ def _predict(
         return predict_scores(task.table, known, list(first.values()), samples)
     _score_inherited(run, task, samples, record, bar)
     scores = [record.get("supernet", task.space.architecture(sample)) for sample in samples]
-    return [score.accuracy for score in scores if score is not None]
+    name = _options(task.config).scores[0]
+    return [score.score(name) for score in scores if score is not None]
 
 
 def _score_inherited(
     run: RunFolder, task: SearchTask, samples: list[dict[str, str]], record: ScoreTable, bar: Any
 ) -> None:
-    """Accuracy of every sample by the supernet's weights, measured as the search does it."""
+    """Accuracy and loss of every sample by the supernet's weights, measured as the search does it."""
     missing = [s for s in samples if record.get("supernet", task.space.architecture(s)) is None]
     bar.update(len(samples) - len(missing))
     if not missing:
@@ -229,7 +231,7 @@ def _score_inherited(
 
     space = supernet(task.config, task)
     load_weights(space, run.supernet)
-    inherited = InheritedAccuracy(
+    inherited = InheritedQuality(
         task.data,
         calibration_images=_options(task.config).images_to_calibrate,
         seed=stream_seed(task.seed, "calibration"),
@@ -238,8 +240,8 @@ def _score_inherited(
     for sample in missing:
         start = time.perf_counter()
         network = space.freeze(sample)
-        accuracy = inherited(network)
-        record.add("supernet", network.architecture, Score(accuracy, math.nan, time.perf_counter() - start))
+        accuracy, loss = inherited(network)
+        record.add("supernet", network.architecture, Score(accuracy, loss, time.perf_counter() - start))
         bar.update(1)
 
 

@@ -30,7 +30,7 @@ class Measured:
         architecture: what was measured.
         macs: multiply-accumulates per image.
         params: parameters.
-        predicted: accuracy with inherited weights, or another score of which more is better.
+        predicted: minus the loss with inherited weights, or another score of which more is better.
         standalone: {seed: accuracy} of each training on its own; NaN where it diverged.
         seconds: that these trainings took.
     """

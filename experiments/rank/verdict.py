@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evaluators.measuring.ranking import LEAST, Estimate, Ranking
+from strategies.options import MultiTrialOptions
 
 #: How far below the noise ceiling a tau may be and still count as close to it, if their difference can be chance.
 CLOSE = 0.1
@@ -36,13 +37,15 @@ class Source:
 MODEL = Source("model", "score that the model of the search's scores predicts", "score more architectures (trials)")
 
 
-def supernet_source(sampling: str | None) -> Source:
-    """A supernet whose paths were drawn by ``sampling``."""
+def supernet_source(options: MultiTrialOptions) -> Source:
+    """The supernet of a search by ``options``."""
     ways = ["train the supernet longer (search.epochs)", "offer fewer candidates (space.operators, space.widths)"]
-    if sampling != "fair":
+    if options.sampling != "fair":
         ways.append("sample its paths fairly (strategy.options.sampling: fair)")
     remedy = f"{', '.join(ways)}, or score by short trainings instead (strategy.options.scoring: training)"
-    return Source("supernet", "accuracy with the supernet's weights, %", remedy)
+    accuracy = options.scores[0] == "validation_accuracy"
+    unit = "accuracy with the supernet's weights, %" if accuracy else "minus the loss with the supernet's weights"
+    return Source("supernet", unit, remedy)
 
 
 @dataclass(frozen=True)

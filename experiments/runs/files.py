@@ -50,7 +50,9 @@ def sweep(folder: Path) -> None:
 
 
 class Table:
-    """A CSV file that grows row by row; a row that a killed run left unfinished is dropped on opening.
+    """A CSV file that grows row by row.
+
+    A row that a killed run left unfinished is dropped on opening; a column that an earlier version lacks is empty.
 
     Args:
         path: of the file.
@@ -69,10 +71,11 @@ class Table:
             try:
                 text = read_text(path)
                 whole = text[: text.rfind("\n") + 1]  # a row counts once its line end is on disk
-                self._torn = whole != text
+                reader = csv.DictReader(whole.splitlines())
                 self.rows = [
-                    row for row in csv.DictReader(whole.splitlines()) if None not in row and None not in row.values()
+                    dict.fromkeys(columns, "") | row for row in reader if None not in row and None not in row.values()
                 ]
+                self._torn = whole != text or not set(columns) <= set(reader.fieldnames or ())
                 for row in self.rows:
                     for name, kind in (kinds or {}).items():
                         kind(row[name])

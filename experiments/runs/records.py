@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.runs.files import Table
 from search_space.architecture import Architecture
@@ -92,12 +92,22 @@ class TrialRecord:
         self._table.append(values | {"seconds": f"{seconds:.3f}"})
 
 
+class Judged(NamedTuple):
+    """What was found of an architecture: its score, of which more is better and nan says that it failed; and its
+    accuracy on the validation images, nan where it is not known."""
+
+    score: float
+    accuracy: float = math.nan
+
+
 @dataclass(frozen=True)
 class Scored:
-    """An architecture and its score (validation accuracy, or log-probability of a differentiable search)."""
+    """An architecture, its score (minus a loss, say, or the log-probability of a differentiable search), and its
+    accuracy on the validation images, nan where it is not known."""
 
     architecture: Architecture
     score: float
+    accuracy: float = math.nan
 
 
 class ScoreRecord:
@@ -109,21 +119,18 @@ class ScoreRecord:
     def __init__(self, path: Path, measures: Sequence[str]) -> None:
         self._measures = measures
         self._times: Counter[Architecture] = Counter()
-        kinds: dict[str, Callable[[str], Any]] = {"measure": str, "score": float, "architecture": parse}
-        self._table = Table(path, ("trial", "measure", "score", "macs", "params", "architecture"), kinds)
-        self.scored = [
-            Scored(parse(row["architecture"]), float(row["score"]))
-            for row in self._table.rows
-            if row["measure"] in measures
-        ]
+        kinds: dict[str, Callable[[str], Any]] = {"score": float, "accuracy": _or_nan, "architecture": parse}
+        self._table = Table(path, ("trial", "measure", "score", "accuracy", "macs", "params", "architecture"), kinds)
+        self.scored = [_scored(row) for row in self._table.rows if row["measure"] in measures]
         self._times.update(scored.architecture for scored in self.scored)
 
-    def add(self, architecture: Architecture, score: float) -> None:
+    def add(self, architecture: Architecture, score: float, accuracy: float = math.nan) -> None:
         """Record one more."""
         measure = self._measures[min(self._times[architecture], len(self._measures) - 1)]
-        row = {"trial": len(self.scored), "measure": measure, "score": repr(score)}
-        self._table.append(row | asdict(cost(architecture)) | {"architecture": str(architecture)})
-        self.scored.append(Scored(architecture, score))
+        row = {"measure": measure, "score": repr(score), "accuracy": "" if math.isnan(accuracy) else repr(accuracy)}
+        row |= {"trial": str(len(self.scored)), "architecture": str(architecture)}
+        self._table.append(row | asdict(cost(architecture)))
+        self.scored.append(_scored(row))
         self._times[architecture] += 1
 
     def ranked(self, believed: Sequence[float] | None = None, *, trained_on: bool = False) -> list[Architecture]:
@@ -148,3 +155,15 @@ class ScoreRecord:
             finite = [scored for scored in last.values() if times[scored.architecture] == most]
         finite.sort(key=lambda scored: (-scored.score, cost(scored.architecture).macs))
         return list(dict.fromkeys(scored.architecture for scored in finite))
+
+
+def _scored(row: Mapping[str, str]) -> Scored:
+    score, accuracy = float(row["score"]), _or_nan(row["accuracy"])
+    if row["measure"] == "validation_accuracy":  # also where an earlier version wrote it
+        accuracy = score
+    return Scored(parse(row["architecture"]), score, accuracy)
+
+
+def _or_nan(text: str) -> float:
+    """The number that ``text`` is, nan if it is empty."""
+    return float(text or math.nan)

@@ -1,11 +1,11 @@
-"""The Pareto set of a run, of any strategy that scores architectures by accuracy, and what of it fits a wish."""
+"""The Pareto set of a run, of any strategy that measures the accuracy of all architectures, and what fits a wish."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -26,10 +26,12 @@ from search_space.layer_cost import Cost
 from search_space.network_cost import cost
 from strategies.budget.budget import EXACT_METRICS, Budget, format_count, parse_count
 from strategies.multi_trial.pareto import OBJECTIVES, Reference, hypervolume_history, non_dominated
-from strategies.options import MultiTrialOptions
+from strategies.options import MultiTrialOptions, Score, StrategyOptions
 
 #: What `write_pareto` leaves in a run's folder.
 FILES = ("pareto.csv", "hypervolume.csv", "pareto.png")
+#: What was scored where each architecture's accuracy is on record too.
+_MEASURED: tuple[Score, ...] = ("validation_accuracy", "negative_validation_loss")
 _LABELS = {"macs": "MACs"}
 _AXES = {"macs": "MACs per image", "params": "parameters"}
 _UNITS = ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands"))
@@ -71,7 +73,7 @@ def pareto_front(
     InvalidRequest if ``objectives`` are not costs of ``table``, or if nothing has an accuracy.
     """
     reference = Reference.of(table, budget, objectives)
-    accuracies = np.array([one.score for one in scored], dtype=np.float64)
+    accuracies = np.array([one.accuracy for one in scored], dtype=np.float64)
     if not np.isfinite(accuracies).any():
         raise InvalidRequest("run: no architecture has an accuracy yet; let the search go on with --resume")
     costs = table.evaluate(np.stack([table.indices(space.sample(one.architecture)) for one in scored]))
@@ -79,7 +81,7 @@ def pareto_front(
     members = []
     for trial in np.flatnonzero(non_dominated(scaled)).tolist():
         own_costs = {name: values[trial].item() for name, values in costs.items()}
-        members.append(Member(trial, scored[trial].architecture, scored[trial].score, own_costs))
+        members.append(Member(trial, scored[trial].architecture, scored[trial].accuracy, own_costs))
     members.sort(key=lambda member: (member.costs[objectives[0]], -member.accuracy, member.trial))
     return Front(tuple(objectives), tuple(members), reference, accuracies, costs, *hypervolume_history(scaled))
 
@@ -88,15 +90,16 @@ def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | 
     """The Pareto set of what ``run`` has scored so far; looks at no image.
 
     ``objectives`` are by default those of ``nsga2``'s options, for other strategies MACs and params. InvalidRequest if
-    the run's strategy scores no architectures by accuracy, or has not yet.
+    the run's strategy does not measure the accuracies of all architectures alike, or has not yet measured any.
     """
-    scored = ScoreRecord(run.architectures, ["validation_accuracy"]).scored
+    options = config.strategy.typed_options()
+    scored = [] if _in_rungs(options) else ScoreRecord(run.architectures, _MEASURED).scored
     if not scored:
-        why = f"has scored no architecture by its accuracy ({config.strategy.name})"
+        why = f"has not measured the accuracies of architectures, or not alike ({config.strategy.name})"
         remedy = "take a run of a strategy that does, such as nsga2 or evolution"
         raise InvalidRequest(f"run: {run.path} {why}; {remedy}")
     if objectives is None:
-        objectives = config.strategy.typed_options().objectives_beside_accuracy or OBJECTIVES
+        objectives = options.objectives_beside_accuracy or OBJECTIVES
     first = scored[0].architecture  # what the images were, without a look at them
     space = SearchSpace.create(
         config.space, image_size=first.image_size, in_channels=first.in_channels, classes=first.classes
@@ -107,20 +110,24 @@ def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | 
 def pareto_networks(run: RunFolder, config: SearchConfig) -> list[tuple[int, Architecture]]:
     """The architectures of the Pareto set of ``run`` with their numbers among all scored, the cheapest first.
 
-    It is that of `run_front`; where candidates were scored by their loss, that over loss, MACs and params of those that
-    were trained the longest. InvalidRequest as of `run_front`.
+    It is that of `run_front`; where some candidates were trained on in rungs, that over loss, MACs and params of those
+    that were trained the longest. InvalidRequest as of `run_front`.
     """
     options = config.strategy.typed_options()
-    if not isinstance(options, MultiTrialOptions) or "loss" not in options.scores[-1]:
+    if not _in_rungs(options):
         return [(member.trial, member.architecture) for member in run_front(run, config).members]
     record = ScoreRecord(run.architectures, options.scores)
     numbers = {scored.architecture: number for number, scored in enumerate(record.scored)}
     front: dict[Architecture, Cost] = {}
-    for architecture in record.ranked(trained_on=len(options.rung_sizes) > 1):  # the best first
+    for architecture in record.ranked(trained_on=True):  # the best first
         own = cost(architecture)
         if not any(better.macs <= own.macs and better.params <= own.params for better in front.values()):
             front[architecture] = own
     return [(numbers[network], network) for network in sorted(front, key=lambda network: front[network].macs)]
+
+
+def _in_rungs(options: StrategyOptions) -> TypeGuard[MultiTrialOptions]:
+    return isinstance(options, MultiTrialOptions) and len(options.rung_sizes) > 1
 
 
 def write_pareto(front: Front, budget: Budget, folder: Path) -> None:

@@ -132,7 +132,8 @@ def _search_in_training(
     record = ScoreRecord(run.architectures, ["log_probability"])
     for sample in samples[len(record.scored) :]:  # a run killed right behind this has its rows already
         chosen = zip(task.table.labels, task.table.indices(sample), strict=True)
-        record.add(task.space.architecture(sample), float(sum(scores[label][index] for label, index in chosen)))
+        score = float(sum(scores[label][index] for label, index in chosen))
+        record.add(task.space.architecture(sample), score)
     return [task.space.architecture(sample) for sample in samples]
 
 

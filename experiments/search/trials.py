@@ -12,12 +12,13 @@ from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace
 
 from evaluators.base.progress import progress_bar
-from evaluators.measuring.inherited import InheritedAccuracy
+from evaluators.measuring.inherited import InheritedQuality
 from evaluators.training.run import TrainingRun
 from experiments.runs.errors import TrialFailed
 from experiments.runs.failures import Failures, reason_of
 from experiments.runs.folder import RunFolder
-from experiments.runs.records import ScoreRecord
+from experiments.runs.records import Judged, ScoreRecord
+from experiments.runs.scores import Score
 from experiments.runs.task import SearchTask, stream_seed
 from experiments.runs.trainings import Trainings
 from experiments.search.engines import OrderedEngine
@@ -37,8 +38,8 @@ class Judge:
     #: whether a candidate is scored as soon as it is begun
     immediate = True
 
-    def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], float]:
-        """Begin to score proposal number ``trial``; the result waits for the score, of which more is better.
+    def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], Judged]:
+        """Begin to score proposal number ``trial``; the result waits for the score.
 
         It raises `TrialFailed` if the candidate has none.
         """
@@ -52,15 +53,19 @@ class Judge:
 
 
 class InheritedWeights(Judge):
-    """The validation accuracy of weights inherited from a trained supernet."""
+    """Minus the validation loss, or the accuracy, with weights inherited from a trained supernet."""
 
     def __init__(self, options: MultiTrialOptions, task: SearchTask, device: str) -> None:
         images, seed = options.images_to_calibrate, stream_seed(task.seed, "calibration")
-        self.accuracy = InheritedAccuracy(task.data, calibration_images=images, seed=seed, device=device)
+        self.quality = InheritedQuality(task.data, calibration_images=images, seed=seed, device=device)
+        self.name = options.scores[0]
 
-    def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], float]:
-        score = self.accuracy(model.executable_model())
-        return lambda: score
+    def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], Judged]:
+        accuracy, loss = self.quality(model.executable_model())
+        score = Score(accuracy, loss, math.nan).score(self.name)
+        if not math.isfinite(score):
+            raise TrialFailed(f"its score is {score}")
+        return lambda: Judged(score, accuracy)
 
 
 class ShortTrainings(Judge):
@@ -80,7 +85,7 @@ class ShortTrainings(Judge):
         self._first: dict[Architecture, int] = {}
         self._rungs: Counter[Architecture] = Counter()
 
-    def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], float]:
+    def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], Judged]:
         rung = self._rungs[architecture]
         self.note(architecture, trial)
         first = self._first[architecture]
@@ -100,7 +105,7 @@ class ShortTrainings(Judge):
         )
         wait = self.trainings.begin(architecture, run)
 
-        def score() -> float:
+        def score() -> Judged:
             try:
                 result = wait()
             except Exception as error:
@@ -108,7 +113,7 @@ class ShortTrainings(Judge):
             else:
                 value = result.score(self.options.scores[min(rung, len(self.options.scores) - 1)])
                 if math.isfinite(value):
-                    return value
+                    return Judged(value, result.accuracy)
                 reason = result.reason or f"its score is {value}"
             gc.collect()  # what a training that was broken off holds would be missing in the next one
             raise TrialFailed(reason)
@@ -157,12 +162,12 @@ def score_proposals(
 
         def finish() -> float:
             try:
-                score = wait()
+                judged = wait()
             except TrialFailed as failure:
                 failures.add(number, str(failure), architecture)
-                score = math.nan
-            record.add(architecture, score)
-            return score
+                judged = Judged(math.nan)
+            record.add(architecture, *judged)
+            return judged.score
 
         if judge.immediate:  # recorded at once, so that a kill loses nothing; the strategy is told in its turn
             score = finish()
