@@ -1,7 +1,7 @@
 """Does the default search beat its controls, over data sets, budgets and seeds?
 
     python experiments/results/budgets/measure.py run FOLDER digits 300k 0    # a cell: data set, budget, search seed
-    python experiments/results/budgets/measure.py summary FOLDER              # cells.csv and summary.md of all cells
+    python experiments/results/budgets/measure.py summary FOLDER              # cells.csv, summary.md, leads.png of all
     python experiments/results/budgets/measure.py fashion-mnist package data/fashion-mnist    # see README.md
 
 A cell is a search by halving; a search by `random` of as many whole trainings, whose best network is chosen by the same
@@ -16,7 +16,7 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -24,9 +24,10 @@ from statistics import fmean, stdev
 import numpy as np
 import torch
 from PIL import Image
-from scipy.stats import ttest_1samp
+from scipy.stats import t, ttest_1samp
 
 from experiments.comparison.compare import compare
+from experiments.figures import figure
 from experiments.options.config import FITTED_FINALISTS, StrategyConfig
 from experiments.options.files import read_config
 from experiments.runs.folder import RunFolder
@@ -90,6 +91,7 @@ def summarise(folder: Path) -> None:
         leads = [lead_text([100 * (cell.winner - cell.accuracies[one]) for cell in own]) for one in opponents]
         lines.append(f"| {name} | {len(own)} | {' | '.join(leads)} |")
     (folder / "summary.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    draw_leads({name: [c for c in cells if c.data == name] for name in groups if name != "all"}, folder / "leads.png")
     print("\n".join(lines))
 
 
@@ -114,15 +116,48 @@ class Cell:
             "the best random network": means[BEST_RANDOM],
         }
         accuracies |= {one + FIT_SUFFIX: means[one + FIT_SUFFIX] for one in FITTED_FINALISTS}
-        data, budget, seed = comparison.parent.parent.name.rsplit("-", 2)
-        return cls(data, budget, seed, min(int(row["n"]) for row in rows), means["halving winner"], accuracies)
+        name, budget, seed = comparison.parent.parent.name.rsplit("-", 2)
+        data = read_config(HERE / f"{name}.yaml").data
+        return cls(
+            data.title or data.name,
+            budget,
+            seed,
+            min(int(row["n"]) for row in rows),
+            means["halving winner"],
+            accuracies,
+        )
+
+
+def draw_leads(groups: Mapping[str, Sequence[Cell]], path: Path) -> None:
+    """The winner's leads over each control: a point per cell, and the mean of all with its 95 % interval."""
+    everything = [cell for cells in groups.values() for cell in cells]
+    opponents = list(everything[0].accuracies)
+    with figure(path, 8.6, 3.4) as drawing:
+        axes = drawing.subplots()
+        axes.axvline(0, color="0.5", linewidth=1)
+        for row, opponent in enumerate(reversed(opponents)):
+            for number, (name, cells) in enumerate(groups.items()):
+                leads = [100 * (cell.winner - cell.accuracies[opponent]) for cell in cells]
+                heights = [row + 0.12 * (number - (len(groups) - 1) / 2)] * len(leads)
+                label = f"{name}, a search each (n = {len(leads)})" if row == 0 else None
+                axes.scatter(leads, heights, s=26, color=f"C{number}", alpha=0.6, linewidths=0, label=label)
+            leads = [100 * (cell.winner - cell.accuracies[opponent]) for cell in everything]
+            half = float(t.ppf(0.975, len(leads) - 1)) * stdev(leads) / math.sqrt(len(leads))
+            label = f"mean of all {len(leads)} and its 95 % interval" if row == 0 else None
+            axes.errorbar(fmean(leads), row + 0.32, xerr=half, fmt="D", color="black", ms=5, capsize=3, label=label)
+        axes.set_yticks(range(len(opponents)), reversed(opponents))
+        axes.set_ylim(-0.4, len(opponents) - 0.4)
+        axes.set_xlabel("lead of the search's winner at equal budget, points of test accuracy")
+        axes.grid(axis="x", alpha=0.3)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.2), ncols=2, frameon=False, fontsize=8)
 
 
 def lead_text(points: Sequence[float]) -> str:
     """Mean, standard deviation and p over cells."""
     if len(points) < 2:
         return f"{points[0]:+.2f}"
-    return f"{fmean(points):+.2f} ± {stdev(points):.2f}, p = {ttest_1samp(points, 0).pvalue:.3f}"
+    p = ttest_1samp(points, 0).pvalue
+    return f"{fmean(points):+.2f} ± {stdev(points):.2f}, p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
 
 
 def read(path: Path) -> list[dict[str, str]]:
