@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -19,6 +20,8 @@ ARCHITECTURE_FILE = "architecture.json"
 WEIGHTS_FILE = "weights.safetensors"
 #: the tensors of a network whose shapes depend on the number of classes
 CLASSIFIER = ("head.classifier.weight", "head.classifier.bias")
+#: the entry of a file's metadata with the `_digest` of its tensors; the only one, as safetensors keeps no order of them
+_DIGEST = "sha256"
 
 
 def _names_of_tensors(module: nn.Module) -> list[tuple[torch.Tensor, list[str]]]:
@@ -36,10 +39,19 @@ def save_weights(module: nn.Module, path: Path | str) -> None:
 
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path | str) -> None:
-    """Write ``tensors`` to ``path``, whole or not at all."""
+    """Write ``tensors`` to ``path``, whole or not at all, with a checksum."""
     with replacing(Path(path)) as temporary:
         own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(own, str(temporary))
+        safetensors.torch.save_file(own, str(temporary), {_DIGEST: _digest(own)})
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of the names, types, shapes and values of contiguous ``tensors`` on the CPU."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_weights(module: nn.Module, path: Path | str, *, optional: Collection[str] = ()) -> None:
@@ -51,15 +63,26 @@ def load_weights(module: nn.Module, path: Path | str, *, optional: Collection[st
 
 
 def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
-    """The tensors in ``path`` by name; InvalidRequest if it is missing or damaged."""
+    """The tensors in ``path`` by name; InvalidRequest if it is missing, damaged or not what its checksum says.
+
+    Files of others have none.
+    """
     if not Path(path).is_file():
         raise InvalidRequest(f"weights: {plain(path)} {'is not a file' if Path(path).exists() else 'does not exist'}")
     try:
-        return safetensors.torch.load_file(str(path))
+        with safetensors.safe_open(path, "pt") as content:
+            names = content.keys()
+            tensors = {name: content.get_tensor(name) for name in names}
+            digest = (content.metadata() or {}).get(_DIGEST)
     except safetensors.SafetensorError as error:
         raise InvalidRequest(
             f"weights: {plain(path)} is damaged or not a safetensors file ({plain(error, 80)})"
         ) from None
+    if digest is not None and digest != _digest(tensors):
+        raise InvalidRequest(
+            f"weights: {plain(path)} is damaged: its values are not those that were written; make or copy it anew"
+        )
+    return tensors
 
 
 def fitted(

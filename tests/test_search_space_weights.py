@@ -26,6 +26,7 @@ from search_space import (
     save_weights,
 )
 from search_space.space import SepConvSpace
+from search_space.weights import read_weights, save_tensors
 
 BLOCKS = (Block("xsep_k3", 4, 4, expanded_channels=8, se_channels=2, residual=True), Block("bsconv_s_k3", 4, 6, 2))
 ARCHITECTURE = Architecture("m", 6, 1, 3, Stem(4, 1), BLOCKS, Head(8, 0))
@@ -117,6 +118,34 @@ def test_damaged_files_are_named(keep: int, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     message = refusal(build(ARCHITECTURE), path)
     assert message.startswith(f"weights: {path} is damaged or not a safetensors file (")
+
+
+@pytest.mark.parametrize("at", [-1, -200, -2000])
+def test_a_flipped_bit_is_seen(at: int, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(trained(build(ARCHITECTURE)), path)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    damage = "is damaged: its values are not those that were written; make or copy it anew"
+    assert refusal(build(ARCHITECTURE), path) == f"weights: {path} {damage}"
+
+
+def test_files_of_others_have_no_checksum(tmp_path: Path) -> None:
+    one, other, path = trained(build(ARCHITECTURE)), build(ARCHITECTURE), tmp_path / "w.safetensors"
+    safetensors.torch.save_file(one.state_dict(), path)
+    load_weights(other, path)
+    assert_same_state(other, one)
+
+
+def test_all_types_and_shapes_have_a_checksum(tmp_path: Path) -> None:
+    kinds = (torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.bool)
+    tensors = {str(kind): torch.ones(2, 3).to(kind) for kind in kinds}
+    tensors |= {"none": torch.zeros(0, 3), "scalar": torch.tensor(1.5), "turned": torch.rand(3, 2).T}
+    save_tensors(tensors, tmp_path / "w.safetensors")
+    again = read_weights(tmp_path / "w.safetensors")
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
 
 
 def test_pickles_are_not_read(tmp_path: Path) -> None:
