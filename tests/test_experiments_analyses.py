@@ -18,11 +18,13 @@ from torch import nn
 
 from experiments.analyses.correlations import correlations, explained, read_tensors
 from experiments.analyses.impulse import Reach, linear, reach
+from experiments.analyses.narrow import narrowed
 from experiments.analyses.receptive_field import receptive_fields
 from experiments.analyses.shift import KERNELS, _wrapped, measure
-from search_space import Architecture, InvalidRequest, baseline, operators
+from search_space import Architecture, InvalidRequest, baseline, cost, operators
+from search_space.families import family_network
 from search_space.layered.forms import form
-from search_space.layered.joined import Join, Series
+from search_space.layered.joined import Join, Series, residual
 from search_space.layered.layer import Map
 from search_space.layered.simple import Conv
 from search_space.layered_network import LayeredNetwork
@@ -151,6 +153,24 @@ def test_fields_of_a_whole_network_add_up() -> None:
     layered = receptive_fields(baseline("resnet-20-c2", image_size=8, in_channels=1, width=0.25))
     # three blocks of two layers at each of three strides; half a pixel each, from the layers in front of a stride on
     assert layered[-1].of_image.offset == layered[-1].total.offset == (0.5 * (6 * 1 + 1 + 5 * 2 + 2 + 5 * 4),) * 2
+
+
+NARROW = ("resnet-8-c2sp", "wrn-10-1-c2", "densenet-7-k8-c2sp", "densenet-7-k8-c4sp")
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_the_narrow_form_that_is_probed_sees_what_the_network_sees(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = family_network(name, image_size=8, in_channels=1, classes=2)
+    assert cost(narrowed(network)).params < cost(network).params
+    found = receptive_fields(network)
+    monkeypatch.setattr("experiments.analyses.receptive_field.narrowed", lambda own: own)
+    assert receptive_fields(network) == found
+
+
+def test_a_network_that_cannot_be_narrowed_is_probed_as_it_is() -> None:
+    network = LayeredNetwork("mine", 8, 1, 2, (residual(Conv("k3", 1)),))
+    assert narrowed(network) == network
+    assert receptive_fields(network)[-1].of_image.size == (3, 3)
 
 
 @pytest.mark.parametrize("depth", [3, 8])

@@ -18,6 +18,7 @@ from matplotlib.patches import Rectangle
 from torch import nn
 
 from experiments.analyses.impulse import Reach, chain_reaches, linear, reach
+from experiments.analyses.narrow import narrowed
 from experiments.figures import figure
 from experiments.tables import table
 from search_space.architecture import Architecture
@@ -96,7 +97,7 @@ def _side(totals: Sequence[Reach]) -> int:
 def _parts(network: PlainNetwork) -> list[tuple[str, nn.Module, int]]:
     """Name, `linear` module and input channels of stem and blocks, or of the layers."""
     if not isinstance(network, Architecture):
-        placed = enumerate(network.placed())
+        placed = enumerate(narrowed(network).placed())
         return [(f"layer {index}", linear(layer.module(at)), at.channels) for index, (layer, at) in placed]
     blocks = [
         replace(
