@@ -138,10 +138,12 @@ def nodes() -> Iterator[Any]:
     from evaluators.cluster.join import OwnCluster, leave
 
     cluster = OwnCluster(4)
-    cluster.nodes.add_node(node_ip_address="127.0.0.1", num_cpus=4)
-    yield cluster.nodes
-    leave()
-    cluster.shutdown()
+    try:
+        cluster.nodes.add_node(node_ip_address="127.0.0.1", num_cpus=4)
+        yield cluster.nodes
+    finally:
+        leave()
+        cluster.shutdown()
 
 
 def workers_of(node: Any) -> list[psutil.Process]:

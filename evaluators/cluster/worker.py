@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -60,7 +59,6 @@ class Ended(NamedTuple):
     raised: bool
     value: Any
     node: str
-    seconds: float
 
 
 #: the pool whose value this process has, and the value
@@ -70,7 +68,7 @@ _kept: tuple[str, Any] | None = None
 def perform(surroundings: Surroundings, attempt: str, shared: list[ray.ObjectRef], packed: bytes) -> Ended:
     """Make the call ``packed`` (function and arguments) with the value that ``shared`` refers to, packed too."""
     global _kept
-    start, node = time.perf_counter(), node_name()
+    node = node_name()
     internal_kv._internal_kv_put(attempt.encode(), node.encode(), overwrite=True, namespace=_NAMESPACE)
     try:
         if _kept is None or _kept[0] != surroundings.pool:
@@ -78,10 +76,10 @@ def perform(surroundings: Surroundings, attempt: str, shared: list[ray.ObjectRef
             surroundings.take()
             _kept = surroundings.pool, cloudpickle.loads(ray.get(shared[0]))
         function, arguments = cloudpickle.loads(packed)
-        ended = Ended(False, function(_kept[1], *arguments), node, time.perf_counter() - start)
+        ended = Ended(False, function(_kept[1], *arguments), node)
         cloudpickle.dumps(ended.value)
     except Exception as error:
-        return Ended(True, _portable(error), node, time.perf_counter() - start)
+        return Ended(True, _portable(error), node)
     return ended
 
 
