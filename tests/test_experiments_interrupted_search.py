@@ -21,6 +21,7 @@ from evaluators.training import callbacks as callbacks_module
 from experiments.cli import main
 from experiments.options.files import read_config
 from experiments.runs.files import Table
+from experiments.runs.records import SCORE_COLUMNS
 from experiments.search.search import search
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,14 +108,14 @@ def test_evolution_killed_between_two_scores_asks_for_the_same_architectures(
     given = str(next(tmp_path.glob("*.yaml")))
     scored: list[Any] = []
 
-    def add(self: Any, architecture: Any, score: float) -> None:
+    def add(self: Any, architecture: Any, *judged: float) -> None:
         if len(scored) == trial:
             # half a row on disk, as a killed writer leaves it
             with self._table.path.open("a") as stream:
                 stream.write(f"{trial},validation_acc")
             raise Killed
         scored.append(architecture)
-        original(self, architecture, score)
+        original(self, architecture, *judged)
 
     original = trials_module.ScoreRecord.add
     with monkeypatch.context() as patch:
@@ -217,7 +218,7 @@ def test_a_diverging_search_fails_in_one_line(tmp_path: Path, capsys: pytest.Cap
 def test_a_foreign_row_in_the_record_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = run(tmp_path, "training")
     (out / "winner.json").unlink()
-    table = Table(out / "architectures.csv", ("trial", "measure", "score", "macs", "params", "architecture"))
+    table = Table(out / "architectures.csv", SCORE_COLUMNS)
     table.keep(table.rows[::-1])
     capsys.readouterr()
     assert main(["search", str(tmp_path / "training.yaml"), "--out", str(out), "--resume"]) == 1

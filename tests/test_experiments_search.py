@@ -57,7 +57,7 @@ def test_a_run_holds_the_documented_files_and_no_other(finished: tuple[str, Path
 def test_scored_architectures_have_their_cost_and_the_best_one_wins(finished: tuple[str, Path]) -> None:
     strategy, out = finished
     scored = rows(out / "architectures.csv")
-    assert list(scored[0]) == ["trial", "measure", "score", "macs", "params", "architecture"]
+    assert list(scored[0]) == ["trial", "measure", "score", "accuracy", "macs", "params", "architecture"]
     assert [int(row["trial"]) for row in scored] == list(range(len(scored)))
     assert len({row["architecture"] for row in scored}) == len(scored)
     for row in scored:
@@ -68,9 +68,12 @@ def test_scored_architectures_have_their_cost_and_the_best_one_wins(finished: tu
         assert [row["measure"] for row in scored] == ["log_probability"]
         assert float(scored[0]["score"]) < 0
     else:
-        assert {row["measure"] for row in scored} == {"validation_accuracy"}
+        inherited = strategy == "evolution"
+        measure = "negative_validation_loss" if inherited else "validation_accuracy"
+        assert {row["measure"] for row in scored} == {measure}
         assert len(scored) == STRATEGIES[strategy]["options"]["trials"]
-        assert all(0 <= float(row["score"]) <= 1 for row in scored)
+        assert all(0 <= float(row["accuracy"]) <= 1 for row in scored)
+        assert all(float(row["score"]) < 0 if inherited else row["score"] == row["accuracy"] for row in scored)
         best = max(float(row["score"]) for row in scored)
         winner = str(load_architecture(out / "winner.json"))
         assert winner in [row["architecture"] for row in scored if float(row["score"]) == best]

@@ -162,15 +162,12 @@ def run_together(function: Callable[..., T], arguments: tuple[Any, ...], process
     process reports is handed to ``report`` here. InvalidRequest and TrainingDiverged come through; if a process fails
     in another way, the others are ended and torch's ProcessRaisedException has its traceback.
     """
-    context = torch.multiprocessing.get_context("spawn")
-    calls, queue = context.Queue(), context.Queue()
+    queue = torch.multiprocessing.get_context("spawn").Queue()
     threads = max(1, torch.get_num_threads() // processes)
-    started = torch.multiprocessing.spawn(
-        _join, (processes, _free_port(), threads, calls, queue), nprocs=processes, join=False
-    )
+    # tensors that go through a queue do so by way of a folder, which stays behind if this process is killed
+    given = (_Quiet(), processes, _free_port(), threads, queue, function, arguments)
+    started = torch.multiprocessing.spawn(_join, given, nprocs=processes, join=False)
     assert started is not None
-    for _ in range(processes):
-        calls.put((function, arguments))
     results: list[T] = []
     try:
         done = False
@@ -192,9 +189,24 @@ def run_together(function: Callable[..., T], arguments: tuple[Any, ...], process
     return results[0]
 
 
-def _join(rank: int, processes: int, port: int, threads: int, calls: Any, queue: Any) -> None:
+class _Quiet:
+    """Unpickled in a new process before what follows, it has modules imported quietly for that."""
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return _quiet, ()
+
+
+def _join(
+    rank: int,
+    quiet: None,
+    processes: int,
+    port: int,
+    threads: int,
+    queue: Any,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
     end_with_parent()
-    _quiet()
     torch.set_num_threads(threads)
     # inside a job of one task Lightning would take each of us for that task
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
@@ -209,7 +221,6 @@ def _join(rank: int, processes: int, port: int, threads: int, calls: Any, queue:
         "MASTER_PORT": str(port),
     }
     try:
-        function, arguments = calls.get()
         result = function(*arguments, (lambda figures: queue.put(("report", figures))) if rank == 0 else None)
     except (InvalidRequest, TrainingDiverged) as error:
         queue.put(("error", error))

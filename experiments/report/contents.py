@@ -16,7 +16,7 @@ from experiments.options.config import SearchConfig
 from experiments.options.files import read_config
 from experiments.runs.files import Table, read_json
 from experiments.runs.folder import RunFolder
-from experiments.runs.records import metrics_rows, read_probabilities
+from experiments.runs.records import SCORE_COLUMNS, metrics_rows, read_probabilities
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
 from strategies.budget.budget import format_count
@@ -26,7 +26,6 @@ T = TypeVar("T")
 #: characters of a label
 _LABEL = 30
 #: a row of `architectures.csv`
-_SCORE_COLUMNS = ("trial", "measure", "score", "macs", "params", "architecture")
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def _read(path: Path, how: Callable[[Path], T]) -> T | None:
 
 
 def _trials(path: Path) -> tuple[list[Trial], Measure | None]:
-    rows = Table(path, _SCORE_COLUMNS).rows
+    rows = Table(path, SCORE_COLUMNS).rows
     last = MEASURES.get(rows[-1]["measure"]) if rows else None
     trials: list[Trial] = []
     times: Counter[str] = Counter()

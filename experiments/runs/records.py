@@ -19,6 +19,7 @@ _METRICS = (
     *("phase", "epoch", "seconds", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
     *("architecture_entropy", "expected_macs", "expected_params"),
 )
+SCORE_COLUMNS = ("trial", "measure", "score", "accuracy", "macs", "params", "architecture")
 _METRICS_KINDS: Mapping[str, Callable[[str], Any]] = {"phase": str, "epoch": int, "seconds": float}
 
 
@@ -120,7 +121,7 @@ class ScoreRecord:
         self._measures = measures
         self._times: Counter[Architecture] = Counter()
         kinds: dict[str, Callable[[str], Any]] = {"score": float, "accuracy": _or_nan, "architecture": parse}
-        self._table = Table(path, ("trial", "measure", "score", "accuracy", "macs", "params", "architecture"), kinds)
+        self._table = Table(path, SCORE_COLUMNS, kinds)
         self.scored = [_scored(row) for row in self._table.rows if row["measure"] in measures]
         self._times.update(scored.architecture for scored in self.scored)
 
