@@ -101,9 +101,9 @@ def run_each(
 ) -> list[T]:
     """``function(*call)`` for each of ``calls``, at most ``processes`` at once, each in a process of its own.
 
-    ``function`` and what it takes and returns must be picklable. The processes use as many threads as this one, so that
-    results are the same to the bit as one after the other. All calls are run; then the first error, if any, is raised.
-    ``limit`` and ``retries`` are those of `SharedPool`; with a limit, one at once has a process of its own too.
+    ``function`` and what it takes and returns must be picklable. The processes share the threads that this one has, as
+    more threads than cores slow all of them down several times. All calls are run; then the first error, if any, is
+    raised. ``limit`` and ``retries`` are those of `SharedPool`; with a limit, one at once has a process of its own too.
     """
     if calls and (limit is not None or (processes > 1 and len(calls) > 1)):
         made = run_apart(function, calls, min(processes, len(calls)), limit, retries)
@@ -126,9 +126,14 @@ def run_apart(
     limit: float | None = None,
     retries: int = 1,
 ) -> list[Call[T]]:
-    """``function(*call)`` for each of ``calls``, all done, in ``processes`` others with as many threads as this one."""
-    pool = SharedPool(processes, None, torch.get_num_threads(), limit, retries)
+    """``function(*call)`` for each of ``calls``, all done, in ``processes`` others that share this one's threads."""
+    pool = SharedPool(processes, None, shared_threads(processes), limit, retries)
     return run_in(pool, _without_shared, [(function, *call) for call in calls])
+
+
+def shared_threads(processes: int) -> int:
+    """Threads of each of so many ``processes`` that share those of this one."""
+    return max(1, torch.get_num_threads() // processes)
 
 
 def run_in(pool: Pool, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[Call[T]]:

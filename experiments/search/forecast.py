@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-import torch
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.space import RawFormatModelSpace
 
 from evaluators.training.devices import pick_accelerator
+from evaluators.training.pools import shared_threads
 from evaluators.training.run import TrainingRun
 from experiments.bench import peak_memory
 from experiments.options.config import SearchConfig
@@ -143,7 +143,7 @@ def retraining_phase(task: SearchTask) -> Phase:
         run,
         random_networks(task, NETWORKS),
         processes=processes,
-        threads=torch.get_num_threads(),
+        threads=shared_threads(processes),
         measured_images=data.sizes["test"],
     )
     images = len(data.train) + (0 if options.train_on == "train" else len(data.validation))
