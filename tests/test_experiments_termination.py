@@ -1,7 +1,8 @@
-"""SIGTERM ends a command as Ctrl-C does, in any case."""
+"""SIGTERM ends a command as Ctrl-C does, in any case; SIGKILL leaves nothing behind."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.groups import members
 from helpers.runs import complaint
 
 from experiments import commands
@@ -99,3 +101,40 @@ if __name__ == "__main__":
     begin = time.monotonic()
     assert ended(script) == 3
     assert time.monotonic() - begin < 80
+
+
+TENSORS = """
+import sys, time
+from pathlib import Path
+import torch
+from evaluators.training.pools import run_each
+from evaluators.training.processes import run_together
+
+def work(images, begun, *_):
+    Path(begun).touch()
+    time.sleep(1000)
+
+if __name__ == "__main__":
+    if sys.argv[1] == "each":
+        run_each(work, [(torch.zeros(9), "0"), (torch.zeros(9), "1")], 2)
+    else:
+        run_together(work, (torch.zeros(9), "0"), 2, None)
+"""
+
+
+@pytest.mark.parametrize("how", ["each", "together"])
+def test_a_process_that_is_killed_leaves_no_folder_of_tensors(how: str, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(TENSORS)
+    (tmp_path / "tmp").mkdir()
+    surroundings = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "script.py", how]
+    with subprocess.Popen(command, cwd=tmp_path, env=surroundings, start_new_session=True) as process:
+        try:
+            while not (tmp_path / "0").exists():
+                assert process.poll() is None
+                time.sleep(0.1)
+        finally:
+            process.kill()
+    while members(process.pid):
+        time.sleep(0.1)
+    assert not list((tmp_path / "tmp").glob("pymp-*"))

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 import torch.multiprocessing
 
-from evaluators.training.processes import begin_quietly, world_size
+from evaluators.training.processes import QUIET, begin_quietly, shared_threads, world_size
 from evaluators.training.run import TrainingDiverged
 
 T = TypeVar("T")
@@ -127,13 +127,9 @@ def run_apart(
     retries: int = 1,
 ) -> list[Call[T]]:
     """``function(*call)`` for each of ``calls``, all done, in ``processes`` others that share this one's threads."""
-    pool = SharedPool(processes, None, shared_threads(processes), limit, retries)
-    return run_in(pool, _without_shared, [(function, *call) for call in calls])
-
-
-def shared_threads(processes: int) -> int:
-    """Threads of each of so many ``processes`` that share those of this one."""
-    return max(1, torch.get_num_threads() // processes)
+    # all that they need is given to the processes at their start: see `QUIET`
+    pool = SharedPool(processes, (function, calls), shared_threads(processes), limit, retries)
+    return run_in(pool, _make, [(number,) for number in range(len(calls))])
 
 
 def run_in(pool: Pool, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[Call[T]]:
@@ -196,7 +192,7 @@ class OwnProcess:
     `SharedPool`."""
 
     def __init__(self, threads: int, shared: Any, limit: float | None, retries: int) -> None:
-        self._begin = (threads, shared)
+        self._begin = (QUIET, threads, shared)
         self._limit = limit
         self._retries = retries
         self._pool: ProcessPoolExecutor | None = None
@@ -288,7 +284,7 @@ def _obituary(code: int | None, attempts: int) -> str:
 _shared: Any = None
 
 
-def _begin(threads: int, shared: Any) -> None:
+def _begin(_: Any, threads: int, shared: Any) -> None:
     global _shared
     begin_quietly(threads)
     _shared = shared
@@ -302,5 +298,6 @@ def _call(function: Callable[..., T], *arguments: Any) -> T:
     return function(_shared, *arguments)
 
 
-def _without_shared(_: None, function: Callable[..., T], *arguments: Any) -> T:
-    return function(*arguments)
+def _make(given: tuple[Callable[..., T], Sequence[tuple[Any, ...]]], number: int) -> T:
+    function, calls = given
+    return function(*calls[number])

@@ -69,6 +69,21 @@ def _quiet() -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
 
 
+class _Quiet:
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return _quiet, ()
+
+
+#: Stands in front of what a process is given at its start, so that modules are imported quietly for that. (Tensors are
+#: given so, as a queue takes them by way of a temporary folder, which stays behind if this process is killed.)
+QUIET = _Quiet()
+
+
+def shared_threads(processes: int) -> int:
+    """Threads of each of so many ``processes`` that share those of this one."""
+    return max(1, torch.get_num_threads() // processes)
+
+
 def is_launched() -> bool:
     """Whether torchrun or SLURM, say, started this process and others to train together."""
     from lightning_fabric.plugins.environments import SLURMEnvironment
@@ -163,9 +178,7 @@ def run_together(function: Callable[..., T], arguments: tuple[Any, ...], process
     in another way, the others are ended and torch's ProcessRaisedException has its traceback.
     """
     queue = torch.multiprocessing.get_context("spawn").Queue()
-    threads = max(1, torch.get_num_threads() // processes)
-    # tensors that go through a queue do so by way of a folder, which stays behind if this process is killed
-    given = (_Quiet(), processes, _free_port(), threads, queue, function, arguments)
+    given = (QUIET, processes, _free_port(), shared_threads(processes), queue, function, arguments)
     started = torch.multiprocessing.spawn(_join, given, nprocs=processes, join=False)
     assert started is not None
     results: list[T] = []
@@ -189,16 +202,9 @@ def run_together(function: Callable[..., T], arguments: tuple[Any, ...], process
     return results[0]
 
 
-class _Quiet:
-    """Unpickled in a new process before what follows, it has modules imported quietly for that."""
-
-    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
-        return _quiet, ()
-
-
 def _join(
     rank: int,
-    quiet: None,
+    _: Any,
     processes: int,
     port: int,
     threads: int,

@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 #: characters of a label
 _LABEL = 30
-#: a row of `architectures.csv`
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ _METRICS = (
     *("phase", "epoch", "seconds", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
     *("architecture_entropy", "expected_macs", "expected_params"),
 )
+#: a row of `architectures.csv`
 SCORE_COLUMNS = ("trial", "measure", "score", "accuracy", "macs", "params", "architecture")
 _METRICS_KINDS: Mapping[str, Callable[[str], Any]] = {"phase": str, "epoch": int, "seconds": float}
 

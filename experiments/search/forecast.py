@@ -15,7 +15,7 @@ from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.space import RawFormatModelSpace
 
 from evaluators.training.devices import pick_accelerator
-from evaluators.training.pools import shared_threads
+from evaluators.training.processes import shared_threads
 from evaluators.training.run import TrainingRun
 from experiments.bench import peak_memory
 from experiments.options.config import SearchConfig

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from search_space.base.checks import check_choice
 from search_space.conversion import factors
+from search_space.layered.forms import SUBSPACE
 from search_space.ops.bsconv import BlueprintS, BlueprintU
 from search_space.ops.even import AsymmetricEvenConv, SymmetricEvenConv
 from search_space.ops.separable import Separable
@@ -71,14 +72,10 @@ TARGETS: dict[str, Target] = {
 }
 
 
-#: BSConv-S with another subspace, as the names of the families and of `search_space.layered.forms` have it
-_SUBSPACE = re.compile(r"bsconv_s_p(?P<share>[1-9]\d{0,3})(?:_min(?P<least>[1-9]\d{0,3}))?")
-
-
 def target_of(name: str) -> Target:
     """The target called ``name``: one of `TARGETS`, or ``bsconv_s_pP`` or ``bsconv_s_pP_minM``, BSConv-S with a P-th of
     the channels in its subspace, and at least M. InvalidRequest, beginning with ``to``, if there is none."""
-    if isinstance(name, str) and (match := _SUBSPACE.fullmatch(name)):
+    if isinstance(name, str) and (match := re.fullmatch(SUBSPACE, name)):
         make = partial(BlueprintS, share=int(match["share"]), least=int(match["least"] or 1))
         return replace(TARGETS["bsconv_s"], make=make)
     return TARGETS[check_choice("to", name, TARGETS)]

@@ -184,9 +184,10 @@ def _depthwise(channels: int, kernel: int, stride: int, *, bias: bool = False) -
     return nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=bias)
 
 
+#: what BSConv-S with a subspace of its own is called
+SUBSPACE = r"bsconv_s_p(?P<share>[1-9]\d{0,3})(?:_min(?P<least>[1-9]\d{0,3}))?"
 _PATTERN = re.compile(
-    r"(?:c(?P<even>[24])(?P<symmetric>sp)?"
-    r"|(?:(?P<kind>dw|bsconv_u|bsconv_s_p(?P<share>[1-9]\d{0,3})(?:_min(?P<least>[1-9]\d{0,3}))?"
+    rf"(?:c(?P<even>[24])(?P<symmetric>sp)?|(?:(?P<kind>dw|bsconv_u|{SUBSPACE}"
     r"|sep(?:_(?P<between>relu|elu))?|basis)_)?k(?P<kernel>[1-9]\d?))"
 )
 

@@ -84,6 +84,7 @@ def summarise(folder: Path) -> None:
             figures = [f"{value:.5f}" for value in (cell.winner, *cell.accuracies.values())]
             writer.writerow([cell.data, cell.budget, cell.seed, cell.n, *figures])
     groups = {name: [cell for cell in cells if cell.data == name] for name in dict.fromkeys(c.data for c in cells)}
+    draw_leads(groups, folder / "leads.png")
     if len(groups) > 1:
         groups["all"] = cells
     lines = [f"| winner's lead over | cells | {' | '.join(opponents)} |", f"|---|---:|{'---:|' * len(opponents)}"]
@@ -91,7 +92,6 @@ def summarise(folder: Path) -> None:
         leads = [lead_text([100 * (cell.winner - cell.accuracies[one]) for cell in own]) for one in opponents]
         lines.append(f"| {name} | {len(own)} | {' | '.join(leads)} |")
     (folder / "summary.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    draw_leads({name: [c for c in cells if c.data == name] for name in groups if name != "all"}, folder / "leads.png")
     print("\n".join(lines))
 
 
