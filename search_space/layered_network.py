@@ -104,7 +104,7 @@ class LayeredNetwork(Blueprint):
 def layer_to_json(layer: Layer) -> dict[str, Any]:
     """A dict for ``json.dumps``, from which `search_space.layered.reading` makes an equal layer."""
     values: dict[str, Any] = {"layer": layer.KIND}
-    for field in fields(layer):  # type: ignore[arg-type]
+    for field in fields(layer):
         value = getattr(layer, field.name)
         values[field.name] = [layer_to_json(each) for each in value] if isinstance(value, tuple) else value
     return values

@@ -53,5 +53,5 @@ def _changed(layers: Sequence[Layer], channels: Callable[[int], int]) -> tuple[L
         }
         if isinstance(layer, Conv) and layer.channels:
             own["channels"] = channels(layer.channels)
-        made.append(replace(layer, **own))  # type: ignore[type-var]
+        made.append(replace(layer, **own))
     return tuple(made)

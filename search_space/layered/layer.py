@@ -24,8 +24,9 @@ class Map:
         return downsampled(self.height, stride), downsampled(self.width, stride)
 
 
+@dataclass(frozen=True)
 class Layer(ABC):
-    """A frozen dataclass. It does not say what it gets: channels and sizes follow from the layers in front."""
+    """It does not say what it gets: channels and sizes follow from the layers in front."""
 
     #: what its JSON form calls it
     KIND: ClassVar[str]
