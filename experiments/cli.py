@@ -24,8 +24,8 @@ OK, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 _GO_ON = "run the same command again to go on, search and demo with --resume"
 _DISK_FULL = "disk: no space left on device; free some and run the same command again, search and demo with --resume"
 _MEMORY_FULL = (
-    "memory: there is not enough of it; take a smaller batch, data.where stream, or fewer jobs or parallel_seeds, and"
-    " run the command again, search and demo with --resume"
+    "memory: there is not enough of it; take a smaller batch, data.where stream, or fewer jobs, and run the command"
+    " again, search and demo with --resume"
 )
 _TOO_MANY_FILES = (
     "files: this process may not have more of them open; raise the limit (ulimit -n), or take fewer jobs or"

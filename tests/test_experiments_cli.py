@@ -266,7 +266,7 @@ def test_a_wrong_config_is_answered_by_key_value_and_remedy(refused: Refused, te
         (["--costs", '["none.json"]'], ["costs", "none.json"]),
         (["--supernet", "none"], ["supernet", "none", 'only scoring "supernet" takes one']),
         (["--supernet", "none", "--strategy.name", "tpe"], ["run", "none holds no run"]),
-        (["--retrain.parallel_seeds", "0"], ["retrain.parallel_seeds", "0", "at least 1"]),
+        (["--retrain.devices", "0"], ["retrain.devices", "0", "at least 1"]),
         (["--strategy.options.trials", "5"], ["strategy.options.trials", "unknown for gdas"]),
         (["--strategy.options", '{"foo": 3}'], ["strategy.options.foo", "unknown for gdas"]),
         (["--space.operators", "dw_k3,dw_k4"], ["operators", "'dw_k4'"]),

@@ -81,7 +81,7 @@ def test_phases_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast_module, "_proposal_seconds", lambda *_: 1.0)
     monkeypatch.setattr(forecast_module, "peak_memory", lambda _: 2**30)
     search = {"epochs": 8, "batch_size": 32, "warmup_epochs": 0}
-    retrain = {"seeds": [0, 1, 2], "parallel_seeds": 2, "recipe": {"epochs": 4, "batch_size": 32, "warmup_epochs": 0}}
+    retrain = {"seeds": [0, 1, 2], "recipe": {"epochs": 4, "batch_size": 32, "warmup_epochs": 0}}
     config = tiny_config(
         strategy=HALVING, search=search, retrain=retrain, jobs=2, finalists=3, finalist_seeds=2, budget={}
     )

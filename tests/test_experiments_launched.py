@@ -50,13 +50,9 @@ def test_retraining_apart_is_refused_before_anything_is_claimed(
     for name, value in {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 2}.items():
         monkeypatch.setenv(name, str(value))
     arguments = ["retrain", "mobilenetv3-small", "--data.name", "digits", "--data.image_size", "8", "--width", "0.25"]
-    for options, message in (
-        ([], "devices: 1 on 1 node(s) are 1 process(es), but torchrun or SLURM started 2"),
-        (["--parallel_seeds", "2"], "parallel_seeds: 2, but torchrun or SLURM started 2 processes"),
-    ):
-        assert main([*arguments, "--accelerator", "cpu", "--out", str(tmp_path / "out"), *options]) == 2
-        assert message in complaint(capsys)
-        assert not (tmp_path / "out").exists()
+    assert main([*arguments, "--accelerator", "cpu", "--out", str(tmp_path / "out")]) == 2
+    assert "devices: 1 on 1 node(s) are 1 process(es), but torchrun or SLURM started 2" in complaint(capsys)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_first_process_tells_what_is_done_and_what_is_refused(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_a_commented_config_reads_back_as_itself_and_keeps_to_the_schema(config:
 
 def test_a_commented_config_explains_every_option_also_those_of_the_strategy(tmp_path: Path) -> None:
     text = " ".join(commented_yaml(SearchConfig(strategy=StrategyConfig("gdas"))).replace("#", "").split())
-    for name in ("image_size: 32", "max_macs: null", "candidates_per_step: 4", "parallel_seeds: 1"):
+    for name in ("image_size: 32", "max_macs: null", "candidates_per_step: 4", "jobs: null"):
         assert name in text
 
     def check(cls: type) -> None:

@@ -16,15 +16,18 @@ from helpers.runs import Killed, complaint, contents, rows, tiny_config, tiny_va
 from helpers.trainings import RECIPE, architecture, train
 from safetensors.torch import load_file
 
+import experiments.runs.engine as engine_module
 import experiments.runs.task as task_module
 import experiments.training.retrain as retrain_module
 from evaluators.training import callbacks as callbacks_module
 from evaluators.training.loaders import measuring_loader
+from evaluators.training.pools import Call
 from experiments.cli import main
 from experiments.comparison.compare import compare
 from experiments.options.config import SearchConfig
 from experiments.options.files import make_config
 from experiments.runs.claimed_folder import ClaimedFolder
+from experiments.runs.engine import retrainings_at_once
 from experiments.runs.folder import RunFolder, open_run
 from experiments.runs.provenance import provenance
 from experiments.runs.task import DataTask
@@ -37,8 +40,8 @@ SEEDS = [0, 1]
 CONDITIONS = {"test_images": 360, "provenance": {}}
 
 
-def config(**retrain: Any) -> SearchConfig:
-    return tiny_config(retrain={"recipe": RECIPE, "seeds": SEEDS, **retrain}, budget={"max_macs": "150k"})
+def config(jobs: int = 1, **retrain: Any) -> SearchConfig:
+    return tiny_config(retrain={"recipe": RECIPE, "seeds": SEEDS, **retrain}, budget={"max_macs": "150k"}, jobs=jobs)
 
 
 def without_seconds(folder: Path) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def best_kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_seeds_at_once_leave_the_files_of_one_after_the_other(best_kept: Path, tmp_path: Path) -> None:
-    result = train(config(train_on="train", parallel_seeds=2), tmp_path / "winner")
+    result = train(config(train_on="train", jobs=2), tmp_path / "winner")
     assert without_seconds(tmp_path / "winner") == without_seconds(best_kept)
     assert result.seeds == SEEDS
     told = [json.loads((best_kept / f"seed{seed}" / "result.json").read_text()) for seed in SEEDS]
@@ -78,29 +81,38 @@ def test_seeds_at_once_leave_the_files_of_one_after_the_other(best_kept: Path, t
 def test_one_process_more_is_started_only_for_what_is_missing(best_kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[int]] = []
 
-    def run_each(function: Any, calls: Any, processes: int, **limits: Any) -> list[Any]:
-        asked.append([call[4] for call in calls])
-        assert processes == 3
-        return [{"test_accuracy": 0.5, "seconds": 1.0, **CONDITIONS} for _ in calls]
+    class Trained:
+        def __init__(self, processes: int, data: Any, threads: int, *limits: Any) -> None:
+            assert (processes, threads) == (2, 1)
 
-    monkeypatch.setattr(retrain_module, "run_each", run_each)
-    result = train(config(train_on="train", parallel_seeds=3, seeds=[7, 1, 0, 5]), best_kept)
-    assert asked == [[7, 5]]
+        def submit(self, function: Any, *arguments: Any) -> Call[Any]:
+            asked[-1].append(arguments[3])
+            call: Call[Any] = Call()
+            call.make(lambda: {"test_accuracy": 0.5, "seconds": 1.0, **CONDITIONS})
+            return call
+
+        def close(self) -> None:
+            asked.append([])
+
+    asked.append([])
+    monkeypatch.setattr(engine_module, "SharedPool", Trained)
+    result = train(config(train_on="train", jobs=3, seeds=[7, 1, 0, 5]), best_kept)
+    assert asked == [[7, 5], []]
     assert result.seeds == [7, 1, 0, 5]
     known = [json.loads((best_kept / f"seed{seed}" / "result.json").read_text())["test_accuracy"] for seed in (1, 0)]
     assert result.accuracies == [0.5, *known, 0.5]
 
 
-@pytest.mark.parametrize("field", ["parallel_seeds", "devices", "num_nodes"])
+@pytest.mark.parametrize("field", ["devices", "num_nodes"])
 def test_fewer_than_one_is_refused(field: str) -> None:
     with pytest.raises(InvalidRequest, match=rf"retrain\.{field}: 0 must be a whole number of at least 1"):
         config(**{field: 0})
 
 
-def test_seeds_at_once_cannot_share_out_devices_too() -> None:
-    for field in ("devices", "num_nodes"):
-        with pytest.raises(InvalidRequest, match=r"retrain\.parallel_seeds: 2 trainings at once cannot each take"):
-            config(parallel_seeds=2, **{field: 2})
+@pytest.mark.parametrize("field", ["devices", "num_nodes"])
+def test_trainings_that_share_out_devices_come_one_after_the_other(field: str) -> None:
+    assert retrainings_at_once(config(jobs=2), 3) == 2
+    assert retrainings_at_once(config(jobs=2, **{field: 2}), 3) == 1
 
 
 # --- the best epoch ---
@@ -259,8 +271,7 @@ def test_how_many_seeds_run_at_once_does_not_make_other_results(tmp_path: Path) 
     home = tmp_path / "winner"
     ClaimedFolder(home, TRAININGS).claim({**training_conditions(own, {"seed": 0}), "architecture": str(architecture())})
     begin(home)
-    for changed in (replace(own, parallel_seeds=2), replace(own, seeds=[8])):
-        assert check_results(home, architecture(), changed, {"seed": 0}, overwrite=False)
+    assert check_results(home, architecture(), replace(own, seeds=[8]), {"seed": 0}, overwrite=False)
     other = replace(own, recipe=replace(own.recipe, mixup=0.1))
     with pytest.raises(InvalidRequest, match=r"recipe\.mixup was 0\.0 and is now 0\.1"):
         check_results(home, architecture(), other, {"seed": 0}, overwrite=False)
@@ -268,4 +279,12 @@ def test_how_many_seeds_run_at_once_does_not_make_other_results(tmp_path: Path) 
 
 def test_config_on_disk_from_before_these_fields_still_reads() -> None:
     values = tiny_values(retrain={"seeds": [4]})
-    assert make_config(values, "test").retrain.parallel_seeds == 1
+    assert make_config(values, "test").retrain.devices == 1
+
+
+@pytest.mark.parametrize(("at_once", "jobs", "read"), [(1, None, None), (3, None, 3), (3, 2, 2)])
+def test_config_on_disk_that_says_how_many_seeds_are_trained_at_once_still_reads(
+    at_once: int, jobs: int | None, read: int | None
+) -> None:
+    own = make_config(tiny_values(retrain={"seeds": [4], "parallel_seeds": at_once}, jobs=jobs), "test")
+    assert (own.retrain.seeds, own.jobs) == ([4], read)

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -132,11 +132,20 @@ def run_apart(
     return run_in(pool, _make, [(number,) for number in range(len(calls))])
 
 
-def run_in(pool: Pool, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[Call[T]]:
-    """``function(shared, *call)`` for each of ``calls`` in ``pool``, all done, and the pool closed."""
+def run_in(
+    pool: Pool,
+    function: Callable[..., T],
+    calls: Sequence[tuple[Any, ...]],
+    ended: Callable[[Future[T]], object] = lambda call: None,
+) -> list[Call[T]]:
+    """``function(shared, *call)`` for each of ``calls`` in ``pool``, all done, and the pool closed.
+
+    ``ended`` gets each call when it has ended; if it raises, the others are given up.
+    """
     try:
         made = [pool.submit(function, *call) for call in calls]
-        wait(made)
+        for call in as_completed(made):
+            ended(call)
     finally:
         pool.close()
     return made

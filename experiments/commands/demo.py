@@ -6,8 +6,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from experiments.options.config import SearchConfig
 from experiments.options.files import find_config, read_config
-from experiments.options.parsing import Command, Namespace, Parser
+from experiments.options.parsing import Command, Namespace, Parser, add_option
 from search_space.options import PRESETS, SpaceOptions
 
 #: What the winner is held against.
@@ -23,6 +24,7 @@ def _add_options(parser: Parser) -> None:
         metavar="NAME",
         help="quick: the operators of the papers; a preset: its operators (default: %(default)s)",
     )
+    add_option(parser, SearchConfig, "jobs")
     parser.add_argument("--resume", action="store_true", help="go on with the demo in OUT")
     parser.add_argument("--overwrite", action="store_true", help="delete the demo in OUT first")
 
@@ -39,7 +41,7 @@ def _run(options: Namespace) -> None:
     start, out = time.perf_counter(), Path(options.out)
     # trainings go on side by side; more threads than one each would get in each other's way
     torch.set_num_threads(1)
-    config = read_config(find_config("digits"))
+    config = replace(read_config(find_config("digits")), jobs=options.jobs)
     if options.space != "quick":  # a preset, at the default widths
         config = replace(config, space=SpaceOptions(config.space.macro, config.space.width, operators=options.space))
     print(f"== search by {config.strategy.name}")

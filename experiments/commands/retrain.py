@@ -39,8 +39,7 @@ def _add_options(parser: Parser) -> None:
     for name in ("accelerator", "trackers"):
         add_option(parser, SearchConfig, name)
     parser.add_class(DataOptions, "data", "data.")
-    # one machine trains as many seeds at once as parallel_seeds say
-    parser.add_class(SearchConfig, "base", only=[name for name in ENGINE_OPTIONS if name != "jobs"])
+    parser.add_class(SearchConfig, "base", only=ENGINE_OPTIONS)
 
 
 def _defaults(options: Namespace) -> Mapping[str, Any]:

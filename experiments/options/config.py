@@ -74,25 +74,16 @@ class RetrainConfig(TrainingOptions):
 
     Attributes:
         seeds: one training for each seed.
-        parallel_seeds: trainings at once on one device, each in a process of its own.
         recipe: the training recipe, the same for every network.
     """
 
     seeds: list[int] = option(factory=lambda: [0, 1, 2], least=0, most=SEED_LIMIT - 1)
-    parallel_seeds: int = option(1, least=1)
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
         check_options(self, "retrain")
         different = len(set(self.seeds)) == len(self.seeds) > 0
         require(different, "retrain.seeds", self.seeds, "must be one or more different whole numbers")
-        require(
-            self.parallel_seeds == 1 or self.devices * self.num_nodes == 1,
-            "retrain.parallel_seeds",
-            self.parallel_seeds,
-            "trainings at once cannot each take several devices",
-            "set one of them to 1",
-        )
 
 
 @dataclass(frozen=True)
@@ -120,8 +111,9 @@ class SearchConfig:
         engine: sequential (this machine) or ray (a cluster). Both give the same.
         ray: the Ray cluster of engine ray.
         devices: processes that share each batch of a supernet's training; GPUs, or CPU processes without one.
-        jobs: finalists and candidates that are trained at once, one thread each; null for one per core, on a GPU for
-            one, with Ray as many as the cluster has room for.
+        jobs: trainings at once. Candidates and finalists get one thread each; the seeds of retrain and the networks of
+            compare share the threads, or are trained one after the other if each takes several devices. null for one
+            training per core, on a GPU for one, with Ray as many as the cluster has room for.
         trial_time: what one training may take, as 90s, 30m or 2h. It fails if it takes longer; null for no limit.
         retries: times that a killed training is begun anew. One that is lost with its machine is too.
         max_failed: share of 8 or more candidates that may fail; one fails if its training diverges, lacks memory, takes
@@ -195,7 +187,7 @@ class SearchConfig:
             require(
                 self.ray.gpus > 0, "ray.gpus", 0, "gives trials no GPU, as accelerator cuda asks for", "set it to 1"
             )
-        for name in ("parallel_seeds", "devices", "num_nodes"):
+        for name in ("devices", "num_nodes"):
             value = getattr(self.retrain, name)
             why = "is not for engine ray, which spreads whole trainings by jobs and ray.gpus"
             require(value == 1, f"retrain.{name}", value, why, "set it to 1, or engine to sequential")

@@ -51,7 +51,19 @@ def read_config(path: Path) -> SearchConfig:
 def make_config(values: Mapping[str, Any], where: str) -> SearchConfig:
     """The config of nested dicts; ``where`` is named in errors."""
     with within(f"config {shown(where)}"):
-        return make(SearchConfig, values)
+        return make(SearchConfig, _of_today(values))
+
+
+def _of_today(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``values``, of which configs of finished runs may hold ``retrain.parallel_seeds``, as ``jobs`` used to be called
+    there."""
+    retrain = values.get("retrain")
+    if not isinstance(retrain, Mapping) or "parallel_seeds" not in retrain:
+        return values
+    kept = {name: value for name, value in retrain.items() if name != "parallel_seeds"}
+    at_once = retrain["parallel_seeds"]
+    jobs = {} if at_once == 1 or values.get("jobs") is not None else {"jobs": at_once}
+    return {**values, "retrain": kept, **jobs}
 
 
 def self_contained(config: SearchConfig) -> SearchConfig:

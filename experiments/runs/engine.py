@@ -10,7 +10,7 @@ import torch
 from evaluators.data.loaders import usable_cores
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.pools import Pool, SharedPool
-from evaluators.training.processes import is_launched
+from evaluators.training.processes import is_launched, shared_threads
 from experiments.options.config import SearchConfig, seconds
 from search_space.base.checks import refusal
 
@@ -31,19 +31,40 @@ def open_pool(config: SearchConfig, shared: Any, most: int) -> Pool | None:
 
     None if they are to be made in this process, one after the other.
     """
-    if most < 1:
+    return _open(config, shared, min(jobs_at_once(config), most), most, 1) if most else None
+
+
+def open_retraining_pool(config: SearchConfig, shared: Any, of: int, left: int) -> Pool | None:
+    """`open_pool` for ``of`` retrainings, of which so many are ``left``; None if each takes several processes.
+
+    What is left is trained by as many threads as what is done, so that results do not depend on interruptions.
+    """
+    if not left or _takes_several(config):
         return None
+    jobs = retrainings_at_once(config, of)
+    return _open(config, shared, jobs, left, shared_threads(jobs))
+
+
+def _open(config: SearchConfig, shared: Any, jobs: int, most: int, threads: int) -> Pool | None:
     limit = time_limit(config)
-    jobs = min(jobs_at_once(config), most)
     if config.engine == "ray":
         from evaluators.cluster.pool import RayPool
 
-        return RayPool(config.ray, shared, jobs, limit=limit, retries=config.retries)
+        return RayPool(config.ray, shared, min(jobs, most), limit=limit, retries=config.retries)
     if jobs > 1:
-        return SharedPool(jobs, shared, 1, limit, config.retries)
+        return SharedPool(min(jobs, most), shared, threads, limit, config.retries)
     if limit is not None:
         return SharedPool(1, shared, torch.get_num_threads(), limit, config.retries)
     return None
+
+
+def retrainings_at_once(config: SearchConfig, of: int) -> int:
+    """How many ``of`` so many retrainings are made at once; one if each takes several processes."""
+    return 1 if _takes_several(config) else min(jobs_at_once(config), of)
+
+
+def _takes_several(config: SearchConfig) -> bool:
+    return is_launched() or config.retrain.devices * config.retrain.num_nodes > 1
 
 
 def jobs_at_once(config: SearchConfig) -> int:

@@ -19,7 +19,7 @@ from evaluators.training.processes import shared_threads
 from evaluators.training.run import TrainingRun
 from experiments.bench import peak_memory
 from experiments.options.config import SearchConfig
-from experiments.runs.engine import jobs_at_once
+from experiments.runs.engine import jobs_at_once, retrainings_at_once
 from experiments.runs.task import SearchTask
 from experiments.search.choice import rounded, rung_trainings
 from experiments.search.confirm import fitted_finalists, round_sizes
@@ -127,7 +127,7 @@ def search_phases(task: SearchTask) -> list[Phase]:
 def retraining_phase(task: SearchTask) -> Phase:
     """What `sepnas retrain` does with the winner."""
     options, data = task.config.retrain, task.data
-    processes = min(options.parallel_seeds, len(options.seeds))
+    processes = retrainings_at_once(task.config, len(options.seeds))
     # the test images stay unopened: validation images in their place
     run = TrainingRun(
         train_on="train",

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluators.base.progress import progress_bar
 from evaluators.data.images import ImageData
 from evaluators.measuring.statistics import Summary, summarise
 from evaluators.training.callbacks import CHECKPOINT_FILE
 from evaluators.training.devices import check_precision, check_processes, pick_accelerator
 from evaluators.training.loaders import check_augmentation, check_fit, check_input
 from evaluators.training.optimizers import last_linear
-from evaluators.training.pools import run_each, run_in
+from evaluators.training.pools import Call, Pool, run_each, run_in
 from evaluators.training.processes import decided, is_first
 from evaluators.training.retrain import retrain
 from evaluators.training.run import Accelerator, TrainingDiverged
 from experiments.options.config import RetrainConfig, SearchConfig, TrackerName
 from experiments.runs.claimed_folder import IMAGES, ClaimedFolder, FolderKind
-from experiments.runs.engine import check_engine, open_pool, time_limit
+from experiments.runs.engine import check_engine, open_retraining_pool, time_limit
+from experiments.runs.failures import reason_of
 from experiments.runs.files import read_json, sweep, write_json
 from experiments.runs.held import held
 from experiments.runs.provenance import provenance
@@ -134,7 +137,7 @@ def check_request(
     options = config.retrain
     check_engine(config)
     check_trackers(config.trackers)
-    check_processes(options.devices, options.num_nodes, config.accelerator, options.parallel_seeds)
+    check_processes(options.devices, options.num_nodes, config.accelerator)
     check_results(folder, architecture, options, data_config(config), start=start, overwrite=overwrite)
     check_input(architecture, config.data.name, config.data.image_size, task.channels, len(task.classes))
     check_augmentation(options.recipe, task.channels, config.data.image_size)
@@ -163,8 +166,8 @@ def retrain_all(
 ) -> Result:
     """Train ``architecture`` once for each seed under ``folder/<seed>``.
 
-    The ``engine`` of that config runs the trainings, within its time limit and with its retries; without one they run
-    here, as many at once as ``config.parallel_seeds`` says.
+    The ``engine`` of that config runs the trainings, as many at once as its ``jobs`` say, within its time limit and
+    with its retries; without one they run here, one after the other.
 
     A seed whose result is there is not trained again; one that was killed goes on from its last whole epoch. Of several
     processes that torchrun or SLURM started, the first one writes; all need to see the same ``folder``.
@@ -173,7 +176,7 @@ def retrain_all(
         InvalidRequest: the folder holds results of another architecture, recipe or data (unless ``overwrite``).
         TrainingDiverged: a seed diverged and left ``failed.json``; raised when all have been tried.
     """
-    check_processes(config.devices, config.num_nodes, accelerator, config.parallel_seeds)
+    check_processes(config.devices, config.num_nodes, accelerator)
     homes = {seed: folder / f"seed{seed}" for seed in config.seeds}
 
     def claim() -> dict[int, dict[str, Any]]:
@@ -187,7 +190,7 @@ def retrain_all(
     missing = [seed for seed in homes if seed not in done]
     begin = None if start is None else folder / START_FILE
     calls = [(name, architecture, data, config, seed, homes[seed], accelerator, trackers, begin) for seed in missing]
-    made = dict(zip(missing, _train_each(calls, config.parallel_seeds, engine), strict=True))
+    made = dict(zip(missing, _train_each(calls, len(homes), engine), strict=True))
     failed = {seed: result["error"] for seed, result in made.items() if "error" in result}
     if failed:
         raise TrainingDiverged(
@@ -197,14 +200,26 @@ def retrain_all(
     return _result(name, architecture, {seed: made[seed] if seed in made else done[seed] for seed in homes})
 
 
-def _train_each(calls: list[tuple[Any, ...]], processes: int, engine: SearchConfig | None) -> list[dict[str, Any]]:
-    if engine is None:
-        return run_each(_train_one, calls, processes)
-    pool = open_pool(engine, calls[0][2], len(calls)) if calls and engine.engine == "ray" else None
+def _train_each(calls: list[tuple[Any, ...]], of: int, engine: SearchConfig | None) -> list[dict[str, Any]]:
+    if not calls or engine is None:
+        return run_each(_train_one, calls, 1)
+    pool = open_retraining_pool(engine, calls[0][2], of, len(calls))
     if pool is None:
-        return run_each(_train_one, calls, processes, limit=time_limit(engine), retries=engine.retries)
-    done = run_in(pool, _train_with, [(*call[:2], *call[3:]) for call in calls])
+        return run_each(_train_one, calls, 1, limit=time_limit(engine), retries=engine.retries)
+    done = train_at_once(pool, _train_with, [(*call[:2], *call[3:]) for call in calls])
     return [call.result() for call in done]
+
+
+def train_at_once(pool: Pool, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Call[Any]]:
+    """`run_in`, with a progress bar of trainings; an error that would meet all of them is raised at once."""
+    with progress_bar(len(calls), "trainings", "training") as bar:
+
+        def ended(call: Future[Any]) -> None:
+            bar.update(1)
+            if isinstance(error := call.exception(), Exception):
+                reason_of(error)
+
+        return run_in(pool, function, calls, ended)
 
 
 def _train_with(data: ImageData, name: str, architecture: AnyNetwork, *others: Any) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluators.base.progress import progress_bar
 from evaluators.data.images import ImageData
 from evaluators.training.pools import Pool
 from evaluators.training.run import TrainingDiverged
 from experiments.options.config import SearchConfig
-from experiments.runs.engine import open_pool
+from experiments.runs.engine import open_retraining_pool
 from experiments.runs.failures import reason_of
 from experiments.runs.task import DataTask
 from experiments.training.retrain import (
@@ -22,6 +21,7 @@ from experiments.training.retrain import (
     data_config,
     retrain_all,
     retrain_network,
+    train_at_once,
 )
 from search_space.blueprint import AnyNetwork
 
@@ -40,7 +40,7 @@ def retrain_several(
 ) -> list[Result]:
     """Retrain each network as ``config.retrain`` says, as many trainings at once as ``config.jobs`` says.
 
-    What is done is not done again. Several at once run in processes with one thread each; ``task`` has the images.
+    What is done is not done again. Several at once share the threads of this process; ``task`` has the images.
 
     Raises:
         InvalidRequest: a network cannot be trained, or its folder holds other results; before the first is trained.
@@ -53,32 +53,20 @@ def retrain_several(
         claim_folder(one.home, one.network, config.retrain, data_config(config), task.data, overwrite=overwrite)
         seeds = [seed for seed in config.retrain.seeds if not (one.home / f"seed{seed}" / RESULT_FILE).exists()]
         missing += [(one, seed) for seed in seeds]
-    # trainings at once cannot each take several devices, and parallel_seeds are wanted where jobs are one
-    if config.retrain.devices == config.retrain.parallel_seeds == 1:
-        pool = open_pool(config, task.data, len(missing)) if missing else None
-        if pool is not None:
-            _train_at_once(missing, config, pool)
+    pool = open_retraining_pool(config, task.data, len(wanted) * len(config.retrain.seeds), len(missing))
+    if pool is not None:
+        _train_at_once(missing, config, pool)
     return [retrain_network(one.name, one.network, config, one.home, task=task) for one in wanted]
 
 
 def _train_at_once(calls: Sequence[tuple[Wanted, int]], config: SearchConfig, pool: Pool) -> None:
-    errors = []
-    try:
-        with progress_bar(len(calls), "trainings", "training") as bar:
-            for done in [pool.submit(_train, one, _of_one_seed(config, seed)) for one, seed in calls]:
-                try:
-                    done.result()
-                except Exception as error:
-                    errors.append(reason_of(error))
-                bar.update(1)
-    finally:
-        pool.close()
-    if errors:
-        raise TrainingDiverged(f"{errors[0]}; in all, {len(errors)} of {len(calls)} trainings failed")
+    made = train_at_once(pool, _train, [(one, _of_one_seed(config, seed)) for one, seed in calls])
+    if reasons := [reason_of(error) for call in made if isinstance(error := call.exception(), Exception)]:
+        raise TrainingDiverged(f"{reasons[0]}; in all, {len(reasons)} of {len(calls)} trainings failed")
 
 
 def _of_one_seed(config: SearchConfig, seed: int) -> SearchConfig:
-    return replace(config, retrain=replace(config.retrain, seeds=[seed], parallel_seeds=1))
+    return replace(config, retrain=replace(config.retrain, seeds=[seed]))
 
 
 def _train(data: ImageData, one: Wanted, config: SearchConfig) -> None:

@@ -53,8 +53,10 @@ def train(config: SearchConfig, folder: Path) -> Any:
     from experiments.runs.task import DataTask  # tests of the other packages need none of this
     from experiments.training.retrain import retrain_all
 
-    data, options = DataTask(config.data, config.seed).data, config.retrain
-    return retrain_all("net", architecture(), data, options, folder, data_config={"any": 1}, accelerator="cpu")
+    data, about = DataTask(config.data, config.seed).data, {"any": 1}
+    return retrain_all(
+        "net", architecture(), data, config.retrain, folder, data_config=about, accelerator="cpu", engine=config
+    )
 
 
 def files(folder: Path) -> set[str]:
