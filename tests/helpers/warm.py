@@ -8,11 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+#: seconds that a command may take where the machine is busy
+LONGEST = 600
 _MODULES = (
     "experiments.bundle.export",
     "experiments.comparison.compare",
@@ -47,12 +50,31 @@ class Warm:
         request = {"command": command, "said": str(said), "before": before}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        self._group = int(self._process.stdout.readline())
+        return self._group
 
     def wait(self) -> int:
-        """Until the command has ended; its exit code, or minus the signal that ended it."""
+        """Until the command has ended; its exit code, or minus the signal that ended it.
+
+        A command that hangs is ended with its processes, and TimeoutError says so.
+        """
         assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
+        late = threading.Event()
+        timer = threading.Timer(LONGEST, self._give_up, [late])
+        timer.start()
+        try:
+            code = int(self._process.stdout.readline())
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise TimeoutError(f"a command had not ended after {LONGEST} s")
+        return code
+
+    def _give_up(self, late: threading.Event) -> None:
+        from helpers.groups import kill_group  # is not found where this file is the script
+
+        late.set()
+        kill_group(self._group)
 
     def run(self, command: list[str], said: Path, before: str = "") -> int:
         """`start` and `wait`."""
