@@ -28,16 +28,19 @@ TRIALS = ("--strategy.options.trials", "6", "--strategy.options.ahead", "2")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The cluster that the tests of this module share is started by the first that needs it, and ended here."""
-    here = psutil.Process()
+    here, others = psutil.Process(), tmp_path_factory.mktemp("temporary") / "ray"
     before = set(here.children(recursive=True))
-    yield
-    started = set(here.children(recursive=True)) - before
-    assert started, "nothing was started"
-    leave()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(others.parent))
+        yield
+        started = set(here.children(recursive=True)) - before
+        assert started, "nothing was started"
+        leave()
     _, left = psutil.wait_procs(started, timeout=60)
     assert not left
+    assert not others.exists(), "there Ray notes which cluster the user has started"
 
 
 def test_calls_end_as_their_function_does_and_those_of_lost_workers_are_repeated(tmp_path: Path) -> None:
@@ -104,7 +107,7 @@ def test_nothing_listens_beyond_this_machine_and_the_token_is_needed() -> None:
         (["--ray.cpus", "2"], "ray.cpus: 2 has no effect with engine sequential; set engine to ray"),
         (["--engine", "ray", "--retrain.devices", "2"], "retrain.devices: 2 is not for engine ray"),
         (["--engine", "ray", "--accelerator", "cuda"], "ray.gpus: 0 gives trials no GPU"),
-        (["--engine", "ray", "--ray.gpus", "1.5"], "ray.gpus: 1.5 is no whole number of GPUs, nor a part of one"),
+        (["--engine", "ray", "--ray.gpus", "1.5"], "ray.gpus: 1.5 is neither a whole number of GPUs nor a part of one"),
         (["--trial_time", "soon"], "trial_time: 'soon' is not a time above 0; write it like 90s, 30m or 2h"),
     ],
 )

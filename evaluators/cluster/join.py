@@ -34,6 +34,8 @@ _TRIES = 5
 _TEMPORARY, _FOLDER = Path("/tmp" if os.name == "posix" else tempfile.gettempdir()), "sepnas-ray-"
 #: settings of an own cluster, unless the user has others: nobody is told of it, and a busy machine may take its time
 _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "300000"}
+#: where Ray looks for the folder of its notes
+_NOTES = "RAY_TMPDIR"
 
 
 class Joined:
@@ -144,24 +146,43 @@ class OwnCluster:
         _alone(True)
         _sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=_TEMPORARY))
-        self.nodes = _started(
-            {
-                "node_ip_address": "127.0.0.1",
-                "temp_dir": str(self.folder),
-                "num_cpus": max(usable_cores(), cpus),
-                "num_gpus": torch.cuda.device_count() if gpus else 0,
-                # neither is looked at: nothing scales a machine, and workers' logs are left where they are
-                "no_monitor": True,
-                "include_log_monitor": False,
-                "include_dashboard": False,
-            }
-        )
+        settings = {
+            "node_ip_address": "127.0.0.1",
+            "temp_dir": str(self.folder),
+            "num_cpus": max(usable_cores(), cpus),
+            "num_gpus": torch.cuda.device_count() if gpus else 0,
+            # neither is looked at: nothing scales a machine, and workers' logs are left where they are
+            "no_monitor": True,
+            "include_log_monitor": False,
+            "include_dashboard": False,
+        }
+        with self._noted():
+            self.nodes = _started(settings)
         self.address: str = self.nodes.address
 
     def shutdown(self) -> None:
         """End its processes, and delete its files."""
-        self.nodes.shutdown()
+        with self._noted():
+            self.nodes.shutdown()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Let Ray note in our folder that this cluster was started and ended.
+
+        It would note that in ``$TMPDIR/ray``, which need not exist, and forget a cluster of the user's that is noted
+        there.
+        """
+        (self.folder / "ray").mkdir(exist_ok=True)
+        before = os.environ.get(_NOTES)
+        os.environ[_NOTES] = str(self.folder)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_NOTES]
+            else:
+                os.environ[_NOTES] = before
 
 
 def _started(settings: dict[str, Any]) -> ray.cluster_utils.Cluster:
