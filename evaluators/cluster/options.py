@@ -25,4 +25,6 @@ class RayOptions:
     def __post_init__(self) -> None:
         check_options(self, "ray")
         whole = self.gpus <= 1 or self.gpus == int(self.gpus)
-        require(whole, "ray.gpus", self.gpus, "is neither a whole number of GPUs nor a part of one", "give 0.5, 1 or 2, say")
+        require(
+            whole, "ray.gpus", self.gpus, "is neither a whole number of GPUs nor a part of one", "give 0.5, 1 or 2, say"
+        )
