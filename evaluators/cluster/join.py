@@ -8,9 +8,7 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,20 +83,23 @@ def join(options: RayOptions, at_once: int | None = None) -> Joined:
     if _joined is not None and (_joined.address != options.address or not ray.is_initialized()):
         leave()
     if _joined is None:
-        atexit.register(leave)
-        with _signals_kept():
-            own, address = None, options.address
-            if address is None:
-                own = OwnCluster((at_once or 1) * options.cpus, gpus=options.gpus > 0)
-                address = own.address
-            _alone(address.startswith("127."))
-            try:
-                _connect(address)
-            except BaseException:
-                if own is not None:
-                    own.shutdown()
-                raise
+        # what this process does about SIGTERM is its own affair, and Ray would let it exit with 1
+        ray._private.utils.set_sigterm_handler = lambda handler: None
+        own, address = None, options.address
+        if address is None:
+            own = OwnCluster((at_once or 1) * options.cpus, gpus=options.gpus > 0)
+            address = own.address
+        _alone(address.startswith("127."))
+        try:
+            _connect(address)
+        except BaseException:
+            if own is not None:
+                own.shutdown()
+            raise
         _joined = Joined(options.address, own)
+        # behind Ray's own, and so called before it, which kills the cluster: what is still joined then exits with 1
+        atexit.unregister(leave)
+        atexit.register(leave)
     return _joined
 
 
@@ -208,16 +209,3 @@ def _sweep() -> None:
         process = folder.name.removeprefix(_FOLDER).partition("-")[0]
         if process.isdecimal() and not psutil.pid_exists(int(process)):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Keep the handler of SIGTERM, which Ray replaces."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
