@@ -8,7 +8,9 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,8 +85,8 @@ def join(options: RayOptions, at_once: int | None = None) -> Joined:
     if _joined is not None and (_joined.address != options.address or not ray.is_initialized()):
         leave()
     if _joined is None:
-        # what this process does about SIGTERM is its own affair, and Ray would let it exit with 1
-        ray._private.utils.set_sigterm_handler = lambda handler: None
+        # what this process does about SIGTERM is its own affair; Ray would let it exit with 1
+        ray._private.utils.set_sigterm_handler = lambda handler: _keep_sigterm()
         own, address = None, options.address
         if address is None:
             own = OwnCluster((at_once or 1) * options.cpus, gpus=options.gpus > 0)
@@ -96,6 +98,8 @@ def join(options: RayOptions, at_once: int | None = None) -> Joined:
             if own is not None:
                 own.shutdown()
             raise
+        finally:
+            _keep_sigterm()
         _joined = Joined(options.address, own)
         # behind Ray's own, and so called before it, which kills the cluster: what is still joined then exits with 1
         atexit.unregister(leave)
@@ -109,6 +113,12 @@ def leave() -> None:
     if _joined is not None:
         joined, _joined = _joined, None
         joined.leave()
+
+
+def _keep_sigterm() -> None:
+    """Let SIGTERM do what Python was told it should; Ray's core, which does not tell Python, has it abort."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def _alone(alone: bool) -> None:
