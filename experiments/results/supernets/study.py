@@ -1,0 +1,166 @@
+"""What a supernet must be like for its inherited losses to rank architectures, judged by a table of whole trainings.
+
+    python study.py train CONFIG TABLE SCORES VARIANT [SEEDS]     # adds to the CSV file SCORES
+    python study.py summary TABLE SCORES
+
+CONFIG and TABLE are those of `sepnas tabulate`: the search's images and the networks that were trained on them.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
+from scipy.stats import kendalltau
+
+from evaluators.measuring.inherited import InheritedQuality, quality
+from evaluators.training.retrain import retrain
+from evaluators.training.run import TrainingRun
+from evaluators.training.supernet import supernet_evaluator
+from experiments.options.files import read_config
+from experiments.rank.table import open_table
+from experiments.runs.scores import ScoreTable
+from experiments.runs.task import SearchTask, stream_seed
+from search_space.architecture import Architecture
+from search_space.network import Network
+from search_space.space import SepConvSpace
+from search_space.supernet import pad_as_in_supernet
+from search_space.weights import save_tensors
+from strategies.one_shot.supernet import RandomOneShot
+
+COLUMNS = ("variant", "seed", "seconds", "loss", "architecture")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A supernet and how its networks are judged.
+
+    Attributes:
+        epochs: of the supernet's training; a cosine ends with them. 0 trains nothing.
+        sampling: paths of a step, `strategies.options.MultiTrialOptions`.
+        rate: peak learning rate.
+        calibration: training images for the batch-norm statistics of each network; 0 keeps those of all paths.
+        tuned: epochs that each network is trained for, from the inherited weights, before it is judged.
+    """
+
+    epochs: int
+    sampling: Literal["uniform", "fair", "sandwich"] = "uniform"
+    rate: float = 0.1
+    calibration: int = 1024
+    tuned: int = 0
+
+
+VARIANTS = {
+    "untrained": Variant(0),
+    **{f"uniform, {epochs} epochs": Variant(epochs) for epochs in (2, 3, 6, 12, 24)},
+    **{f"fair, {epochs} epochs": Variant(epochs, "fair") for epochs in (3, 12)},
+    # four paths in each step: the time of so many epochs of one path
+    **{f"sandwich, {epochs} epochs": Variant(epochs, "sandwich") for epochs in (2, 3, 6)},
+    "uniform, 3 epochs, a third of the rate": Variant(3, rate=0.03),
+    "uniform, 12 epochs, a third of the rate": Variant(12, rate=0.03),
+    "uniform, 3 epochs, norms of all paths": Variant(3, calibration=0),
+    "uniform, 3 epochs, norms by 256 images": Variant(3, calibration=256),
+    "uniform, 3 epochs, each tuned for 2": Variant(3, tuned=2),
+}
+
+
+def train(task: SearchTask, variant: Variant, seed: int) -> SepConvSpace:
+    """The supernet of a variant."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, "weights"))
+        space = SepConvSpace(task.space)
+    if variant.epochs:
+        recipe = replace(task.config.search, epochs=variant.epochs, learning_rate=variant.rate)
+        paths = RandomOneShot(feasible=task.feasible, sampling=variant.sampling, seed=stream_seed(seed, "paths"))
+        evaluator = supernet_evaluator(task.data, recipe, seed=stream_seed(seed, "batches"), accelerator="cpu")
+        paths(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+    return space
+
+
+def judge(task: SearchTask, variant: Variant, space: SepConvSpace, folder: Path) -> Callable[[Architecture], float]:
+    """What gives the validation loss of an architecture with the weights of ``space``."""
+    measure = InheritedQuality(task.data, calibration_images=variant.calibration or 2, seed=0)
+
+    def loss(architecture: Architecture) -> float:
+        network: Network = space.freeze(task.space.sample(architecture))
+        if variant.tuned:
+            start = folder / "start.safetensors"
+            save_tensors(network.state_dict(), start)
+            recipe = replace(task.config.search, epochs=variant.tuned)
+            run = TrainingRun(train_on="train", measure_on="validation", accelerator="cpu", start=start)
+            return retrain(architecture, task.data, recipe, run).loss
+        if variant.calibration:
+            return measure(network).loss
+        pad_as_in_supernet(network)
+        network.eval()
+        return quality(network, measure.validation).loss
+
+    return loss
+
+
+def add(config: Path, table: Path, scores: Path, name: str, seeds: Sequence[int]) -> None:
+    """Measure a variant with each of ``seeds`` unless that is there."""
+    task, variant = SearchTask(read_config(config)), VARIANTS[name]
+    architectures = list(open_table(table, task)[0].trained())
+    done = {(row["variant"], int(row["seed"])) for row in rows(scores)}
+    for seed in seeds:
+        if (name, seed) in done:
+            continue
+        start = time.perf_counter()
+        loss = judge(task, variant, train(task, variant, seed), scores.parent)
+        seconds = time.perf_counter() - start
+        found = [(name, seed, round(seconds, 1), round(loss(own), 5), own) for own in architectures]
+        new = not scores.exists()
+        with scores.open("a", newline="") as stream:
+            writer = csv.writer(stream)
+            if new:
+                writer.writerow(COLUMNS)
+            writer.writerows(found)
+        print(name, seed, f"{seconds:.0f} s, judged in {time.perf_counter() - start - seconds:.0f} s", flush=True)
+
+
+def rows(scores: Path) -> list[dict[str, str]]:
+    """What was measured."""
+    if not scores.exists():
+        return []
+    with scores.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def summary(table: Path, scores: Path) -> None:
+    """Kendall's tau of each variant with the accuracies of the table: of single supernets, and of their mean loss."""
+    truth = {
+        str(own): float(np.mean([score.accuracy for score in by_seed.values()]))
+        for own, by_seed in ScoreTable(table / "scores.csv").trained().items()
+    }
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows(scores):
+        found.setdefault(row["variant"], {}).setdefault(row["seed"], {})[row["architecture"]] = float(row["loss"])
+    for name, by_seed in found.items():
+        taus = [tau(losses, truth) for losses in by_seed.values()]
+        mean = {own: float(np.mean([losses[own] for losses in by_seed.values()])) for own in truth}
+        print(f"| {name} | {', '.join(f'{one:+.2f}' for one in taus)} | {tau(mean, truth):+.2f} |")
+
+
+def tau(losses: dict[str, float], truth: dict[str, float]) -> float:
+    """Kendall's tau of low losses with high accuracies."""
+    return float(kendalltau([-losses[own] for own in truth], list(truth.values())).statistic)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    command, *given = sys.argv[1:]
+    if command == "train":
+        config, table, scores, variant, *seeds = given
+        add(Path(config), Path(table), Path(scores), variant, [int(seed) for seed in (seeds or ["0"])[0].split(",")])
+    else:
+        summary(*map(Path, given))
