@@ -23,13 +23,15 @@ last fit ended.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import ndtr
+from threadpoolctl import ThreadpoolController
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -45,6 +47,13 @@ _JITTER = 1e-6
 #: Scores lower than so many robust standard deviations below the median count as that low: failed trainings must not
 #: set the scale by which good ones are told apart.
 _OUTLIER = 4.0
+
+Method = TypeVar("Method", bound=Callable[..., object])
+
+
+def _on_one_thread(method: Method) -> Method:
+    """The matrices are small: where trainings keep the cores busy, a second thread makes a fit several times slower."""
+    return cast(Method, ThreadpoolController().wrap(limits=1, user_api="blas")(method))
 
 
 class GaussianProcess:
@@ -92,6 +101,7 @@ class GaussianProcess:
         self._factor = np.empty((0, 0))
         self._mean, self._scale = 0.0, 1.0
 
+    @_on_one_thread
     def fit(self, chosen: IntArray, targets: FloatArray, *, tune: bool) -> None:
         """Condition on finite ``targets`` (n,) of ``chosen`` (n, labels); ``tune`` fits the covariance too."""
         targets = _without_outliers(targets)
@@ -175,6 +185,7 @@ class GaussianProcess:
         np.put_along_axis(rows, chosen + self._offsets[:-1], 1.0, axis=1)
         return rows
 
+    @_on_one_thread
     def predict(self, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation (n,) of the noiseless targets of ``chosen`` (n, labels)."""
         alone, pairs, rates, kinds, scale, _ = self._split(self._parameters)
