@@ -22,9 +22,11 @@ settings.load_profile("sepnas")
 @pytest.fixture(scope="session", autouse=True)
 def _a_machine_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep decoded images of all tests, and of the processes they start, out of the user's cache, and the width of the
-    terminal (which pytest-xdist hands to its workers) out of what they print."""
+    terminal (which pytest-xdist hands to its workers) out of what they print. Processes have one thread each, as other
+    tests run beside them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEPNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", "1")
         patch.delenv("COLUMNS", raising=False)
         yield
 

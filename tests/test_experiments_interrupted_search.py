@@ -149,7 +149,7 @@ def test_a_sigkill_between_epochs_loses_nothing(tmp_path: Path) -> None:
     assert main(["search", str(given), "--out", str(tmp_path / "whole")]) == 0
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "experiments", "search", str(given), "--out", str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 100
         while not (out / "search" / callbacks_module.CHECKPOINT_FILE).exists():

@@ -36,7 +36,7 @@ def start() -> Iterator[Start]:
         def begin(*command: str) -> subprocess.Popen[str]:
             process = subprocess.Popen(
                 [sys.executable, *command],
-                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
