@@ -112,8 +112,8 @@ def _warn_of_supernet(config: SearchConfig, run: RunFolder) -> None:
     judged = [run] if config.supernet is None else [run, find_run(Path(config.supernet))]
     if not any(own.is_trusted_to_rank() for own in judged):
         print(
-            "warning: supernets have not ranked small networks in our measurements, so what this search prefers may be"
-            " no better than a random network. Train more of it by --finalists, ask `sepnas rank` how far its supernet"
+            "warning: supernets ranked small networks poorly in our measurements, so what this search prefers may be no"
+            " better than a random network. Train more of it by --finalists, ask `sepnas rank` how far its supernet"
             " can be trusted, or search by real trainings (--strategy.name halving)"
         )
 
