@@ -1,8 +1,9 @@
 """What a supernet must be like for its inherited losses to rank architectures, judged by a table of whole trainings.
 
     python study.py train CONFIG TABLE SCORES VARIANT [SEEDS]     # adds to the CSV file SCORES
-    python study.py summary TABLE SCORES
+    python study.py summary TABLE SCORES [RANKED]
 
+RANKED is the `rank.csv` of a search by real trainings, whose model is joined with the supernets' losses.
 CONFIG and TABLE are those of `sepnas tabulate`: the search's images and the networks that were trained on them.
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
+from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from evaluators.measuring.inherited import InheritedQuality, quality
@@ -136,12 +138,11 @@ def rows(scores: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def summary(table: Path, scores: Path) -> None:
-    """Kendall's tau of each variant with the accuracies of the table: of single supernets, and of their mean loss."""
-    truth = {
-        str(own): float(np.mean([score.accuracy for score in by_seed.values()]))
-        for own, by_seed in ScoreTable(table / "scores.csv").trained().items()
-    }
+def summary(table: Path, scores: Path, ranked: Path | None = None) -> None:
+    """Kendall's tau of each variant with the accuracies of the table: of single supernets, and of their mean loss; and
+    what these add to models of trainings."""
+    trained = ScoreTable(table / "scores.csv").trained()
+    truth = {str(own): float(np.mean([one.accuracy for one in seeds.values()])) for own, seeds in trained.items()}
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows(scores):
         found.setdefault(row["variant"], {}).setdefault(row["seed"], {})[row["architecture"]] = float(row["loss"])
@@ -149,6 +150,40 @@ def summary(table: Path, scores: Path) -> None:
         taus = [tau(losses, truth) for losses in by_seed.values()]
         mean = {own: float(np.mean([losses[own] for losses in by_seed.values()])) for own in truth}
         print(f"| {name} | {', '.join(f'{one:+.2f}' for one in taus)} | {tau(mean, truth):+.2f} |")
+    names = [name for name in found if VARIANTS[name].epochs == 3 and not VARIANTS[name].tuned]
+    losses = np.array([[own[network] for network in truth] for name in names for own in found[name].values()])
+    supernets, accuracies = standard(-losses.mean(axis=0)), np.array(list(truth.values()))
+    print(f"| all {len(losses)} of 3 epochs | | {kendalltau(supernets, accuracies).statistic:+.2f} |")
+    models = {"families in the others": left_out(list(trained), accuracies)}
+    if ranked is not None:
+        with ranked.open(newline="") as stream:
+            predicted = {row["architecture"]: float(row["predicted"]) for row in csv.DictReader(stream)}
+        models["the search's model"] = np.array([predicted[network] for network in truth])
+    for name, model in models.items():
+        joined = [kendalltau(standard(model) + weight * supernets, accuracies).statistic for weight in (0, 0.3, 0.6, 1)]
+        print(f"| {name}, with 0, 0.3, 0.6, 1 of the supernets' | {', '.join(f'{one:+.2f}' for one in joined)} |")
+
+
+def left_out(networks: Sequence[Architecture], accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What ridge regression on counts of families, in all blocks and in those that downsample, says of each network
+    when it is fitted to all others."""
+    kinds = [[(block.family, block.stride > 1) for block in network.blocks] for network in networks]
+    families = sorted({family for own in kinds for family, _ in own})
+    alone = [[sum(own == family for own, _ in row) for family in families] for row in kinds]
+    down = [[row.count((family, True)) for family in families] for row in kinds]
+    features = np.concatenate([alone, down], axis=1).astype(float)
+    features = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-9) / np.sqrt(features.shape[1])
+    guesses = []
+    for index in range(len(networks)):
+        rows, targets = np.delete(features, index, axis=0), np.delete(accuracies, index)
+        targets = (targets - targets.mean()) / targets.std()
+        guesses.append(features[index] @ rows.T @ np.linalg.solve(rows @ rows.T + np.eye(len(rows)), targets))
+    return np.array(guesses)
+
+
+def standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """With mean 0 and variance 1, unless all are alike."""
+    return (values - values.mean()) / (values.std() or 1.0)
 
 
 def tau(losses: dict[str, float], truth: dict[str, float]) -> float:
