@@ -39,7 +39,8 @@ from search_space.supernet import pad_as_in_supernet
 from search_space.weights import save_tensors
 from strategies.one_shot.supernet import RandomOneShot
 
-COLUMNS = ("variant", "seed", "seconds", "loss", "architecture")
+#: the last one is the place of the network in the table, from 0
+COLUMNS = ("variant", "seed", "seconds", "loss", "network")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Variant:
 VARIANTS = {
     "untrained": Variant(0),
     **{f"uniform, {epochs} epochs": Variant(epochs) for epochs in (2, 3, 6, 12, 24)},
-    **{f"fair, {epochs} epochs": Variant(epochs, "fair") for epochs in (3, 12)},
+    **{f"fair, {epochs} epochs": Variant(epochs, "fair") for epochs in (3, 6, 12)},
     # four paths in each step: the time of so many epochs of one path
     **{f"sandwich, {epochs} epochs": Variant(epochs, "sandwich") for epochs in (2, 3, 6)},
     "uniform, 3 epochs, a third of the rate": Variant(3, rate=0.03),
@@ -120,7 +121,9 @@ def add(config: Path, table: Path, scores: Path, name: str, seeds: Sequence[int]
         start = time.perf_counter()
         loss = judge(task, variant, train(task, variant, seed), scores.parent)
         seconds = time.perf_counter() - start
-        found = [(name, seed, round(seconds, 1), round(loss(own), 5), own) for own in architectures]
+        found = [
+            (name, seed, round(seconds, 1), round(loss(own), 5), number) for number, own in enumerate(architectures)
+        ]
         new = not scores.exists()
         with scores.open("a", newline="") as stream:
             writer = csv.writer(stream)
@@ -143,9 +146,11 @@ def summary(table: Path, scores: Path, ranked: Path | None = None) -> None:
     what these add to models of trainings."""
     trained = ScoreTable(table / "scores.csv").trained()
     truth = {str(own): float(np.mean([one.accuracy for one in seeds.values()])) for own, seeds in trained.items()}
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    networks, found = list(truth), dict[str, dict[str, dict[str, float]]]()
     for row in rows(scores):
-        found.setdefault(row["variant"], {}).setdefault(row["seed"], {})[row["architecture"]] = float(row["loss"])
+        found.setdefault(row["variant"], {}).setdefault(row["seed"], {})[networks[int(row["network"])]] = float(
+            row["loss"]
+        )
     for name, by_seed in found.items():
         taus = [tau(losses, truth) for losses in by_seed.values()]
         mean = {own: float(np.mean([losses[own] for losses in by_seed.values()])) for own in truth}
