@@ -25,8 +25,6 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from evaluators.measuring.inherited import InheritedQuality, quality
-from evaluators.training.retrain import retrain
-from evaluators.training.run import TrainingRun
 from evaluators.training.supernet import supernet_evaluator
 from experiments.options.files import read_config
 from experiments.rank.table import open_table
@@ -36,7 +34,6 @@ from search_space.architecture import Architecture
 from search_space.network import Network
 from search_space.space import SepConvSpace
 from search_space.supernet import pad_as_in_supernet
-from search_space.weights import save_tensors
 from strategies.one_shot.supernet import RandomOneShot
 
 #: the last one is the place of the network in the table, from 0
@@ -48,31 +45,22 @@ class Variant:
     """A supernet and how its networks are judged.
 
     Attributes:
-        epochs: of the supernet's training; a cosine ends with them. 0 trains nothing.
+        epochs: of the supernet's training; a cosine ends with them.
         sampling: paths of a step, `strategies.options.MultiTrialOptions`.
-        rate: peak learning rate.
         calibration: training images for the batch-norm statistics of each network; 0 keeps those of all paths.
-        tuned: epochs that each network is trained for, from the inherited weights, before it is judged.
     """
 
     epochs: int
     sampling: Literal["uniform", "fair", "sandwich"] = "uniform"
-    rate: float = 0.1
     calibration: int = 1024
-    tuned: int = 0
 
 
 VARIANTS = {
-    "untrained": Variant(0),
-    **{f"uniform, {epochs} epochs": Variant(epochs) for epochs in (2, 3, 6, 12, 24)},
+    **{f"uniform, {epochs} epochs": Variant(epochs) for epochs in (3, 6, 12)},
     **{f"fair, {epochs} epochs": Variant(epochs, "fair") for epochs in (3, 6, 12)},
-    # four paths in each step: the time of so many epochs of one path
-    **{f"sandwich, {epochs} epochs": Variant(epochs, "sandwich") for epochs in (2, 3, 6)},
-    "uniform, 3 epochs, a third of the rate": Variant(3, rate=0.03),
-    "uniform, 12 epochs, a third of the rate": Variant(12, rate=0.03),
+    # of four paths in each step, so each epoch takes the time of four
+    "sandwich, 3 epochs": Variant(3, "sandwich"),
     "uniform, 3 epochs, norms of all paths": Variant(3, calibration=0),
-    "uniform, 3 epochs, norms by 256 images": Variant(3, calibration=256),
-    "uniform, 3 epochs, each tuned for 2": Variant(3, tuned=2),
 }
 
 
@@ -81,26 +69,19 @@ def train(task: SearchTask, variant: Variant, seed: int) -> SepConvSpace:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "weights"))
         space = SepConvSpace(task.space)
-    if variant.epochs:
-        recipe = replace(task.config.search, epochs=variant.epochs, learning_rate=variant.rate)
-        paths = RandomOneShot(feasible=task.feasible, sampling=variant.sampling, seed=stream_seed(seed, "paths"))
-        evaluator = supernet_evaluator(task.data, recipe, seed=stream_seed(seed, "batches"), accelerator="cpu")
-        paths(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+    recipe = replace(task.config.search, epochs=variant.epochs)
+    paths = RandomOneShot(feasible=task.feasible, sampling=variant.sampling, seed=stream_seed(seed, "paths"))
+    evaluator = supernet_evaluator(task.data, recipe, seed=stream_seed(seed, "batches"), accelerator="cpu")
+    paths(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
     return space
 
 
-def judge(task: SearchTask, variant: Variant, space: SepConvSpace, folder: Path) -> Callable[[Architecture], float]:
+def judge(task: SearchTask, variant: Variant, space: SepConvSpace) -> Callable[[Architecture], float]:
     """What gives the validation loss of an architecture with the weights of ``space``."""
     measure = InheritedQuality(task.data, calibration_images=variant.calibration or 2, seed=0)
 
     def loss(architecture: Architecture) -> float:
         network: Network = space.freeze(task.space.sample(architecture))
-        if variant.tuned:
-            start = folder / "start.safetensors"
-            save_tensors(network.state_dict(), start)
-            recipe = replace(task.config.search, epochs=variant.tuned)
-            run = TrainingRun(train_on="train", measure_on="validation", accelerator="cpu", start=start)
-            return retrain(architecture, task.data, recipe, run).loss
         if variant.calibration:
             return measure(network).loss
         pad_as_in_supernet(network)
@@ -119,11 +100,10 @@ def add(config: Path, table: Path, scores: Path, name: str, seeds: Sequence[int]
         if (name, seed) in done:
             continue
         start = time.perf_counter()
-        loss = judge(task, variant, train(task, variant, seed), scores.parent)
+        loss = judge(task, variant, train(task, variant, seed))
         seconds = time.perf_counter() - start
-        found = [
-            (name, seed, round(seconds, 1), round(loss(own), 5), number) for number, own in enumerate(architectures)
-        ]
+        losses = [round(loss(own), 5) for own in architectures]
+        found = [(name, seed, round(seconds, 1), one, number) for number, one in enumerate(losses)]
         new = not scores.exists()
         with scores.open("a", newline="") as stream:
             writer = csv.writer(stream)
@@ -148,14 +128,13 @@ def summary(table: Path, scores: Path, ranked: Path | None = None) -> None:
     truth = {str(own): float(np.mean([one.accuracy for one in seeds.values()])) for own, seeds in trained.items()}
     networks, found = list(truth), dict[str, dict[str, dict[str, float]]]()
     for row in rows(scores):
-        found.setdefault(row["variant"], {}).setdefault(row["seed"], {})[networks[int(row["network"])]] = float(
-            row["loss"]
-        )
+        by_seed = found.setdefault(row["variant"], {})
+        by_seed.setdefault(row["seed"], {})[networks[int(row["network"])]] = float(row["loss"])
     for name, by_seed in found.items():
         taus = [tau(losses, truth) for losses in by_seed.values()]
         mean = {own: float(np.mean([losses[own] for losses in by_seed.values()])) for own in truth}
         print(f"| {name} | {', '.join(f'{one:+.2f}' for one in taus)} | {tau(mean, truth):+.2f} |")
-    names = [name for name in found if VARIANTS[name].epochs == 3 and not VARIANTS[name].tuned]
+    names = [name for name in found if VARIANTS[name].epochs == 3]
     losses = np.array([[own[network] for network in truth] for name in names for own in found[name].values()])
     supernets, accuracies = standard(-losses.mean(axis=0)), np.array(list(truth.values()))
     print(f"| all {len(losses)} of 3 epochs | | {kendalltau(supernets, accuracies).statistic:+.2f} |")
