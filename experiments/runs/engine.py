@@ -34,14 +34,14 @@ def open_pool(config: SearchConfig, shared: Any, most: int) -> Pool | None:
     return _open(config, shared, min(jobs_at_once(config), most), most, 1) if most else None
 
 
-def open_retraining_pool(config: SearchConfig, shared: Any, of: int, left: int) -> Pool | None:
-    """`open_pool` for ``of`` retrainings, of which so many are ``left``; None if each takes several processes.
+def open_retraining_pool(config: SearchConfig, shared: Any, total: int, left: int) -> Pool | None:
+    """`open_pool` for the retrainings that are ``left`` of a ``total``; None if each takes several processes.
 
     What is left is trained by as many threads as what is done, so that results do not depend on interruptions.
     """
     if not left or _takes_several(config):
         return None
-    jobs = retrainings_at_once(config, of)
+    jobs = retrainings_at_once(config, total)
     return _open(config, shared, jobs, left, shared_threads(jobs))
 
 
@@ -58,9 +58,9 @@ def _open(config: SearchConfig, shared: Any, jobs: int, most: int, threads: int)
     return None
 
 
-def retrainings_at_once(config: SearchConfig, of: int) -> int:
-    """How many ``of`` so many retrainings are made at once; one if each takes several processes."""
-    return 1 if _takes_several(config) else min(jobs_at_once(config), of)
+def retrainings_at_once(config: SearchConfig, total: int) -> int:
+    """How many of a ``total`` of retrainings are made at once; one if each takes several processes."""
+    return 1 if _takes_several(config) else min(jobs_at_once(config), total)
 
 
 def _takes_several(config: SearchConfig) -> bool:

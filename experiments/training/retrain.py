@@ -200,10 +200,10 @@ def retrain_all(
     return _result(name, architecture, {seed: made[seed] if seed in made else done[seed] for seed in homes})
 
 
-def _train_each(calls: list[tuple[Any, ...]], of: int, engine: SearchConfig | None) -> list[dict[str, Any]]:
+def _train_each(calls: list[tuple[Any, ...]], total: int, engine: SearchConfig | None) -> list[dict[str, Any]]:
     if not calls or engine is None:
         return run_each(_train_one, calls, 1)
-    pool = open_retraining_pool(engine, calls[0][2], of, len(calls))
+    pool = open_retraining_pool(engine, calls[0][2], total, len(calls))
     if pool is None:
         return run_each(_train_one, calls, 1, limit=time_limit(engine), retries=engine.retries)
     done = train_at_once(pool, _train_with, [(*call[:2], *call[3:]) for call in calls])
