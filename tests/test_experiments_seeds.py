@@ -177,7 +177,7 @@ def test_table_gives_students_confidence_interval(tmp_path: Path, monkeypatch: p
     calls = {"winner": list(figures.values()), "mobilenetv3-small": [0.7, 0.7, 0.7, 0.7]}
 
     def run_each(function: Any, calls_: Any, processes: int, **limits: Any) -> list[Any]:
-        made = calls["winner" if "winner" in calls_[0][0] else "mobilenetv3-small"]
+        made = calls["winner" if "winner" in calls_[0][1] else "mobilenetv3-small"]
         return [{"test_accuracy": accuracy, "seconds": 2.0, **CONDITIONS} for accuracy in made]
 
     monkeypatch.setattr(retrain_module, "run_each", run_each)

@@ -102,13 +102,13 @@ def _bounded(budget: Budget, winner: Architecture) -> Budget:
     """The bounds on MACs and params alone; of a budget without an upper one, with the winner's MACs as that."""
     exact = budget.exact
     if exact.max_macs is None and exact.max_params is None:
-        exact = exact.bounded("macs", exact.min_macs, cost(winner).macs)  # type: ignore[arg-type]
+        exact = exact.bounded("macs", exact.min_macs, cost(winner).macs)
     return exact
 
 
 def _random(count: int, task: SearchTask, budget: Budget) -> list[Control]:
     # bounds on the user's own costs hold for random networks too: they are candidates of the space
-    whole = task.config.budget.bounded("macs", budget.min_macs, budget.max_macs)  # type: ignore[arg-type]
+    whole = task.config.budget.bounded("macs", budget.min_macs, budget.max_macs)
     part = FeasibleSet(task.table, whole).top_part(_FILLED)
     networks = task.draw(part, count, "random controls")
     return [

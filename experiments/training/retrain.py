@@ -189,8 +189,8 @@ def retrain_all(
     done = decided(claim)
     missing = [seed for seed in homes if seed not in done]
     begin = None if start is None else folder / START_FILE
-    calls = [(name, architecture, data, config, seed, homes[seed], accelerator, trackers, begin) for seed in missing]
-    made = dict(zip(missing, _train_each(calls, len(homes), engine), strict=True))
+    calls = [(name, architecture, config, seed, homes[seed], accelerator, trackers, begin) for seed in missing]
+    made = dict(zip(missing, _train_each(data, calls, len(homes), engine), strict=True))
     failed = {seed: result["error"] for seed, result in made.items() if "error" in result}
     if failed:
         raise TrainingDiverged(
@@ -200,14 +200,16 @@ def retrain_all(
     return _result(name, architecture, {seed: made[seed] if seed in made else done[seed] for seed in homes})
 
 
-def _train_each(calls: list[tuple[Any, ...]], total: int, engine: SearchConfig | None) -> list[dict[str, Any]]:
-    if not calls or engine is None:
-        return run_each(_train_one, calls, 1)
-    pool = open_retraining_pool(engine, calls[0][2], total, len(calls))
+def _train_each(
+    data: ImageData, calls: list[tuple[Any, ...]], total: int, engine: SearchConfig | None
+) -> list[dict[str, Any]]:
+    alone = [(data, *call) for call in calls]
+    if engine is None:
+        return run_each(_train_one, alone, 1)
+    pool = open_retraining_pool(engine, data, total, len(calls))
     if pool is None:
-        return run_each(_train_one, calls, 1, limit=time_limit(engine), retries=engine.retries)
-    done = train_at_once(pool, _train_with, [(*call[:2], *call[3:]) for call in calls])
-    return [call.result() for call in done]
+        return run_each(_train_one, alone, 1, limit=time_limit(engine), retries=engine.retries)
+    return [call.result() for call in train_at_once(pool, _train_one, calls)]
 
 
 def train_at_once(pool: Pool, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Call[Any]]:
@@ -220,10 +222,6 @@ def train_at_once(pool: Pool, function: Callable[..., Any], calls: Sequence[tupl
                 reason_of(error)
 
         return run_in(pool, function, calls, ended)
-
-
-def _train_with(data: ImageData, name: str, architecture: AnyNetwork, *others: Any) -> dict[str, Any]:
-    return _train_one(name, architecture, data, *others)
 
 
 def claim_folder(
@@ -313,9 +311,9 @@ def _request(
 
 
 def _train_one(
+    data: ImageData,
     name: str,
     architecture: AnyNetwork,
-    data: ImageData,
     config: RetrainConfig,
     seed: int,
     home: Path,

@@ -102,7 +102,7 @@ class Budget:
             pairs[metric] = (self.min_costs.get(metric), self.max_costs.get(metric))
         return {metric: pair for metric, pair in pairs.items() if pair != (None, None)}
 
-    def bounded(self, metric: str, low: float | None, high: float | None) -> Budget:
+    def bounded(self, metric: str, low: float | str | None, high: float | str | None) -> Budget:
         """This budget with other bounds on one metric."""
         ends: dict[str, Any] = {f"min_{metric}": low, f"max_{metric}": high}
         if metric not in EXACT_METRICS:
