@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.processes import die, wait_and_return
+from helpers.processes import DiesOnce, die, size_of_second, wait_and_return
 from helpers.runs import Killed, complaint, outcome, rows
 from helpers.searches import config, run
 
@@ -218,6 +218,16 @@ def test_a_call_whose_process_is_killed_is_repeated_once_and_takes_no_other_with
         assert once.result() == 5
         (tmp_path / "there").touch()
         assert [pool.submit(die, tmp_path / "there").result() for _ in range(2)] == [5, 5], "the pool lives on"
+    finally:
+        pool.close()
+
+
+def test_a_process_that_is_killed_before_it_has_taken_what_it_is_given_is_begun_anew(tmp_path: Path) -> None:
+    pool = SharedPool(1, (DiesOnce(tmp_path / "once"), bytes(1 << 20)))  # more than a pipe holds
+    try:
+        call = pool.submit(size_of_second)
+        assert call.result(timeout=100) == 1 << 20
+        assert call.attempts == 2
     finally:
         pool.close()
 

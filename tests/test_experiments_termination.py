@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.groups import members
+from helpers.groups import kill_group, members
 from helpers.runs import complaint
 
 from experiments import commands
@@ -54,13 +54,20 @@ def test_a_signal_that_whoever_started_us_ignores_is_ignored(monkeypatch: pytest
         signal.raise_signal(signal.SIGTERM)
 
 
-def ended(script: str) -> int:
-    """The exit code of Python when it gets SIGTERM after its first line of output."""
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+def ended(*command: str) -> tuple[int, str]:
+    """The exit code of Python when it and its processes get SIGTERM after its first line of output, as those of a
+    container do, and what it says of that."""
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = subprocess.Popen([sys.executable, *command], cwd=ROOT, start_new_session=True, **streams)
+    with started as process:
         assert process.stdout is not None
         process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        return process.wait(timeout=100)
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            _, said = process.communicate(timeout=100)
+        finally:
+            kill_group(process.pid)
+    return process.returncode, said
 
 
 def test_a_process_that_does_not_come_to_an_end_is_ended() -> None:
@@ -75,31 +82,45 @@ with termination.ending_on_sigterm():
     finally:
         time.sleep(1000)
 """
-    assert ended(script) == TERMINATED
+    assert ended("-c", script) == (TERMINATED, "")
 
 
-def test_calls_side_by_side_are_given_up() -> None:
-    script = """
-import multiprocessing, sys, threading, time
+BEGINNING = """
+import sys, time
+from pathlib import Path
+
+from evaluators.training.pools import run_each
 from experiments import termination
 
-def tell():
-    while len(multiprocessing.active_children()) < 2:
-        time.sleep(0.05)
-    print("ready", flush=True)
+class Slow:
+    def __reduce__(self):
+        return begin, (sys.argv[1],)
+
+def begin(marker):
+    Path(marker).touch()
+    time.sleep(1000)
 
 if __name__ == "__main__":
-    from evaluators.training.pools import run_each
-    termination._GRACE = 80.0
+    import threading
+    def tell():
+        while not Path(sys.argv[1]).exists():
+            time.sleep(0.05)
+        print("ready", flush=True)
+
     threading.Thread(target=tell).start()
+    termination._GRACE = 80.0
     try:
         with termination.ending_on_sigterm():
-            run_each(time.sleep, [(1000,), (1000,)], 2)
+            run_each(time.sleep, [(Slow(), bytes(1 << 20))] * 2, 2)
     except termination.Terminated:
         sys.exit(3)
 """
+
+
+def test_processes_are_given_up_that_have_not_taken_yet_what_they_are_given(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(BEGINNING)
     begin = time.monotonic()
-    assert ended(script) == 3
+    assert ended(str(tmp_path / "script.py"), str(tmp_path / "begun")) == (3, "")
     assert time.monotonic() - begin < 80
 
 

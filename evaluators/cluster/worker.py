@@ -12,7 +12,7 @@ import ray
 from ray import cloudpickle
 from ray.experimental import internal_kv
 
-from evaluators.training.processes import be_quiet
+from evaluators.training.child import be_quiet
 from search_space.base.errors import InvalidRequest
 
 #: where calls that were begun are noted in the cluster's own table

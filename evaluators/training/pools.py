@@ -18,7 +18,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 import torch.multiprocessing
 
-from evaluators.training.processes import QUIET, begin_quietly, shared_threads, world_size
+from evaluators.training.child import begin_quietly, given, shared_threads
+from evaluators.training.processes import world_size
 from evaluators.training.run import TrainingDiverged
 
 T = TypeVar("T")
@@ -127,7 +128,7 @@ def run_apart(
     retries: int = 1,
 ) -> list[Call[T]]:
     """``function(*call)`` for each of ``calls``, all done, in ``processes`` others that share this one's threads."""
-    # all that they need is given to the processes at their start: see `QUIET`
+    # all that they need is given to the processes at their start: see `given`
     pool = SharedPool(processes, (function, calls), shared_threads(processes), limit, retries)
     return run_in(pool, _make, [(number,) for number in range(len(calls))])
 
@@ -201,7 +202,8 @@ class OwnProcess:
     `SharedPool`."""
 
     def __init__(self, threads: int, shared: Any, limit: float | None, retries: int) -> None:
-        self._begin = (QUIET, threads, shared)
+        self._threads = threads
+        self._shared = shared
         self._limit = limit
         self._retries = retries
         self._pool: ProcessPoolExecutor | None = None
@@ -233,10 +235,12 @@ class OwnProcess:
         with self._lock:
             if self._given_up:
                 raise ProcessDied("it was given up")
-            if self._pool is None:
-                context = torch.multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=self._begin)
-            return self._pool.submit(_call, function, *arguments)  # starts the process
+            if self._pool is not None:
+                return self._pool.submit(_call, function, *arguments)
+            context = torch.multiprocessing.get_context("spawn")
+            with given(self._shared) as shared:
+                self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self._threads, shared))
+                return self._pool.submit(_call, function, *arguments)  # starts the process
 
     def give_up(self) -> None:
         """End the process, and with it the call that it is in, which fails.
@@ -293,7 +297,7 @@ def _obituary(code: int | None, attempts: int) -> str:
 _shared: Any = None
 
 
-def _begin(_: Any, threads: int, shared: Any) -> None:
+def _begin(threads: int, shared: Any) -> None:
     global _shared
     begin_quietly(threads)
     _shared = shared

@@ -1,16 +1,10 @@
-"""Processes: how one of several begins, and a training that is shared out among them."""
+"""A training that is shared out among several processes: whether this is one of them, and how they agree."""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
 import os
 import pickle
-import signal
 import socket
-import threading
-import time
-import warnings
 from collections.abc import Callable
 from functools import cache
 from itertools import count
@@ -20,68 +14,12 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
-from evaluators.base.progress import hide_bars
+from evaluators.training.child import end_with_parent, given, shared_threads
 from evaluators.training.run import TrainingDiverged
 from search_space.base.errors import InvalidRequest
 
 T = TypeVar("T")
 Report = Callable[[dict[str, float]], None]
-
-
-def begin_quietly(threads: int) -> None:
-    """Let this process, one of several, draw no bars, print nothing, use so many threads and end with its parent.
-
-    What becomes of it is the parent's affair: Ctrl-C, which a terminal sends to all of them, is left to that, and
-    SIGTERM ends it at once, where Lightning would finish the batch and have the call fail.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
-    end_with_parent()
-    be_quiet(threads)
-
-
-def be_quiet(threads: int) -> None:
-    """Let this process, one of several, draw no bars, print nothing and use so many threads."""
-    hide_bars()
-    _quiet()
-    torch.set_num_threads(threads)
-
-
-def end_with_parent() -> None:
-    """End this process, which `multiprocessing` started, soon after its parent, which may be killed at any moment.
-
-    The parent may have ended already while this one was starting.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.pid,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _quiet() -> None:
-    """Keep what libraries print in every process, as NNI on import, out of the terminal."""
-    warnings.filterwarnings("ignore", module=r"(nni|pytorch_lightning|lightning_fabric|torch)(\..*)?")
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-
-
-class _Quiet:
-    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
-        return _quiet, ()
-
-
-#: Stands in front of what a process is given at its start, so that modules are imported quietly for that. (Tensors are
-#: given so, as a queue takes them by way of a temporary folder, which stays behind if this process is killed.)
-QUIET = _Quiet()
-
-
-def shared_threads(processes: int) -> int:
-    """Threads of each of so many ``processes`` that share those of this one."""
-    return max(1, torch.get_num_threads() // processes)
 
 
 def is_launched() -> bool:
@@ -178,8 +116,9 @@ def run_together(function: Callable[..., T], arguments: tuple[Any, ...], process
     in another way, the others are ended and torch's ProcessRaisedException has its traceback.
     """
     queue = torch.multiprocessing.get_context("spawn").Queue()
-    given = (QUIET, processes, _free_port(), shared_threads(processes), queue, function, arguments)
-    started = torch.multiprocessing.spawn(_join, given, nprocs=processes, join=False)
+    with given((function, arguments)) as call:
+        surroundings = (processes, _free_port(), shared_threads(processes), queue)
+        started = torch.multiprocessing.spawn(_join, (*surroundings, call), nprocs=processes, join=False)
     assert started is not None
     results: list[T] = []
     try:
@@ -204,14 +143,13 @@ def run_together(function: Callable[..., T], arguments: tuple[Any, ...], process
 
 def _join(
     rank: int,
-    _: Any,
     processes: int,
     port: int,
     threads: int,
     queue: Any,
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
+    call: tuple[Callable[..., Any], tuple[Any, ...]],
 ) -> None:
+    function, arguments = call
     end_with_parent()
     torch.set_num_threads(threads)
     # inside a job of one task Lightning would take each of us for that task

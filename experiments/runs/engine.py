@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from evaluators.data.loaders import usable_cores
+from evaluators.training.child import shared_threads
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.pools import Pool, SharedPool
-from evaluators.training.processes import is_launched, shared_threads
+from evaluators.training.processes import is_launched
 from experiments.options.config import SearchConfig, seconds
 from search_space.base.checks import refusal
 

@@ -14,8 +14,8 @@ import numpy as np
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.space import RawFormatModelSpace
 
+from evaluators.training.child import shared_threads
 from evaluators.training.devices import pick_accelerator
-from evaluators.training.processes import shared_threads
 from evaluators.training.run import TrainingRun
 from experiments.bench import peak_memory
 from experiments.options.config import SearchConfig
