@@ -3,7 +3,7 @@
     python -m experiments.tutorial path/to/images --out tutorial --time 30m
 
 Each step is a command, which is printed before it runs, so that you can type it yourself and change it. Options that
-are not the tutorial's are handed to ``sepnas search``.
+are not the tutorial's are passed on to ``sepnas search``. Needs ``pip install '.[search,onnx]'``.
 """
 
 from __future__ import annotations
