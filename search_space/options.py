@@ -59,7 +59,7 @@ class SpaceOptions:
         width: multiplier of all its channels.
         operators: candidate operators, as a preset (paper, kernels, full) or as names; see `sepnas list operators`.
         widths: expanded channels of blocks (of ResNets: inner ones), as multiples of the hand-designed ones.
-        search_se: whether each inverted residual may be with or without squeeze-and-excitation.
+        search_se: also search whether each inverted residual has squeeze-and-excitation.
         stages: other candidates for some stages, by number; `sepnas space` shows the stages.
     """
 

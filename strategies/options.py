@@ -71,8 +71,8 @@ class MultiTrialOptions(StrategyOptions):
         sampling: paths that the supernet is trained on: uniform (the default), fair (each candidate equally often,
             whatever the budget) or sandwich (the largest, the smallest and two random ones in each step, the largest
             teaching the others). Only with scoring "supernet".
-        ahead: candidates that may be in training at once. A proposal waits for the scores of all but the last so many,
-            so a search gives the same whatever the number of processes.
+        ahead: candidates that may be in training at once. A proposal waits for the scores of all but this many of the
+            latest, so the result does not depend on the number of processes.
         supernet_for: "budget" (the default) trains the supernet inside the budget only, "space" on everything, so
             that other budgets can be searched with it. Only with scoring "supernet".
     """

@@ -85,7 +85,7 @@ def test_a_table_needs_a_place_and_baselines_a_search(
     ("target", "more", "told"),
     [
         ("mobilenetv3-smal", [], "does not exist; give the folder of a run, an architecture file, or the name of a"),
-        ("architecture.json", ["--width", "0.5"], "--width: an architecture has its channels fixed; leave it out"),
+        ("architecture.json", ["--width", "0.5"], "--width: an architecture has fixed channels; leave it out"),
         ("mobilenetv2", ["--num_nodes", "2"], "num_nodes: 2, but neither torchrun nor SLURM started this process"),
         ("mobilenetv2", ["--width", "-1"], "width"),
         ("architecture.json", [], "architecture.image_size: 16, but the data 'digits' has 8"),

@@ -19,13 +19,13 @@ class DataOptions:
     Attributes:
         name: digits, a folder of class folders, or a Hugging Face name; see `sepnas list datasets`.
         image_size: side in pixels; images are resized (shorter side) and centre-cropped to it.
-        channels: 1 (grey), 3 (colour), or auto. Auto sees from the files: 1 if all images outside the test split that
-            the data set brings are grey, else 3.
+        channels: 1 (grey), 3 (colour), or auto. Auto looks at the files: 1 if all images outside the data set's own
+            test split are grey, else 3.
         validation: share of the training images held out for the search. A data set's own validation split wins.
         test: share of all images held out for the final test. A data set's own test split wins. It is taken off first,
             from the training images alone if there is a validation split.
         max_train_images: most training and validation images to use. They are drawn evenly over the classes; the test
-            stays whole, and images that are not used are not decoded.
+            split stays whole, and images that are not used are not decoded.
         on_corrupt: refuse an unreadable image with an error, or skip it.
         stored_size: side in pixels at which images are kept where that is not image_size; networks see windows of
             image_size, random where an augmentation crops, else central. 64 with image_size 56 for Tiny-ImageNet, 256
@@ -33,10 +33,10 @@ class DataOptions:
         where: memory, device (all images on the GPU), stream (decoded by workers as they are needed), or auto: stream
             above memory_limit, else device if the images take at most half of its free memory, else memory.
         memory_limit: GiB of decoded pixels, all splits together, above which auto streams.
-        workers: processes that decode for one loader of streamed images; null for one per core, shared by trainings
+        workers: decoding processes of one loader of streamed images; null for one per core, shared by trainings
             that run together, at most 8; 0 decodes in the training process.
-        cache: keep decoded images for the next run, in $SEPNAS_CACHE. Without it that is in the user's cache.
-        title: what tables and plots call the data; null for the name, of a folder its last part.
+        cache: keep decoded images for the next run, in $SEPNAS_CACHE. If that is not set, in the user's cache folder.
+        title: name of the data in tables and plots; null for the name above, of a folder its last part.
     """
 
     name: str = "digits"

@@ -21,10 +21,10 @@ class TrainingOptions:
     """How final trainings go, whatever their seed.
 
     Attributes:
-        train_on: train+validation, as nothing is chosen by validation any more at this point; or train, which keeps the
-            weights of the epoch with the best validation accuracy beside the last ones.
+        train_on: train+validation, or train alone. Nothing is chosen by validation any more at this point; train also
+            keeps the weights of the epoch with the best validation accuracy, beside the last ones.
         devices: processes that share each batch of a training; GPUs, or CPU processes without one.
-        num_nodes: machines, whose processes torchrun or SLURM has started.
+        num_nodes: machines, on each of which torchrun or SLURM has started the processes.
     """
 
     train_on: Literal["train", "train+validation"] = "train+validation"

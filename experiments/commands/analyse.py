@@ -15,7 +15,7 @@ from search_space.base.errors import InvalidRequest
 
 #: What can be analysed, in words, and which options beside those of all go with it.
 ANALYSES = {
-    "correlations": ("how far each filter is one blueprint, on any weights (BSConv, figure 3)", ("stage",)),
+    "correlations": ("how well one blueprint explains each filter, for any weights (BSConv, figure 3)", ("stage",)),
     "shift": (
         "how even-sized kernels shift and erase the maps of untrained networks (Wu et al., figure 3)",
         ("kernels", "depth", "seeds", "images", "data"),
@@ -36,8 +36,8 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "subject",
         nargs="?",
-        help="of correlations: weights (safetensors, or a state dict of torch.save), a run, a training, a bundle or"
-        " module:callable; of receptive-field: a network as `sepnas describe` takes it; shift has none",
+        help="for correlations: weights (safetensors, or a state dict of torch.save), a run, a training, a bundle or"
+        " module:callable; for receptive-field: a network as `sepnas describe` takes it; none for shift",
     )
     parser.add_argument("--out", help="folder for the table (CSV), all figures (JSON) and a picture (PNG)")
     parser.add_argument("--overwrite", action="store_true", help="replace the files of that analysis in OUT")
@@ -46,12 +46,12 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--stage",
         heading=of_correlations,
-        help="regular expression for the part of a layer's name that says its stage, as 'layer(.)' (default: layers in"
-        " a row with equally many filters are a stage)",
+        help="regular expression for the part of a layer's name that says its stage, such as 'layer(.)' (default:"
+        " consecutive layers with equally many filters are a stage)",
     )
     parser.add_argument("--kernels", heading=of_shift, help="some of C2,C3,C4,C2sp,C4sp (default: all)")
-    parser.add_argument("--depth", heading=of_shift, type=int, help="of the ResNet, 6n + 2 (default: 56)")
-    parser.add_argument("--seeds", heading=of_shift, type=int, help="how many, from 0 (default: 10)")
+    parser.add_argument("--depth", heading=of_shift, type=int, help="depth of the ResNet, 6n + 2 (default: 56)")
+    parser.add_argument("--seeds", heading=of_shift, type=int, help="how many seeds, from 0 (default: 10)")
     parser.add_argument("--images", heading=of_shift, type=int, help="how many validation images (default: 16)")
     parser.add_argument("--data", heading=of_shift, help="name or path, see `sepnas list datasets` (default: digits)")
     parser.add_argument("--input", heading=of_fields, type=int, help="side of the input, pixels (default: 32)")

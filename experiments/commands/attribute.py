@@ -18,11 +18,11 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--swaps",
         default="blocks,families,all",
-        help="which: blocks (each alone), families (of operators, everywhere), all (every operator), separated by"
+        help="which swaps: blocks (each alone), families (of operators, everywhere), all (every operator), separated by"
         " commas (default: %(default)s)",
     )
     parser.add_argument("--out", help="folder for the report (default: RUN/attribution)")
-    parser.add_argument("--overwrite", action="store_true", help="delete training results that were made another way")
+    parser.add_argument("--overwrite", action="store_true", help="delete training results that were made differently")
     parser.add_class(RetrainConfig, "retrain", only=("seeds",))
     parser.add_class(SearchConfig, "config", only=ENGINE_OPTIONS)
 

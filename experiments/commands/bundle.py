@@ -19,16 +19,16 @@ def _add_export(parser: Parser) -> None:
     parser.add_argument(
         "--formats",
         help="forms of the network: source (model.py; not of networks of a family), pt2 (torch.export), onnx, separated"
-        f" by commas, or all (default: {','.join(DEFAULT_FORMATS)}, or what of it there is)",
+        f" by commas, or all (default: {','.join(DEFAULT_FORMATS)}, as far as possible)",
     )
     parser.add_argument("--fold_bn", action="store_true", help="merge batch norms into convolutions in pt2 and onnx")
     parser.add_argument(
-        "--int8", action="store_true", help="add model.int8.onnx; the card gives what accuracy it costs"
+        "--int8", action="store_true", help="add model.int8.onnx; the card states how much accuracy it costs"
     )
     parser.add_argument("--latency", action="store_true", help="measure the time on one CPU thread for the card")
-    parser.add_argument("--licence", default="unknown", help="of the weights, for the card, as apache-2.0")
-    parser.add_argument("--seed", type=int, help="which of the trainings to take; the first by default")
-    parser.add_argument("--untrained", action="store_true", help="of an architecture file: with initial weights")
+    parser.add_argument("--licence", default="unknown", help="licence of the weights for the card, such as apache-2.0")
+    parser.add_argument("--seed", type=int, help="which training to export, by its seed; the first by default")
+    parser.add_argument("--untrained", action="store_true", help="export an architecture file with initial weights")
     parser.add_argument("--overwrite", action="store_true", help="replace the bundle in TO")
 
 
@@ -78,7 +78,7 @@ def _predict(options: Namespace) -> None:
 
 PREDICT = Command(
     "use what was trained",
-    "classify pictures with an exported network",
+    "classify images with an exported network",
     _add_predict,
     _predict,
     details="No code of a bundle is run and nothing in it is unpickled.",

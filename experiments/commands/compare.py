@@ -20,28 +20,28 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--baselines",
         help="networks to compare with, separated by commas: NAME of `sepnas list baselines` or `sepnas list zoo`,"
-        " NAME@fit for its widest form inside the budget, random:K for K random networks that use nine tenths of it,"
-        " module:callable for a model of your own, which gets in_channels, classes and image_size as far as it takes"
-        f" them (default, beside a search: {','.join(DEFAULT_BASELINES)})",
+        " NAME@fit for its widest form inside the budget, random:K for K random networks that use at least nine tenths"
+        " of it, module:callable for a model of your own, called with those of in_channels, classes and image_size that"
+        f" it accepts (default, beside a search: {','.join(DEFAULT_BASELINES)})",
     )
     parser.add_argument(
-        "--pareto", type=int, default=0, help="so many more networks of each search's Pareto set (default: none)"
+        "--pareto", type=int, default=0, help="how many networks of each search's Pareto set to add (default: none)"
     )
     parser.add_argument(
         "--reference",
-        help="network that all others are held against, by its name in the table, its folder's or that in --baselines"
+        help="network that all others are compared with, by its name in the table, in --baselines or of its folder"
         " (default: the first winner)",
     )
     parser.add_argument(
         "--latency",
         choices=["pytorch-cpu", "onnx-cpu", "cuda"],
-        help="time a forward pass of each network too, by one thread (takes seconds for each)",
+        help="also time a forward pass of each network, on one thread (takes seconds for each)",
     )
     parser.add_argument(
         "--out", help="folder for the report (default: RUN/report of the first search; required without one)"
     )
-    parser.add_argument("--title", help="what table and plot call the data (default: as the config does)")
-    parser.add_argument("--overwrite", action="store_true", help="delete training results that were made another way")
+    parser.add_argument("--title", help="name of the data in table and plot (default: as in the config)")
+    parser.add_argument("--overwrite", action="store_true", help="delete training results that were made differently")
     parser.add_class(SearchConfig, "config", only=ENGINE_OPTIONS)
 
 
@@ -82,12 +82,12 @@ def _run(options: Namespace) -> None:
         overwrite=options.overwrite,
     )
     print((out / "comparison.md").read_text(encoding="utf-8"))
-    print(f"report: {out}; to look at: {out / 'index.html'}")
+    print(f"report: {out}; open {out / 'index.html'}")
 
 
 COMMAND = Command(
     "find and train networks",
-    "table and page of winners against hand-designed baselines",
+    "table and page of winners beside hand-designed and random networks",
     _add_options,
     _run,
     details="Trains them by the same recipe and seeds (skipping those already trained), and writes comparison.csv,"

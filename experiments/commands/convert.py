@@ -11,7 +11,7 @@ from search_space.base.errors import InvalidRequest
 
 
 def _add_options(parser: Parser) -> None:
-    parser.add_argument("network", help="module:callable that makes any torch network, as my_models:net")
+    parser.add_argument("network", help="module:callable that returns any torch network, such as my_models:net")
     parser.add_argument(
         "--to",
         required=True,
@@ -28,12 +28,14 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument(
         "--between", default="none", help="batch norm and this activation between the layers of an xsep (default: none)"
     )
-    parser.add_argument("--only", help="names of the convolutions to convert, as 'layer[34].*,stem', by shell patterns")
-    parser.add_argument("--leave", help="names of the convolutions to leave, likewise")
+    parser.add_argument(
+        "--only", help="convolutions to convert, as shell patterns of their names, such as 'layer[34].*,stem'"
+    )
+    parser.add_argument("--leave", help="convolutions to leave as they are, likewise")
     parser.add_argument("--input", type=int, default=32, help="side of the square input, pixels (default: %(default)s)")
     parser.add_argument("--classes", type=int, default=10, help="number of classes (default: %(default)s)")
     parser.add_argument("--channels", type=int, default=3, help="input channels (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights that are drawn (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the new weights (default: %(default)s)")
     parser.add_argument("--out", help="folder for the report (JSON and text) and the weights (safetensors)")
     parser.add_argument("--overwrite", action="store_true", help="replace the files of a conversion in OUT")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -71,8 +73,8 @@ COMMAND = Command(
     "replace the convolutions of a network of your own by separable ones",
     _add_options,
     _run,
-    details="It is run once before and once after. A line is printed for each kind of layer that was replaced, and for"
-    " each reason for which others were not. In Python, `search_space.convert` does the same; a callable of yours that"
-    " returns `convert(...).model` is trained and compared as any other network (`sepnas compare --baselines`).",
+    details="The network is run once before and once after. A line is printed for each kind of layer that was replaced,"
+    " and for each reason for which others were not. In Python, `search_space.convert` does the same; a callable of"
+    " yours that returns `convert(...).model` is trained and compared like any network (`sepnas compare --baselines`).",
     alone=True,
 )

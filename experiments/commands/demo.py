@@ -22,10 +22,10 @@ def _add_options(parser: Parser) -> None:
         choices=["quick", *PRESETS],
         default="quick",
         metavar="NAME",
-        help="quick: the operators of the papers; a preset: its operators (default: %(default)s)",
+        help="candidate operators, by a preset; quick is paper (default: %(default)s)",
     )
     add_option(parser, SearchConfig, "jobs")
-    parser.add_argument("--resume", action="store_true", help="go on with the demo in OUT")
+    parser.add_argument("--resume", action="store_true", help="continue the demo in OUT")
     parser.add_argument("--overwrite", action="store_true", help="delete the demo in OUT first")
 
 
@@ -51,7 +51,7 @@ def _run(options: Namespace) -> None:
     print("\n== export it")
     bundle = export(run.path, out / "export", DEFAULT_FORMATS, overwrite=True)
     print(f"\n{(out / 'report' / 'comparison.md').read_text(encoding='utf-8')}")
-    print(f"{bundle}\nreport: {out / 'report'}; to look at: {out / 'report' / 'index.html'}")
+    print(f"{bundle}\nreport: {out / 'report'}; open {out / 'report' / 'index.html'}")
     print(f"took {time.perf_counter() - start:.0f} s")
 
 

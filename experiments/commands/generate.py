@@ -16,10 +16,10 @@ _OPTIONS = ("data", "retrain", "seed", "accelerator")
 
 def _add_options(parser: Parser) -> None:
     parser.add_argument("--out", required=True, help="folder for the generators, their samples and their measures")
-    parser.add_argument("--overwrite", action="store_true", help="delete generators in OUT that were made another way")
+    parser.add_argument("--overwrite", action="store_true", help="delete generators in OUT that were made differently")
     parser.add_class(GenerationOptions, "generation")
     parser.add_class(RetrainConfig, "retrain", only=("seeds",))
-    parser.add_argument("--seed", type=int, default=0, help="of the data's splits (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the data's splits (default: 0)")
     add_option(parser, SearchConfig, "accelerator")
     parser.add_class(DataOptions, "data", "data.")
 
@@ -39,8 +39,8 @@ COMMAND = Command(
     _add_options,
     _run,
     details="A generator and a discriminator are trained against each other on the training images of any data set, as"
-    " in the even-sized kernels' paper (table 4). Fréchet distance, precision and recall are those of features of a"
-    " classifier that is trained on the same images: they compare generators of one data set, and are no FID. The same"
-    " command goes on after a kill.",
+    " in the even-sized kernels' paper (table 4). Fréchet distance, precision and recall are measured on the features"
+    " of a classifier that is trained on the same images: they compare generators of one data set, and are not FID. The"
+    " same command continues after a kill.",
     alone=True,
 )

@@ -100,5 +100,5 @@ COMMAND = Command(
     f"names of {', '.join(LISTINGS)}",
     _add_options,
     lambda options: print(LISTINGS[options.what]()),
-    details="They can be named in a config and on the command line.",
+    details="Options and configs take these names.",
 )

@@ -46,7 +46,7 @@ def named_network(options: Namespace) -> PlainNetwork:
         near = nearest(options.network, named_networks(), "sepnas list baselines")
         raise refusal("network", options.network, why, near)
     if options.width is not None:
-        raise InvalidRequest("--width: an architecture file has its channels fixed; leave it out")
+        raise InvalidRequest("--width: an architecture file has fixed channels; leave it out")
     if path.is_dir():
         from experiments.runs.folder import find_run
 

@@ -34,7 +34,7 @@ class Options:
 def _add_options(parser: Parser) -> None:
     parser.add_argument("run", help="folder of a run with a trained supernet, or with scores of trainings")
     parser.add_argument("--out", help="folder for the results (default: RUN/rank)")
-    parser.add_argument("--overwrite", action="store_true", help="delete results made another way")
+    parser.add_argument("--overwrite", action="store_true", help="delete results made differently")
     parser.add_argument(
         "--against", help="folder of `sepnas tabulate`: judge by its architectures and trainings, and train nothing"
     )
@@ -87,8 +87,8 @@ class Sample:
 
 
 def _add_table_options(parser: Parser) -> None:
-    parser.add_argument("--out", required=True, help="folder of the table; what it has is not trained again")
-    parser.add_argument("--overwrite", action="store_true", help="delete a table made another way")
+    parser.add_argument("--out", required=True, help="folder of the table; what it already has is not trained again")
+    parser.add_argument("--overwrite", action="store_true", help="delete a table made differently")
     parser.add_class(Sample, "sample")
     add_config(parser)
 
@@ -118,8 +118,8 @@ TABULATE = Command(
     "train a sample of architectures, as a table to judge searches by",
     _add_table_options,
     _tabulate,
-    details="By the config's retrain.recipe and measured on validation images. More architectures or seeds are"
-    " added to what OUT holds.",
+    details="Trains by the config's retrain.recipe and measures on validation images. More architectures or seeds"
+    " are added to what OUT holds.",
     defaults=config_defaults,
     alone=True,
 )

@@ -30,7 +30,7 @@ def _run(options: Namespace) -> None:
 
 COMMAND = Command(
     "look at networks",
-    "a page on searches at any stage: one HTML file that needs no network, and its figures as PNG and SVG",
+    "a page on searches at any stage: one HTML file that works offline, and its figures as PNG and SVG",
     _add_options,
     _run,
     details="Shows the winner block by block, what was compared, how the search went, and what is missing.",

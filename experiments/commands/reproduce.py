@@ -22,20 +22,28 @@ _OPTIONS = ("data", "retrain", "seed", "accelerator", "trackers", "jobs")
 
 
 def _add_options(parser: Parser) -> None:
-    parser.add_argument("name", help="of a table or figure: `sepnas list tables`")
+    parser.add_argument("name", help="table or figure, of `sepnas list tables`")
     parser.add_argument("--out", help="folder for the networks and the report; tables trained alike can share it")
-    parser.add_argument("--on", help="whose published figures and recipe are meant, as cifar100 (default: the first)")
-    parser.add_argument("--epochs", type=int, help="of each training; the recipe's whole schedule is shortened to it")
     parser.add_argument(
-        "--seeds", dest="trainings", type=int, default=3, help="trainings of each row, by seeds 0, 1, ... (default: 3)"
+        "--on", help="data set whose published figures and recipe are used, such as cifar100 (default: the first)"
     )
-    parser.add_argument("--rows", help="numbers of the rows to train, as 1,4 (default: all)")
+    parser.add_argument(
+        "--epochs", type=int, help="epochs of each training; the recipe's whole schedule is shortened to them"
+    )
+    parser.add_argument(
+        "--seeds",
+        dest="trainings",
+        type=int,
+        default=3,
+        help="trainings of each row, with seeds 0, 1, ... (default: 3)",
+    )
+    parser.add_argument("--rows", help="numbers of the rows to train, such as 1,4 (default: all)")
     parser.add_argument(
         "--width", type=float, default=1.0, help="multiplies the channels of every network (default: 1)"
     )
     parser.add_argument("--forecast", action="store_true", help="time some steps of each row instead of training it")
-    parser.add_argument("--overwrite", action="store_true", help="delete trainings in OUT that were made another way")
-    parser.add_argument("--seed", type=int, default=0, help="of the data's splits (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="delete trainings in OUT that were made differently")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the data's splits (default: 0)")
     for name in ("accelerator", "trackers", "jobs"):
         add_option(parser, SearchConfig, name)
     parser.add_class(DataOptions, "data", "data.")
@@ -96,12 +104,12 @@ def _numbers(text: str) -> list[int]:
 
 COMMAND = Command(
     "find and train networks",
-    "train the networks of a paper's table or figure and set them beside what it prints",
+    "train the networks of a paper's table or figure and compare them with its figures",
     _add_options,
     _run,
     details="Data and recipe are the paper's unless options say otherwise; the images are digits unless --data.name"
-    " names others. Rows are trained one after the other, and what is trained is not trained again: the same command"
-    " goes on after a kill. OUT gets the table as CSV, a page that says also what differs from the paper, and a plot.",
+    " names others. Rows are trained one after another, and what is trained is not trained again: the same command"
+    " continues after a kill. OUT gets the table as CSV, a page that also says what differs, and a plot.",
     defaults=_defaults,
     alone=True,
 )

@@ -33,9 +33,9 @@ def _add_options(parser: Parser) -> None:
         " beside their architecture), with a new classifier where the classes differ",
     )
     parser.add_argument("--width", type=float, help="channel multiplier of a baseline (default: 1.0)")
-    parser.add_argument("--overwrite", action="store_true", help="delete results made another way")
+    parser.add_argument("--overwrite", action="store_true", help="delete results made differently")
     parser.add_class(RetrainConfig, "retrain")
-    parser.add_argument("--seed", type=int, default=0, help="of the data's splits (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the data's splits (default: 0)")
     for name in ("accelerator", "trackers"):
         add_option(parser, SearchConfig, name)
     parser.add_class(DataOptions, "data", "data.")
@@ -51,7 +51,7 @@ def _defaults(options: Namespace) -> Mapping[str, Any]:
         remedy = f"give the folder of a run, an architecture file, or the name of a baseline: {near}"
         raise refusal("target", options.target, "does not exist", remedy)
     if options.width is not None and target.exists():
-        raise InvalidRequest("--width: an architecture has its channels fixed; leave it out")
+        raise InvalidRequest("--width: an architecture has fixed channels; leave it out")
     base = _base(target)
     return {"base": base} | {name: getattr(base, name) for name in _OPTIONS}
 

@@ -21,7 +21,7 @@ def add_config(parser: Parser, only: Collection[str] = ()) -> None:
     parser.add_argument(
         "config",
         nargs="?",
-        help="YAML file with the options below, nested by their dots, which win over it; or the name of a bundled one: "
+        help="YAML file of the options below, nested at their dots; the command line wins over it. Or a bundled one: "
         + ", ".join(bundled_names()),
     )
     parser.add_class(SearchConfig, "settings", only=only)
@@ -40,9 +40,11 @@ def config_defaults(options: Namespace) -> Mapping[str, Any]:
 
 def _add_search(parser: Parser) -> None:
     parser.add_argument("--out", help="folder of the run; must be new or empty (required)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in OUT")
+    parser.add_argument("--resume", action="store_true", help="continue the run in OUT")
     parser.add_argument("--overwrite", action="store_true", help="delete the run in OUT first")
-    parser.add_argument("--dry-run", action="store_true", help="measure and print what it would take; write nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="forecast time and memory from measured steps; write nothing"
+    )
     parser.add_argument("--print_config", action="store_true", help="print the config as YAML, every option explained")
     parser.add_argument("--print_schema", action="store_true", help="print a JSON Schema of configs")
     add_config(parser)
@@ -56,7 +58,7 @@ def _search(options: Namespace) -> None:
         return
     out = None if options.out is None else Path(options.out)
     if out is None and not options.dry_run:
-        raise InvalidRequest("--out: missing; name the folder that the run shall be written to")
+        raise InvalidRequest("--out: missing; name the folder to write the run to")
     config, began = self_contained(options.settings), time.perf_counter()
     from evaluators.training.processes import check_alone
 

@@ -68,10 +68,10 @@ def _add_latency(parser: Parser) -> None:
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=1, help="images per forward pass (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, help="timed calls (default: 100; of a table 50 in each round)")
-    parser.add_argument("--rounds", type=int, help="rounds of a table, each in another order (default: 5)")
+    parser.add_argument("--repeats", type=int, help="timed calls (default: 100; for a table 50 in each round)")
+    parser.add_argument("--rounds", type=int, help="rounds of timing a table, each in another order (default: 5)")
     parser.add_argument("--networks", type=int, help="whole networks to compare a table with (default: 10)")
-    parser.add_argument("--metric", help="what a table's cost is called (default: latency_ms)")
+    parser.add_argument("--metric", help="name of a table's cost (default: latency_ms)")
 
 
 def _latency(options: Namespace) -> None:

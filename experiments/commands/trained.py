@@ -38,7 +38,7 @@ def _add_evaluate(parser: Parser) -> None:
     parser.add_argument(
         "target", help="folder of a run (its retrained winner), of `sepnas retrain --out` or of `sepnas export`"
     )
-    parser.add_argument("--seed", type=int, help="which of the trainings to take; the first by default")
+    parser.add_argument("--seed", type=int, help="which training to use, by its seed; the first by default")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--out", help="folder for evaluation.json, confusion_matrix.csv, evaluation.png")
     parser.add_argument("--overwrite", action="store_true", help="replace those files in OUT")
@@ -85,8 +85,8 @@ def _add_pareto(parser: Parser) -> None:
     parser.add_argument(
         "--pick",
         action="append",
-        help="choose the most accurate of at most so many MACs, as 16.7M; of another objective, as params:1.2M. Several"
-        " hold together",
+        help="choose the most accurate of at most this many MACs, such as 16.7M, or of another objective, such as"
+        " params:1.2M; given several times, all must hold",
     )
     parser.add_argument("--to", help="architecture file (JSON) for what is picked")
     parser.add_argument(
@@ -96,7 +96,7 @@ def _add_pareto(parser: Parser) -> None:
 
 def _pareto(options: Namespace) -> None:
     if options.to is not None and not options.pick:
-        raise InvalidRequest("--to: nothing is picked; say what may be spent, as --pick 16.7M")
+        raise InvalidRequest("--to: nothing is picked; say what it may cost, such as --pick 16.7M")
     from experiments.runs.claimed_folder import check_writable
     from experiments.runs.files import sweep
     from experiments.runs.folder import find_run

@@ -17,18 +17,18 @@ class GenerationOptions:
     """A generator and its discriminator, by default as in the even-sized kernels' paper on CIFAR-10 (section 4.5).
 
     Attributes:
-        kernel: of the generator's convolutions: c3, or even-sized ones with symmetric padding (c2sp, c4sp) or padded
+        kernel: kernels of the generator: c3, or even-sized ones with symmetric padding (c2sp, c4sp) or padded
             right and bottom only (c2, c4).
-        channels: of the generator with c3; others have 1.5 times (c2, c2sp) or 0.75 times (c4, c4sp) as many.
-        critic_channels: of the discriminator, which is the same for every kernel.
-        latent: numbers that an image is made from.
-        steps: of the discriminator.
+        channels: channels of the generator with c3; others have 1.5 times (c2, c2sp) or 0.75 times (c4, c4sp) as many.
+        critic_channels: channels of the discriminator, which is the same for every kernel.
+        latent: length of the random vector that an image is made from.
+        steps: training steps of the discriminator.
         critic_steps: steps of the discriminator for one of the generator.
-        batch_size: real images, and as many generated ones, of a step.
-        learning_rate: of Adam; the paper prints 0.2, its source (Kurach et al.) takes 0.0002.
-        save_every: steps between two resume points, at which the losses are written down too.
-        samples: generated images that are measured, and real ones at most.
-        classifier_epochs: of the classifier that is trained to measure by.
+        batch_size: real images in a step, beside as many generated ones.
+        learning_rate: learning rate of Adam; the paper prints 0.2, its source (Kurach et al.) uses 0.0002.
+        save_every: steps between two resume points, at which the losses are logged too.
+        samples: generated images to measure, against at most as many real ones.
+        classifier_epochs: epochs of the classifier whose features the measures use.
     """
 
     kernel: Kernel = "c2sp"

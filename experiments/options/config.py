@@ -39,7 +39,7 @@ class StrategyConfig:
     """How the space is searched.
 
     Attributes:
-        name: halving, gdas, evolution, ...; see `sepnas list strategies`. auto takes halving, which trains real
+        name: halving, gdas, evolution, ...; see `sepnas list strategies`. auto means halving, which trains real
             networks, if at least 30 trainings fit the time, and gdas, which trains one supernet, otherwise.
         options: options of that strategy by name; `sepnas list strategies` shows them with their defaults.
     """
@@ -94,34 +94,36 @@ class SearchConfig:
         data: images.
         space: candidates.
         budget: what the network may cost.
-        fill: least share of the tightest upper bound that is used. Larger networks are mostly better; 0 searches the
-            whole budget. Without an upper bound, and for Pareto sets, the whole is searched.
-        finalists: best candidates that are trained to find the winner. They are trained by the search's recipe beside
-            hand-designed networks fitted to the budget, in rounds that leave the better half; the winner is the best on
-            the validation images at the end. 0 takes the search's own best.
-        finalist_seeds: rounds, each with another seed.
+        fill: least share of the tightest upper bound that a network must use. Larger networks are mostly better; 0
+            searches the whole budget. Without an upper bound, and for Pareto sets, the whole is searched.
+        finalists: how many of the best candidates are trained to choose the winner. They are trained by the search's
+            recipe beside hand-designed networks fitted to the budget, in rounds that keep the better half; the winner
+            is the best on the validation images at the end. 0 takes the search's own best.
+        finalist_seeds: rounds of training the finalists, each with another seed.
         costs: JSON files with your own costs, as `sepnas latency --table` writes. They are additive; budget.max_costs
             bounds them by name.
         strategy: the search strategy.
-        time: what strategy auto plans for, as 90s, 30m or 2h. halving takes as many candidates as fit; null means
-            30m as the limit, and halving's usual number of candidates.
-        search: recipe of the supernet's training or, with evolution's scoring "training", of each candidate's.
+        time: time that strategy auto plans for, such as 90s, 30m or 2h. halving takes as many candidates as fit; null
+            means 30m as the limit, and halving's usual number of candidates.
+        search: recipe of the supernet's training or, where candidates are trained (halving, scoring "training"), of
+            each candidate's.
         retrain: the final training.
-        supernet: folder of a run whose trained supernet is used. That may be for another budget; null to train one.
-        engine: sequential (this machine) or ray (a cluster). Both give the same.
+        supernet: folder of a run whose trained supernet is reused. That may be for another budget; null to train one.
+        engine: sequential (this machine) or ray (a cluster). Results are the same.
         ray: the Ray cluster of engine ray.
         devices: processes that share each batch of a supernet's training; GPUs, or CPU processes without one.
         jobs: trainings at once. Candidates and finalists get one thread each; the seeds of retrain and the networks of
             compare share the threads, or are trained one after the other if each takes several devices. null for one
             training per core, on a GPU for one, with Ray as many as the cluster has room for.
-        trial_time: what one training may take, as 90s, 30m or 2h. It fails if it takes longer; null for no limit.
-        retries: times that a killed training is begun anew. One that is lost with its machine is too.
+        trial_time: longest time for one training, such as 90s, 30m or 2h. It fails if it takes longer; null for no
+            limit.
+        retries: how often a killed training is restarted. One that is lost with its machine is too.
         max_failed: share of 8 or more candidates that may fail; one fails if its training diverges, lacks memory, takes
             longer than trial_time or is killed more often than retries allow. With more failures the search stops.
         seed: seed of everything random and of the data's splits.
-        accelerator: auto takes the GPU where there is one.
-        trackers: where figures go: tensorboard, mlflow, wandb. They are sent as they come, by searches and final
-            trainings; tensorboard's lie in tracking/ in the run.
+        accelerator: auto uses the GPU where there is one.
+        trackers: where metrics are logged: tensorboard, mlflow, wandb. Searches and final trainings log them as they
+            run; tensorboard's lie in tracking/ in the run.
     """
 
     data: DataOptions = field(default_factory=DataOptions)

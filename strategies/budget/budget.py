@@ -64,12 +64,12 @@ class Budget:
     compared as a float, with a relative tolerance of 1e-9. InvalidRequest for an unreadable number or min > max.
 
     Attributes:
-        max_macs: most multiply-accumulates (MACs) per image, as 16.7M.
-        max_params: most trainable parameters, as 1.5M.
+        max_macs: most multiply-accumulates (MACs) per image, such as 16.7M.
+        max_params: most trainable parameters, such as 1.5M.
         min_macs: fewest MACs per image.
         min_params: fewest trainable parameters.
-        max_costs: most of your own costs by name, as {latency_ms: 5.0}.
-        min_costs: least of your own costs by name.
+        max_costs: upper bounds of your own costs by name, such as {latency_ms: 5.0}.
+        min_costs: lower bounds of your own costs by name.
     """
 
     max_macs: int | float | str | None = None

@@ -23,11 +23,11 @@ class HalvingOptions(PredictorOptions):
 
     Attributes:
         scoring: always by training.
-        rungs: how often the best are trained on; with 1 all are trained by the whole recipe at once.
+        rungs: stages of training, each for the best of the one before; with 1 all get the whole recipe at once.
         experience: what the model starts from: tables of networks trained on other images (`sepnas tabulate`), as
             folders; cifar10-jpeg-16 comes with sepnas. Empty for none.
-        reduction_factor: one in so many goes on to the next rung, where it has been trained for so many times the
-            epochs; on the last rung for all epochs of the recipe.
+        reduction_factor: one in this many goes on to the next rung, whose epochs are this many times as many; those of
+            the last rung are all epochs of the recipe.
     """
 
     trials: int = option(48, least=1)

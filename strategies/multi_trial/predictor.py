@@ -246,7 +246,7 @@ def predict_scores(
 
 register(
     "predictor",
-    "a Gaussian process over the scores so far proposes what it expects to improve most on the best",
+    "a Gaussian process over the scores so far proposes what it expects to improve on the best the most",
     PredictorOptions,
     PredictorProposer,
 )

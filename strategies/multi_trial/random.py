@@ -47,7 +47,7 @@ register(
 )
 register(
     "random-one-shot",
-    "NNI's RandomOneShot made a search: it exports the best of random architectures by inherited weights",
+    "NNI's RandomOneShot as a search: it exports the best of random architectures by inherited weights",
     RandomOneShotOptions,
     RandomProposer,
 )

@@ -31,10 +31,10 @@ class TpeOptions(MultiTrialOptions):
 
     Attributes:
         n_startup_jobs: architectures drawn uniformly inside the budget before the estimators are used.
-        n_ei_candidates: proposals of which the one most likely good is scored.
-        linear_forgetting: the newest so many scores of a group count fully, older ones linearly less.
+        n_ei_candidates: proposals, of which the one most likely to be good is scored.
+        linear_forgetting: this many of the newest scores of a group count fully, older ones linearly less.
         prior_weight: weight of the uniform prior in each estimator, in trials.
-        gamma: good are the best ceil(gamma * sqrt(number of scores)).
+        gamma: the best ceil(gamma * sqrt(number of scores)) are the good ones.
     """
 
     n_startup_jobs: int = option(20, least=1)
