@@ -20,8 +20,8 @@ ARCHITECTURE_FILE = "architecture.json"
 WEIGHTS_FILE = "weights.safetensors"
 #: the tensors of a network whose shapes depend on the number of classes
 CLASSIFIER = ("head.classifier.weight", "head.classifier.bias")
-#: the entry of a file's metadata with the `_digest` of its tensors; the only one, as safetensors keeps no order of them
-_DIGEST = "sha256"
+#: the entry of a file's metadata with the `digest_of` its tensors; the only one, as safetensors keeps no order of them
+DIGEST = "sha256"
 
 
 def _names_of_tensors(module: nn.Module) -> list[tuple[torch.Tensor, list[str]]]:
@@ -42,10 +42,10 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path | str) -> None:
     """Write ``tensors`` to ``path``, whole or not at all, with a checksum."""
     with replacing(Path(path)) as temporary:
         own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(own, str(temporary), {_DIGEST: _digest(own)})
+        safetensors.torch.save_file(own, str(temporary), {DIGEST: digest_of(own)})
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+def digest_of(tensors: dict[str, torch.Tensor]) -> str:
     """SHA-256 of the names, types, shapes and values of contiguous ``tensors`` on the CPU."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
@@ -73,12 +73,12 @@ def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
         with safetensors.safe_open(path, "pt") as content:
             names = content.keys()
             tensors = {name: content.get_tensor(name) for name in names}
-            digest = (content.metadata() or {}).get(_DIGEST)
+            digest = (content.metadata() or {}).get(DIGEST)
     except safetensors.SafetensorError as error:
         raise InvalidRequest(
             f"weights: {plain(path)} is damaged or not a safetensors file ({plain(error, 80)})"
         ) from None
-    if digest is not None and digest != _digest(tensors):
+    if digest is not None and digest != digest_of(tensors):
         raise InvalidRequest(
             f"weights: {plain(path)} is damaged: its values are not those that were written; make or copy it anew"
         )

@@ -13,6 +13,7 @@ import pytest
 import torch
 from helpers.architectures import OPERATORS, architectures, random_architectures, settled
 from hypothesis import given, settings
+from safetensors.torch import save_file
 from torch import nn
 
 from experiments.bundle import layers
@@ -73,7 +74,7 @@ def test_it_is_flat_and_tidy_and_imports_torch_alone(tmp_path: Path) -> None:
         nodes = list(ast.walk(ast.parse(text)))
         imported = {a.name.partition(".")[0] for node in nodes if isinstance(node, ast.Import) for a in node.names}
         imported |= {str(node.module).partition(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
-        assert imported <= {"__future__", "collections", "pathlib", "torch", "safetensors"}
+        assert imported <= {"__future__", "collections", "hashlib", "pathlib", "torch", "safetensors"}
         for block in architecture.blocks:
             assert f": {block}, on a map of" in text
         defined = {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)}
@@ -104,6 +105,21 @@ def test_it_serves_as_a_backbone_for_images_of_any_size(tmp_path: Path) -> None:
             assert torch.equal(one, same)
     assert [tuple(one.shape) for one in maps] == [(2, 4, 32, 24), (2, 6, 16, 12), (2, 8, 8, 6)]
     assert [one.block for one in features(architecture)] == [-1, 1, 2]
+
+
+def test_weights_with_a_flipped_bit_are_refused_and_those_without_a_checksum_taken(tmp_path: Path) -> None:
+    architecture = parse("m 1x8x8 2 | stem c4 s2 relu | sep_k3 c6 s1 relu | head relu")
+    (tmp_path / "model.py").write_text(source(architecture))
+    network, weights = build(architecture), tmp_path / "weights.safetensors"
+    save_weights(network, weights)
+    load = runpy.run_path(str(tmp_path / "model.py"))["load"]
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights\.safetensors is damaged: its values are not those that were"):
+        load()
+    save_file(network.state_dict(), weights)
+    assert torch.equal(load().state_dict()["stem.conv.weight"], network.state_dict()["stem.conv.weight"])
 
 
 def test_an_operator_of_ones_own_is_written_if_torchs_layers_make_it() -> None:

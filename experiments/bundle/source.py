@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +18,7 @@ from experiments.runs.provenance import package_version
 from search_space.architecture import Architecture
 from search_space.network import build
 from search_space.network_cost import cost
+from search_space.weights import DIGEST, WEIGHTS_FILE, digest_of
 
 _LAYERS = Path(layers.__file__)
 
@@ -57,17 +59,25 @@ class Network(nn.Module):
 def load(weights: str | Path | None = None, *, features_only: bool = False, fold: bool = False) -> Network:
     """The network with its weights, of the file beside this one unless given, in evaluation mode; needs safetensors.
 
-    ``fold`` merges the batch norms into the convolutions.
+    ``fold`` merges the batch norms into the convolutions. ValueError if the weights are not what their checksum says;
+    those of others have none.
     """
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
-    tensors = load_file(weights or Path(__file__).with_name("weights.safetensors"))
+    path = weights or Path(__file__).with_name("{weights}")
+    with safe_open(path, "pt") as file:
+        tensors = {{name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118 - a file is no dict
+        digest = (file.metadata() or {{}}).get("{digest}")
+    if digest is not None and digest != digest_of(tensors):
+        raise ValueError(f"{{path}} is damaged: its values are not those that were written; copy it anew")
     if features_only:
         tensors = {{name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}}
     network = Network(features_only).eval()
     network.load_state_dict(tensors)
     return fold_batch_norms(network) if fold else network
-'''
+
+
+{digest_of}'''
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,9 @@ def source(architecture: Architecture) -> str:
         head="\n".join(expression(network.head).lines(12, "self.head = ")),
         first=first,
         ends="{" + ", ".join(str(one.block) for one in maps if one.block >= 0) + "}",
+        weights=WEIGHTS_FILE,
+        digest=DIGEST,
+        digest_of=inspect.getsource(digest_of),
     )
     copied = _definitions(text)
     return f"{_heading(architecture)}\n{_imports(copied)}\n\n{copied}\n{text}"
@@ -125,7 +138,7 @@ def _heading(architecture: Architecture) -> str:
     counted = f"{costs.macs:,} multiply-accumulates, {costs.params:,} parameters"
     return f'''"""{architecture.macro}: {counted}. Needs torch alone.
 
-    network = load()  # of weights.safetensors in this folder, which needs safetensors
+    network = load()  # of {WEIGHTS_FILE} in this folder, which needs safetensors
     logits = network(images)  # float32 (batch, {architecture.in_channels}, {size}, {size}), see preprocessing.json
     maps = load(features_only=True)(images)  # a backbone; `Network.feature_info` describes the maps
 
@@ -170,10 +183,9 @@ def _definitions(text: str) -> str:
 
 def _imports(copied: str) -> str:
     """The import statements that the copied layers and the network need."""
-    standard = ["from collections import OrderedDict"] if "OrderedDict" in copied else []
+    standard = ["import hashlib", *(["from collections import OrderedDict"] if "OrderedDict" in copied else [])]
     standard.append("from pathlib import Path")
-    others = ["import torch"] if "torch." in copied else []
-    others.append("from torch import Tensor, nn")
+    others = ["import torch", "from torch import Tensor, nn"]
     if "F." in copied:
         others.append("from torch.nn import functional as F")
     return "\n".join(["", *standard, "", *others, ""])
