@@ -12,6 +12,7 @@ import pytest
 from helpers.runs import Killed, contents
 
 from experiments.bundle.files import BUNDLE
+from experiments.generation.run import GENERATION
 from experiments.latency import PARTIAL_TABLE
 from experiments.rank.rank import RANKING
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind, first_difference
@@ -41,6 +42,24 @@ def fill(folder: Path, kind: FolderKind) -> None:
             (folder / name).mkdir()
             for file in ("result.json", "last.ckpt"):
                 (folder / name / file).write_text("{}")
+
+
+def test_nothing_is_deleted_that_another_process_is_writing_to(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    for kind, written in ((TRAININGS, "seed7"), (RUN, "retrain/winner/seed0"), (GENERATION, "seed7")):
+        folder = tmp_path / kind.name
+        claim(folder, kind, OLD)
+        fill(folder, kind)
+        (folder / written).mkdir(parents=True, exist_ok=True)
+        before = contents(folder)
+        lock = os.open(folder / written, os.O_RDONLY)  # of its own, as another process has it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InvalidRequest, match=f"^out: .*{written}: another process is writing to it; wait until"):
+            claim(folder, kind, NEW, overwrite=True)
+        assert contents(folder) == before
+        os.close(lock)
+        claim(folder, kind, NEW, overwrite=True)
+        assert not (folder / written).exists()
 
 
 @pytest.mark.parametrize("kind", MARKED, ids=lambda kind: kind.name)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from experiments.runs.files import sweep, write_json, write_text
+from experiments.runs.held import held
 from search_space.base.atomic import is_temporary
 from search_space.base.checks import plain, shown
 from search_space.base.errors import InvalidRequest
@@ -169,12 +170,18 @@ class ClaimedFolder:
         return valuable is None or any(any(self.path.glob(pattern)) for pattern in valuable)
 
     def _delete_files(self) -> None:
-        for pattern in self.kind.files:
-            for path in [path for path in self.path.iterdir() if path.match(pattern)]:
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
+        """InvalidRequest, before anything is deleted, if another process is writing to one of the folders."""
+        doomed = [path for pattern in self.kind.files for path in self.path.iterdir() if path.match(pattern)]
+        folders = [path for path in doomed if path.is_dir() and not path.is_symlink()]
+        for folder in folders:
+            for inner in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+                with held(inner, self.field):
+                    pass
+        for path in doomed:
+            if path in folders:
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def check_writable(field: str, path: Path) -> None:
