@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -147,6 +148,7 @@ def test_features_are_what_the_classifier_sees() -> None:
 def test_the_command_trains_measures_and_goes_on(
     tmp_path: Path, said: Callable[..., str], refused: Callable[..., str]
 ) -> None:
+    fcntl = pytest.importorskip("fcntl")
     folder, out = noise_folder(tmp_path / "pictures", 8, ("cat", "dog"), size=(8, 8)), tmp_path / "out"
     command = ("generate", "--out", out, "--data.name", folder, "--steps", 2, *TINY)
     text = said(*command, "--seeds", "0")
@@ -162,6 +164,10 @@ def test_the_command_trains_measures_and_goes_on(
     assert (out / "seed0" / "measures.json").stat().st_mtime_ns == kept
     one, two = (json.loads((out / f"seed{seed}" / "measures.json").read_text()) for seed in (0, 1))
     assert one["generated"] != two["generated"]
+    lock = os.open(out, os.O_RDONLY)  # of its own, as another process has it
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert "another process is writing to it" in refused(*command, "--seeds", "0,1", loads=True)
+    os.close(lock)
     told = refused(*command, "--kernel", "c3")
     assert told.endswith(
         "holds a generator made another way: kernel was 'c2sp' and is now 'c3'; --overwrite deletes it"

@@ -22,6 +22,7 @@ from experiments.generation.training import CHECKPOINT_FILE, Match
 from experiments.options.config import SearchConfig
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import read_json, sweep, write_json
+from experiments.runs.held import held
 from experiments.runs.task import DataTask
 from experiments.training.retrain import data_config, retrain_network, trained_seeds
 from search_space.base.atomic import replacing
@@ -72,18 +73,19 @@ def generate(
     test = task.data.sizes["test"]
     require(test >= _LEAST, "data.test", test, "images are too few to measure by", f"give {_LEAST} or more")
     images = task.data.train
-    folder.claim(request, overwrite=overwrite)
-    features, accuracy = classifier_features(options, config, task, out)
-    found = []
-    for seed in config.retrain.seeds:
-        home = out / f"seed{seed}"
-        if not (home / MEASURES_FILE).exists():
-            home.mkdir(exist_ok=True)
-            sweep(home)
-            measures = _train_one(options, images, task.data, features, seed, device, home)
-            write_json(home / MEASURES_FILE, {**measures, "classifier_accuracy": accuracy})  # last: the seed is done
-            (home / CHECKPOINT_FILE).unlink(missing_ok=True)
-        found.append(read_json(home / MEASURES_FILE))
+    with held(out):
+        folder.claim(request, overwrite=overwrite)
+        features, accuracy = classifier_features(options, config, task, out)
+        found = []
+        for seed in config.retrain.seeds:
+            home = out / f"seed{seed}"
+            if not (home / MEASURES_FILE).exists():
+                home.mkdir(exist_ok=True)
+                sweep(home)
+                made = _train_one(options, images, task.data, features, seed, device, home)
+                write_json(home / MEASURES_FILE, {**made, "classifier_accuracy": accuracy})  # last: the seed is done
+                (home / CHECKPOINT_FILE).unlink(missing_ok=True)
+            found.append(read_json(home / MEASURES_FILE))
     return found
 
 
