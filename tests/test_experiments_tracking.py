@@ -22,7 +22,7 @@ from helpers.searches import run
 
 from experiments.tracking import trackers as trackers_module
 from experiments.tracking.events import records
-from experiments.tracking.trackers import TRACKERS, Tracking
+from experiments.tracking.trackers import TRACKERS, Tracker, Tracking
 
 Points = dict[str, list[tuple[int, float]]]
 
@@ -140,6 +140,24 @@ def test_a_tracker_that_fails_does_not_end_the_training(
     printed = said("search", tiny_file(tmp_path), "--out", tmp_path / "run")
     assert printed.count("tensorboard takes no more figures (the server is gone)") == 1
     assert (tmp_path / "run" / "winner.json").exists()
+
+
+def test_a_tracker_that_fails_at_the_end_loses_neither_the_search_nor_the_others_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = []
+
+    def fail(self: Tracker, *, failed: bool) -> None:
+        ended.append((type(self).__name__, failed))
+        raise OSError("the server is gone")
+
+    for name in ("first", "second"):
+        tracker = type(name, (Tracker,), {"open": lambda self: None, "sent": lambda self: {}, "end": fail})
+        monkeypatch.setitem(TRACKERS, name, tracker)
+    with pytest.raises(ValueError, match="of the training"), Tracking(["first", "second"], tmp_path, "run", {}):
+        raise ValueError("of the training")
+    assert ended == [("first", True), ("second", True)]
+    assert capsys.readouterr().out.count("could not end (the server is gone)") == 2
 
 
 def tiny_file(folder: Path) -> Path:

@@ -241,8 +241,11 @@ class Tracking:
 
     def close(self, *, failed: bool = False) -> None:
         """End."""
-        for tracker, _ in self._open.values():
-            tracker.end(failed=failed)
+        for name, (tracker, _) in self._open.items():
+            try:
+                tracker.end(failed=failed)
+            except Exception as error:
+                print(f"{name} could not end ({' '.join(str(error).split())[:200]}); the training is not lost")
         self._open.clear()
 
     def __enter__(self) -> Tracking:
