@@ -72,6 +72,15 @@ def test_search_over_a_supernet_warns_unless_rank_trusts_it(
     assert ("warning: supernets ranked" in capsys.readouterr().out) == warns
 
 
+@pytest.mark.parametrize("found", ["[]", "{}", '{"verdict": "yes"}'])
+def test_a_damaged_verdict_of_rank_is_named(tmp_path: Path, found: str) -> None:
+    run = RunFolder(tmp_path)
+    run.rank.mkdir()
+    (run.rank / "rank.json").write_text(found)
+    with pytest.raises(InvalidRequest, match=r"^run: .*rank\.json is damaged; delete it, or call `sepnas rank` again$"):
+        run.is_trusted_to_rank()
+
+
 def test_search_by_real_trainings_does_not_warn_of_supernets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -190,6 +190,9 @@ def test_a_table_may_come_from_another_machine_but_not_from_other_classes(table:
     (tmp_path / "table" / "about.json").write_text(json.dumps({**about, "classes": ["cat", "dog"]}))
     with pytest.raises(InvalidRequest, match=r"is a table of other images \(classes was "):
         open_table(tmp_path / "table", task)
+    (tmp_path / "table" / "about.json").write_text(json.dumps({**about, "data": 5}))
+    with pytest.raises(InvalidRequest, match=r"is a table of other images \(data was 5 and is now "):
+        open_table(tmp_path / "table", task)
 
 
 def test_diverged_trainings_are_counted(tmp_path: Path) -> None:

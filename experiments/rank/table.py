@@ -108,8 +108,9 @@ def open_table(folder: Path, task: SearchTask) -> tuple[ScoreTable, Recipe]:
     request = claimed.request()
     mine = {**deciding(task.config, Recipe()), "classes": list(task.classes)}
     kept, asked = (
-        {"classes": own.get("classes"), "data": {**own.get("data", {}), "name": None}}
+        {"classes": own.get("classes"), "data": {**data, "name": None} if isinstance(data, dict) else data}
         for own in (request, json.loads(json.dumps(mine)))
+        for data in [own.get("data")]
     )
     difference = first_difference(kept, asked)
     if difference is not None:

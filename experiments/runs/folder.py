@@ -79,7 +79,12 @@ class RunFolder:
     def is_trusted_to_rank(self) -> bool:
         """Whether `rank` has found that the run's supernet, or its model, ranks better than chance and cost do."""
         report = self.rank / RANK_FILE
-        return report.is_file() and read_json(report)["verdict"]["trusted"] in ("yes", "partly")
+        if not report.is_file():
+            return False
+        try:
+            return read_json(report)["verdict"]["trusted"] in ("yes", "partly")
+        except (KeyError, TypeError):
+            raise InvalidRequest(f"run: {report} is damaged; delete it, or call `sepnas rank` again") from None
 
     def read_provenance(self) -> dict[str, Any]:
         """What made the run; InvalidRequest if it is damaged."""
