@@ -44,24 +44,25 @@ def convert_call(
     convolutions: ``only`` those of some, and none that ``leave`` has. ``seed`` decides all weights that are drawn.
     InvalidRequest as of `search_space.convert`, for a pattern that no convolution matches, and if none can be replaced.
     """
-    torch.manual_seed(seed)
-    model = make_module(call, sizes, "network")
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    for field, patterns in (("--only", only), ("--leave", leave)):
-        for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise refusal(field, pattern, "matches no convolution", nearest(pattern, names))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = make_module(call, sizes, "network")
+        names = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+        for field, patterns in (("--only", only), ("--leave", leave)):
+            for pattern in patterns:
+                if not any(fnmatchcase(name, pattern) for name in names):
+                    raise refusal(field, pattern, "matches no convolution", nearest(pattern, names))
 
-    def chosen(name: str, layer: nn.Conv2d) -> bool:
-        wanted = not only or any(fnmatchcase(name, pattern) for pattern in only)
-        return wanted and not any(fnmatchcase(name, pattern) for pattern in leave)
+        def chosen(name: str, layer: nn.Conv2d) -> bool:
+            wanted = not only or any(fnmatchcase(name, pattern) for pattern in only)
+            return wanted and not any(fnmatchcase(name, pattern) for pattern in leave)
 
-    shape = (sizes["in_channels"], sizes["image_size"], sizes["image_size"])
-    converted = convert(model, to, chosen, init=init, between=between, inputs=shape)
-    if not converted.changed:
-        first = "".join(f": {row.names[0]} {row.why}" for row in converted.skipped[:1])
-        raise refusal("network", call, f"has no layer that {to} can replace{first}")
-    return converted
+        shape = (sizes["in_channels"], sizes["image_size"], sizes["image_size"])
+        converted = convert(model, to, chosen, init=init, between=between, inputs=shape)
+        if not converted.changed:
+            first = "".join(f": {row.names[0]} {row.why}" for row in converted.skipped[:1])
+            raise refusal("network", call, f"has no layer that {to} can replace{first}")
+        return converted
 
 
 def write_conversion(converted: Conversion, call: str, sizes: Mapping[str, int], out: Path, *, overwrite: bool) -> None:

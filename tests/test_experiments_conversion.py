@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers.commands import Refused, write
 
+from experiments.conversion import convert_call
 from search_space import convert
 from search_space.weights import load_weights
 
@@ -60,6 +61,12 @@ def test_a_network_is_converted_reported_and_written(said: Callable[..., str]) -
     load_weights(model, "out/weights.safetensors")
     assert model(torch.zeros(2, 3, 8, 8)).shape == (2, 10)
     assert json.loads(said(*arguments, "--json"))["changed"] == report["changed"]
+
+
+def test_what_the_caller_draws_does_not_depend_on_a_conversion() -> None:
+    state = torch.get_rng_state()
+    convert_call("converted_nets:net", "bsconv_u", {"image_size": 8, "in_channels": 3, "classes": 10}, seed=7)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_layers_are_chosen_by_their_names(said: Callable[..., str]) -> None:
