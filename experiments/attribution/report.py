@@ -11,10 +11,10 @@ import pandas as pd
 
 from evaluators.measuring.statistics import Difference, holm
 from experiments.attribution.swaps import Swap
-from experiments.comparison.verdicts import SIGNIFICANT, shown_p
 from experiments.figures import figure
 from experiments.report.families import family, family_colour
 from experiments.runs.files import write_text
+from experiments.significance import SIGNIFICANT, shown_p
 from experiments.training.retrain import Result
 from search_space.architecture import Architecture
 from search_space.layer_cost import Cost

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from experiments.comparison.rows import Latencies, Row, as_frame
-from experiments.comparison.verdicts import shown_p, verdicts
+from experiments.comparison.verdicts import verdicts
 from experiments.runs.files import write_text
+from experiments.significance import shown_p
 from strategies.budget.budget import format_count
 
 TABLE = "comparison.csv"

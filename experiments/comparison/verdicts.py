@@ -7,12 +7,8 @@ from statistics import fmean
 
 from evaluators.measuring.statistics import Difference, paired_difference
 from experiments.comparison.rows import RANDOM, Row
+from experiments.significance import SIGNIFICANT, named_p
 from experiments.training.retrain import Result
-
-#: below this a difference is taken to be no accident
-SIGNIFICANT = 0.05
-#: a smaller p is not written out
-LEAST_SHOWN = 0.001
 
 
 def verdicts(rows: list[Row]) -> list[str]:
@@ -49,13 +45,8 @@ def points(lead: Difference) -> str:
     if summary.interval is None or lead.p is None:
         return f"{text}, one seed"
     low, high = summary.interval
-    probability = f"p {'' if lead.p < LEAST_SHOWN else '= '}{shown_p(lead.p)}"
-    return f"{text}, 95 % interval {100 * low:.2f} to {100 * high:.2f}, paired over {summary.n} seeds, {probability}"
-
-
-def shown_p(p: float) -> str:
-    """A probability as tables show it: ``0.041``, or ``< 0.001``."""
-    return f"< {LEAST_SHOWN}" if p < LEAST_SHOWN else f"{p:.3f}"
+    interval = f"{100 * low:.2f} to {100 * high:.2f}"
+    return f"{text}, 95 % interval {interval}, paired over {summary.n} seeds, {named_p(lead.p)}"
 
 
 def _judgement(lead: Difference) -> str:

@@ -25,6 +25,7 @@ from experiments.report.vega import Figure, save, save_svg, script
 from experiments.runs.claimed_folder import ClaimedFolder, FolderKind
 from experiments.runs.files import write_text
 from experiments.runs.folder import RunFolder
+from experiments.significance import named_p
 from search_space.architecture import SKIP
 from search_space.network_cost import cost
 from search_space.ops import operators
@@ -130,7 +131,7 @@ def _head(runs: Sequence[Run], networks: Sequence[Compared], title: str | None) 
             continue
         mean, low, high, p = one.lead
         span = "" if low is None or high is None else f"95 % interval {100 * low:.2f} to {100 * high:.2f}, "
-        chance = "one seed" if p is None else ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
+        chance = "one seed" if p is None else named_p(p)
         words = f"{abs(100 * mean):.2f} points {'ahead of' if mean > 0 else 'behind'}"
         leads.append((words, one.short, f"{span}{chance}".replace("-", "−")))
     if title is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.significance import shown_p
 from strategies.budget.budget import format_count
 
 Row = Mapping[Any, Any]
@@ -35,12 +36,12 @@ _COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
     "latency_ms": ("latency, ms", lambda row: f"{row['latency_ms']:.3g}"),
     "seconds_mean": ("s per training", lambda row: f"{row['seconds_mean']:.0f}"),
     "lead_mean": ("winner's lead, points", lambda row: _signed(row, "lead_mean")),
-    "lead_p": ("p of the lead", lambda row: _p(row["lead_p"])),
+    "lead_p": ("p of the lead", lambda row: shown_p(row["lead_p"])),
     "difference_mean": (
         "difference to {reference}, points",
         lambda row: _signed(row, "difference_mean") + _brackets(_span(row, "difference")),
     ),
-    "difference_p": ("its p", lambda row: _p(row["difference_p"])),
+    "difference_p": ("its p", lambda row: shown_p(row["difference_p"])),
 }
 #: columns that say nothing of their own here
 _HIDDEN = {
@@ -99,7 +100,3 @@ def _span(row: Row, name: str) -> str:
 
 def _brackets(text: str) -> str:
     return f" ({text})" if text else ""
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from evaluators.measuring.statistics import Difference, Summary, paired_difference, summarise
-from experiments.comparison.verdicts import SIGNIFICANT, shown_p
 from experiments.options.config import SearchConfig
 from experiments.reproduce.plot import Curve, plot
 from experiments.reproduce.table import PaperTable, Published, Row, Setting
 from experiments.runs.files import write_text
 from experiments.runs.task import DataTask
+from experiments.significance import SIGNIFICANT, shown_p
 from experiments.tables import table as text_table
 from experiments.training.retrain import Result
 from search_space.blueprint import AnyNetwork
