@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from evaluators.latency.names import BACKENDS, CUDA, ONNX_CPU, PYTORCH_CPU
 from search_space.base.atomic import replacing
 from search_space.base.checks import check_choice, check_int
 from search_space.base.errors import InvalidRequest
@@ -72,7 +73,7 @@ class Backend(ABC):
 class PyTorchCPU(Backend):
     """Eager PyTorch, channels last."""
 
-    name = "pytorch-cpu"
+    name = PYTORCH_CPU
     version = f"torch {torch.__version__}"
     device = "cpu"
 
@@ -94,7 +95,7 @@ class Cuda(PyTorchCPU):
     At small batches the time is that of launching kernels from the CPU, as it is in use.
     """
 
-    name = "cuda"
+    name = CUDA
     device = "cuda"
 
     def __init__(self, threads: int = 1) -> None:
@@ -107,7 +108,7 @@ class Cuda(PyTorchCPU):
 class OnnxCPU(Backend):
     """ONNX Runtime with all its graph optimisations. Inputs and outputs stay where they are: nothing is copied."""
 
-    name = "onnx-cpu"
+    name = ONNX_CPU
 
     def __init__(self, threads: int = 1) -> None:
         super().__init__(threads)
@@ -146,7 +147,7 @@ _BACKENDS: dict[str, type[Backend]] = {cls.name: cls for cls in (PyTorchCPU, Onn
 
 def make_backend(name: str, threads: int = 1) -> Backend:
     """The backend called ``name`` on ``threads`` CPU threads; InvalidRequest if it is unknown or cannot run here."""
-    check_choice("backend", name, _BACKENDS)
+    check_choice("backend", name, BACKENDS)
     return _BACKENDS[name](check_int("threads", threads, 1))
 
 

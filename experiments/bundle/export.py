@@ -11,6 +11,7 @@ from typing import Any
 
 from evaluators.data.images import ImageData
 from evaluators.latency.backends import make_backend
+from evaluators.latency.names import ONNX_CPU, PYTORCH_CPU
 from experiments.bundle.card import Card
 from experiments.bundle.check import Agreement, Checker, find_sample, load_images
 from experiments.bundle.files import BUNDLE, CARD_FILE, FILES, FORMAT_FILES, INT8_FILE
@@ -194,7 +195,7 @@ def _int8(home: Path, subject: Subject, data: ImageData) -> Any:
 
 
 def _times(subject: Subject, formats: Sequence[Format]) -> list[dict[str, Any]]:
-    names = ["pytorch-cpu", *(["onnx-cpu"] if "onnx" in formats else [])]
+    names = [PYTORCH_CPU, *([ONNX_CPU] if "onnx" in formats else [])]
     return [
         network_latency(subject.architecture, network_name(subject.architecture), make_backend(name)) for name in names
     ]

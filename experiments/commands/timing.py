@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from evaluators.latency.names import BACKENDS, PYTORCH_CPU
 from experiments.commands.networks import add_network, named_network
 from experiments.options.config import SearchConfig
 from experiments.options.files import find_config, read_config, self_contained
@@ -61,8 +62,8 @@ def _add_latency(parser: Parser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
     parser.add_argument(
         "--backend",
-        choices=["pytorch-cpu", "onnx-cpu", "cuda"],
-        default="pytorch-cpu",
+        choices=BACKENDS,
+        default=PYTORCH_CPU,
         help="what runs the network: eager PyTorch or ONNX Runtime on the CPU, or eager PyTorch on the GPU"
         " (default: %(default)s)",
     )
