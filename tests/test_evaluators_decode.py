@@ -245,7 +245,7 @@ def test_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("threads", [1, 8])
 def test_threads_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     monkeypatch.setattr(decode_module, "_CHUNK", 3)
-    monkeypatch.setattr("os.cpu_count", lambda: threads)
+    monkeypatch.setattr(decode_module, "usable_cores", lambda: threads)
     fill(tmp_path, n=60)
     bad = damage(tmp_path)
     data = load_data(str(tmp_path), image_size=4, on_corrupt="skip", channels=1)

@@ -218,7 +218,7 @@ def test_configuration_is_chosen(tmp_path: Path) -> None:
 
 def test_threads_read_rows_correctly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evaluators.data.decode._CHUNK", 2)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("evaluators.data.decode.usable_cores", lambda: 8)
     labels = np.random.default_rng(0).integers(0, 2, 200).tolist()
     data = load_data(repository(tmp_path / "toy", train=rows(labels)), image_size=4)
     for part in splits(data).values():

@@ -1,6 +1,8 @@
-"""Devices that batches are made on: moving tensors there, and how much room there is."""
+"""What batches are made on: moving tensors to devices, how much room there is, and how many cores."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -22,3 +24,8 @@ def free_memory(device: torch.device) -> int | None:
         return None
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + kept
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use; all where the system does not tell, as on macOS and Windows."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

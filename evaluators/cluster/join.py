@@ -22,8 +22,8 @@ import ray.cluster_utils
 import ray.exceptions
 import torch
 
+from evaluators.base.devices import usable_cores
 from evaluators.cluster.options import RayOptions
-from evaluators.data.loaders import usable_cores
 from search_space.base.checks import plain, refusal
 from search_space.base.errors import InvalidRequest
 

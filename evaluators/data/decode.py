@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from evaluators.base.devices import usable_cores
 from evaluators.base.progress import progress_bar
 from evaluators.sources.base import Pictures
 from search_space.base.checks import plain, refusal
@@ -98,7 +98,7 @@ def decode(pictures: Pictures, image_size: int, channels: int) -> tuple[torch.Te
     Image.init()  # loads Pillow's decoders here, rather than in several threads at a time
     failures: list[Failure] = []
     # leaving the pool ends it, so after Ctrl-C the tasks that have not begun do not run
-    with ThreadPool(os.cpu_count()) as pool, progress_bar(count, "reading images", "image") as bar:
+    with ThreadPool(usable_cores()) as pool, progress_bar(count, "reading images", "image") as bar:
         starts = range(0, count, _CHUNK)
         for start, failed in zip(starts, pool.imap(partial(_decode_chunk, pictures, pixels), starts), strict=True):
             failures += failed

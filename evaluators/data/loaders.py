@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from evaluators.augment.augmentation import Augmentation, BatchRows, normalise
 from evaluators.augment.blending import Pairs, mixup
 from evaluators.augment.crops import centre
-from evaluators.base.devices import free_memory, to_device
+from evaluators.base.devices import free_memory, to_device, usable_cores
 from evaluators.data.batches import BatchDraw, SharedBatch, ShuffledBatches, mixed_seed, own_images, own_rows
 from evaluators.data.images import ImageData, Images, ImageSet
 from evaluators.data.options import Where
@@ -191,11 +191,6 @@ def make_loader(
         # stream, which initialises weights and drives dropout, alone.
         generator=torch.Generator().manual_seed(0),
     )
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use; all where the system does not tell, as on macOS and Windows."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers() -> int:

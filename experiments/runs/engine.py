@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from evaluators.data.loaders import usable_cores
+from evaluators.base.devices import usable_cores
 from evaluators.training.child import shared_threads
 from evaluators.training.devices import pick_accelerator
 from evaluators.training.pools import Pool, SharedPool
