@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -32,23 +33,23 @@ from strategies.options import MultiTrialOptions
 from strategies.registry import make
 
 
-class Judge:
+class Judge(ABC):
     """Says how good a candidate is: by default, as soon as it is asked, in this process."""
 
     #: whether a candidate is scored as soon as it is begun
     immediate = True
 
+    @abstractmethod
     def begin(self, model: ExecutableModelSpace, architecture: Architecture, trial: int) -> Callable[[], Judged]:
         """Begin to score proposal number ``trial``; the result waits for the score.
 
         It raises `TrialFailed` if the candidate has none.
         """
-        raise NotImplementedError
 
-    def note(self, architecture: Architecture, trial: int) -> None:
+    def note(self, architecture: Architecture, trial: int) -> None:  # noqa: B027 - not all keep count
         """Count a proposal that was scored before the search was interrupted."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - not all train
         """Give up candidates that are in training."""
 
 

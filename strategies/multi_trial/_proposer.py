@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -19,7 +20,7 @@ Sample = dict[str, Any]
 Options = TypeVar("Options", bound=MultiTrialOptions)
 
 
-class Proposer(Generic[Options]):
+class Proposer(ABC, Generic[Options]):
     """Proposes architectures inside a budget, one at a time, and observes what they score.
 
     What it proposes depends on ``seed`` and on the observations so far, in their order: `strategies.adapter` resumes a
@@ -33,9 +34,9 @@ class Proposer(Generic[Options]):
         self.seed = seed
         self.rng = np.random.RandomState(seed)
 
+    @abstractmethod
     def propose(self) -> Sample | None:
         """The next architecture to score; None if there is none left, or none before all scores are observed."""
-        raise NotImplementedError
 
     def first_new(self, make: Callable[[], Sample]) -> Sample | None:
         """The first of 20 samples that ``make`` gives which has not been proposed yet; else the one that is left and

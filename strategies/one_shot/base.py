@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ class BudgetedOneShot(Budgeted, OneShotStrategy):
         return super().mutate_model(model)
 
 
-class OneShotSearch(BudgetedOneShot):
+class OneShotSearch(BudgetedOneShot, ABC):
     """Base of the one-shot strategies of `STRATEGIES`: what they export is the most probable architecture *inside* the
     budget, found exactly.
 
@@ -151,9 +152,9 @@ class OneShotSearch(BudgetedOneShot):
     def val_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
         """None: the validation batches are part of every step."""
 
+    @abstractmethod
     def log_probabilities(self) -> dict[str, np.ndarray]:
         """{label: log-probability of each candidate, (candidates,)}, on the CPU."""
-        raise NotImplementedError
 
     def export_sample(self) -> dict[str, Any]:
         """The most probable architecture inside the budget, {label: value}; the same at every call."""
