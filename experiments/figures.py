@@ -41,11 +41,11 @@ def figure(
             drawing.savefig(temporary)
 
 
-def draw_bounds(axes: Axes, bounds: tuple[float | None, float | None], unit: float, suffix: str = "") -> None:
+def draw_bounds(axes: Axes, bounds: tuple[float | None, float | None], unit: float) -> None:
     """Vertical lines for the lower and the upper bound of a budget, on an axis in multiples of ``unit``."""
     for bound, text in zip(bounds, ("budget: at least", "budget: at most"), strict=True):
         if bound is not None:
-            label = f"{text} {bound / unit:g}{suffix}"
+            label = f"{text} {bound / unit:g}"
             axes.axvline(bound / unit, color="0.5", linestyle="--", linewidth=1, label=label)
 
 

@@ -141,9 +141,9 @@ def rank_agreement(
     )
 
 
-def top_share(values: Values, share: float = TOP) -> NDArray[np.bool_]:
-    """Which of ``values`` (n,) are among the largest ``share``, rounded up, or tie with the last of these."""
-    count = math.ceil(share * len(values) - 1e-9)
+def top_share(values: Values) -> NDArray[np.bool_]:
+    """Which of ``values`` (n,) are among the largest share `TOP`, rounded up, or tie with the last of these."""
+    count = math.ceil(TOP * len(values) - 1e-9)
     return values >= np.sort(values)[-count]
 
 

@@ -79,7 +79,7 @@ def unknown(where: str, name: object, known: Iterable[str], listing: str | None 
     return refusal(where, name, "is unknown", nearest(name, known, listing))
 
 
-def check_choice(where: str, value: object, choices: Iterable[Any], listing: str | None = None) -> Any:
+def check_choice(where: str, value: object, choices: Iterable[Any]) -> Any:
     """``value`` if it is one of ``choices``; InvalidRequest otherwise."""
     choices = list(choices)
     for choice in choices:  # True equals 1, but is not meant by it
@@ -87,7 +87,7 @@ def check_choice(where: str, value: object, choices: Iterable[Any], listing: str
             return value
     if not all(isinstance(choice, str) for choice in choices):
         raise refusal(where, value, f"must be {' or '.join(map(str, choices))}")
-    raise unknown(where, value, choices, listing)
+    raise unknown(where, value, choices)
 
 
 def check_bool(where: str, value: object) -> bool:

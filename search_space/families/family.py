@@ -60,13 +60,13 @@ class Request:
             return f"bsconv_s_p{share[1] if share else 4}{at_least}_k{kernel}"
         return f"{operator.replace('-', '_')}_k{kernel}"
 
-    def first_form(self, kernel: int = 3) -> str:
+    def first_form(self) -> str:
         """The form of the network's first convolution: dense but for BSConv, whose authors' package replaces it too.
 
         Parameters and operations of the even-kernel paper (table 1) say that it stays dense there.
         """
         operator = self.parts.get("operator") or ""
-        return self.form(kernel) if operator.startswith("bsconv") else f"k{kernel}"
+        return self.form() if operator.startswith("bsconv") else "k3"
 
 
 @dataclass(frozen=True)
