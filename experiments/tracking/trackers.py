@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from experiments.options.config import TrackerName
 from experiments.runs.files import read_json, write_json
 from experiments.tracking.events import last_steps
-from search_space.base.checks import refusal
+from search_space.base.checks import plain, refusal
 
 #: What MLflow calls the experiment and Weights & Biases the project of all runs.
 PROJECT = "sepnas"
@@ -206,9 +206,10 @@ class Tracking:
                 tracker.open()
                 self._open[name] = (tracker, tracker.sent())
             except Exception as error:  # whatever a client and its server come up with
-                reason = " ".join(str(error).split())[:200]
                 self.close(failed=True)
-                raise refusal("trackers", name, f"cannot begin ({reason})", f"see to it, or leave {name} out") from None
+                raise refusal(
+                    "trackers", name, f"cannot begin ({_said(error)})", f"see to it, or leave {name} out"
+                ) from None
 
     def send(self, figures: Mapping[str, float], step: int) -> None:
         """Send the finite ones of the figures of ``step`` (an epoch, or a trial; from 0), if they are not there yet.
@@ -227,7 +228,7 @@ class Tracking:
                 tracker.send(new, step)
                 sent.update(dict.fromkeys(new, step))
             except Exception as error:
-                print(f"{name} takes no more figures ({' '.join(str(error).split())[:200]}); the training goes on")
+                print(f"{name} takes no more figures ({_said(error)}); the training goes on")
                 del self._open[name]
 
     def beside(self, write: Callable[[dict[str, float]], None]) -> Callable[[dict[str, float]], None]:
@@ -245,7 +246,7 @@ class Tracking:
             try:
                 tracker.end(failed=failed)
             except Exception as error:
-                print(f"{name} could not end ({' '.join(str(error).split())[:200]}); the training is not lost")
+                print(f"{name} could not end ({_said(error)}); the training is not lost")
         self._open.clear()
 
     def __enter__(self) -> Tracking:
@@ -253,3 +254,8 @@ class Tracking:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self.close(failed=kind is not None)
+
+
+def _said(error: Exception) -> str:
+    """What a client or its server said, in one line."""
+    return plain(" ".join(str(error).split()), 200)
