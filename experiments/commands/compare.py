@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaluators.latency.names import BACKENDS
 from experiments.options.config import DEFAULT_BASELINES, ENGINE_OPTIONS, SearchConfig
 from experiments.options.files import read_config
 from experiments.options.parsing import Command, Namespace, Parser
@@ -34,7 +35,7 @@ def _add_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--latency",
-        choices=["pytorch-cpu", "onnx-cpu", "cuda"],
+        choices=BACKENDS,
         help="also time a forward pass of each network, on one thread (takes seconds for each)",
     )
     parser.add_argument(
@@ -54,12 +55,11 @@ def _defaults(options: Namespace) -> Mapping[str, Any]:
 
 
 def _run(options: Namespace) -> None:
-    folders = [Path(run) for run in options.runs]
-    if len({folder.resolve() for folder in folders}) != len(folders):
-        raise InvalidRequest(f"runs: a folder stands twice in {', '.join(options.runs)}; name each run once")
+    from experiments.runs.folder import different_folders, find_run
+
+    folders = different_folders(options.runs)
     from evaluators.latency.backends import make_backend
     from experiments.comparison.compare import compare
-    from experiments.runs.folder import find_run
     from experiments.training.retrain import ABOUT_FILE
 
     trained = [folder for folder in folders if (folder / ABOUT_FILE).is_file()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.options.parsing import Command, Namespace, Parser
-from search_space.base.errors import InvalidRequest
 
 
 def _add_options(parser: Parser) -> None:
@@ -15,11 +14,10 @@ def _add_options(parser: Parser) -> None:
 
 
 def _run(options: Namespace) -> None:
-    folders = [Path(run) for run in options.runs]
-    if len({folder.resolve() for folder in folders}) != len(folders):
-        raise InvalidRequest(f"runs: a folder stands twice in {', '.join(options.runs)}; name each run once")
+    from experiments.runs.folder import different_folders, find_run
+
+    folders = different_folders(options.runs)
     from experiments.report.page import write_page
-    from experiments.runs.folder import find_run
 
     runs = [find_run(folder) for folder in folders]
     # the page in a run's own folder is made again whenever there is more to show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,3 +132,11 @@ def find_run(path: Path) -> RunFolder:
             f"run: {path} holds no run ({CONFIG_FILE} and {PROVENANCE_FILE}); give the folder of `sepnas search --out`"
         )
     return RunFolder(path)
+
+
+def different_folders(names: Sequence[str]) -> list[Path]:
+    """The folders that ``names`` are; InvalidRequest if one stands twice among them, however it is written."""
+    folders = [Path(name) for name in names]
+    if len({folder.resolve() for folder in folders}) != len(folders):
+        raise InvalidRequest(f"runs: a folder stands twice in {', '.join(names)}; name each run once")
+    return folders
