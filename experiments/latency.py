@@ -23,7 +23,7 @@ from experiments.runs.task import SearchTask
 from search_space.base.checks import check_int
 from search_space.base.errors import InvalidRequest
 from search_space.blueprint import AnyNetwork
-from search_space.cost_table import FORMAT, VERSION
+from search_space.cost_file import FORMAT, VERSION
 from strategies.budget.budget import Budget
 from strategies.budget.feasible import FeasibleSet
 

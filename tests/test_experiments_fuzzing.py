@@ -35,7 +35,7 @@ from experiments.runs.scores import ScoreTable
 from experiments.training.retrain import TRAININGS
 from experiments.training.trained import find_trained
 from search_space.base.errors import InvalidRequest
-from search_space.cost_table import load_costs
+from search_space.cost_file import load_costs
 from search_space.macro_file import load_macro, macro_to_dict
 from search_space.macros import built_in_macro
 from search_space.notation import parse

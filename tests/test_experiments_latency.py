@@ -19,7 +19,7 @@ from experiments.options.files import make_config
 from experiments.runs.task import SearchTask
 from search_space.architecture import Architecture
 from search_space.base.errors import InvalidRequest
-from search_space.cost_table import load_costs
+from search_space.cost_file import load_costs
 from search_space.hand_designed import baseline
 from search_space.serialization import save_architecture
 from strategies.budget.budget import Budget

@@ -31,7 +31,7 @@ from search_space import (
     to_json,
     to_text,
 )
-from search_space.cost_table import load_costs
+from search_space.cost_file import load_costs
 from search_space.macros import built_in_macro
 
 TEXT = to_text(baseline("mobilenetv3-small-xsep"))

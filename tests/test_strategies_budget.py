@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from experiments.options.files import make_config
 from search_space.base.errors import InvalidRequest
-from search_space.cost_table import CostTable, OwnCosts, load_costs
+from search_space.cost_file import OwnCosts, load_costs
+from search_space.cost_table import CostTable
 from strategies import Budget, format_count, parse_count
 
 

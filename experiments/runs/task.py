@@ -22,7 +22,8 @@ from search_space.architecture import Architecture
 from search_space.base.checks import printable
 from search_space.base.errors import InvalidRequest
 from search_space.candidates import SearchSpace
-from search_space.cost_table import CostTable, load_costs
+from search_space.cost_file import load_costs
+from search_space.cost_table import CostTable
 from search_space.hand_designed import FIT_SUFFIX, fit_baseline
 from search_space.layered_network import PlainNetwork
 from search_space.network_cost import cost

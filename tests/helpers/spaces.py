@@ -41,7 +41,7 @@ def random_table(rng: np.random.Generator, labels: int, candidates: int, largest
 
 
 def save_costs(path: Path, metric: str, unit: str, fixed: float, costs: Mapping[str, Mapping[str, float]]) -> None:
-    """A cost file, as `search_space.cost_table.load_costs` reads it."""
+    """A cost file, as `search_space.cost_file.load_costs` reads it."""
     header = {"format": "sepnas-costs", "version": 1, "metric": metric, "unit": unit, "fixed": fixed}
     path.write_text(json.dumps({**header, "costs": costs}), encoding="utf-8")
 
