@@ -41,8 +41,8 @@ def training(clock: Clock) -> Callable[..., None]:
     """A training whose first epoch takes 5 s, the others 2 s, and the rest 3 s; the first one 10 s more."""
     waits = iter([10.0])
 
-    def retrain(network: Any, data: Any, recipe: Any, run: Any, *, folder: Path, on_epoch: Any) -> None:
-        assert folder.is_dir()
+    def retrain(network: Any, data: Any, recipe: Any, run: Any, *, on_epoch: Any) -> None:
+        assert run.folder.is_dir()
         assert (run.train_on, recipe.warmup_epochs) == ("train", 0)
         clock.now += 3 + next(waits, 0.0)
         for epoch in range(recipe.epochs):
@@ -117,16 +117,23 @@ def test_a_supernet_and_the_candidates_that_inherit_its_weights(monkeypatch: pyt
     assert 0 < trials.seconds < 60
 
 
-@pytest.mark.parametrize("strategy", [HALVING, {"name": "gdas", "options": {"warmup_epochs": 1}}])
+@pytest.mark.parametrize(
+    ("strategy", "train_on"),
+    [(HALVING, "train"), ({"name": "gdas", "options": {"warmup_epochs": 1}}, "train+validation")],
+)
 def test_a_dry_run_measures_says_what_it_takes_and_writes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strategy: dict[str, Any]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    strategy: dict[str, Any],
+    train_on: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(forecast_module, "NETWORKS", 1)
     values = tiny_values(
         strategy=strategy,
         search={"epochs": 8, "batch_size": 32, "warmup_epochs": 0},
-        retrain={"seeds": [0], "recipe": {"epochs": 2, "batch_size": 32, "warmup_epochs": 0}},
+        retrain={"seeds": [0], "train_on": train_on, "recipe": {"epochs": 2, "batch_size": 32, "warmup_epochs": 0}},
         budget={"max_macs": "120k"},
         jobs=1,
         finalists=2,

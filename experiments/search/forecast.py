@@ -133,7 +133,6 @@ def retraining_phase(task: SearchTask) -> Phase:
         train_on="train",
         measure_on="validation",
         accelerator=task.config.accelerator,
-        keep_best=options.train_on == "train",
         devices=options.devices,
         num_nodes=options.num_nodes,
     )
@@ -145,6 +144,7 @@ def retraining_phase(task: SearchTask) -> Phase:
         processes=processes,
         threads=shared_threads(processes),
         measured_images=data.sizes["test"],
+        keep_best=options.train_on == "train",
     )
     images = len(data.train) + (0 if options.train_on == "train" else len(data.validation))
     timed = replace(timed, epoch=timed.epoch * images / len(data.train))

@@ -112,14 +112,16 @@ def time_trainings(
     processes: int,
     threads: int,
     measured_images: int,
+    keep_best: bool = False,
 ) -> TrainingTime:
-    """Train each of ``networks`` for some steps as ``run`` says, ``processes`` at once as in the search.
+    """Train each of ``networks`` for some steps as ``run`` says, ``processes`` at once as in the search, and with
+    ``keep_best`` as in `TrainingRun`.
 
     The first one trains once more in each process, ahead of the others: what only a first training takes is
     `TrainingTime.start`. ``measured_images`` are those that a training measures its network on.
     """
     data = part_of(task.data, STEPS * recipe.batch_size)
-    calls = [(network, short(recipe, EPOCHS), run) for network in [networks[0]] * processes + list(networks)]
+    calls = [(network, short(recipe, EPOCHS), run, keep_best) for network in [networks[0]] * processes + list(networks)]
     began = time.time()
     if processes == 1:
         found = [_timed(data, *call) for call in calls]
@@ -141,11 +143,12 @@ def time_trainings(
     )
 
 
-def _timed(data: ImageData, network: Architecture, recipe: Recipe, run: TrainingRun) -> _Timed:
+def _timed(data: ImageData, network: Architecture, recipe: Recipe, run: TrainingRun, keep_best: bool) -> _Timed:
     marks: list[float] = []
     begin = time.perf_counter()
     with TemporaryDirectory() as folder:  # resume points are part of a training's work
-        retrain(network, data, recipe, run, folder=Path(folder), on_epoch=lambda _: marks.append(time.perf_counter()))
+        own = replace(run, folder=Path(folder), keep_best=keep_best)
+        retrain(network, data, recipe, own, on_epoch=lambda _: marks.append(time.perf_counter()))
         total = time.perf_counter() - begin
     epoch = (marks[-1] - marks[0]) / (len(marks) - 1)
     return _Timed(epoch, total - len(marks) * epoch, time.time(), peak_memory(pick_accelerator(run.accelerator)))
