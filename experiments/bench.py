@@ -85,7 +85,7 @@ def bench(what: str, repeats: int, accelerator: Accelerator, *, as_json: bool) -
     if as_json:
         print(json.dumps({"machine": machine, "repeats": repeats, "results": rows}, indent=2))
     if failed:
-        raise RuntimeError(f"{', '.join(failed)} failed, see above; the other rows are whole")
+        raise RuntimeError(f"{', '.join(failed)} failed, see above; the other rows are complete")
 
 
 # --- what is measured ---

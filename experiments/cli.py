@@ -21,15 +21,15 @@ from search_space.base.checks import plain, shown, unknown
 from search_space.base.errors import LONGEST, InvalidRequest
 
 OK, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
-_GO_ON = "run the same command again to go on, search and demo with --resume"
-_DISK_FULL = "disk: no space left on device; free some and run the same command again, search and demo with --resume"
+_GO_ON = "run the same command again to continue (search and demo with --resume)"
+_DISK_FULL = "disk: no space left on device; free some and run the same command again (search and demo with --resume)"
 _MEMORY_FULL = (
-    "memory: there is not enough of it; take a smaller batch, data.where stream, or fewer jobs, and run the command"
-    " again, search and demo with --resume"
+    "memory: not enough of it; use a smaller batch, data.where stream or fewer jobs, and run the command"
+    " again (search and demo with --resume)"
 )
 _TOO_MANY_FILES = (
-    "files: this process may not have more of them open; raise the limit (ulimit -n), or take fewer jobs or"
-    " data.workers, and run the command again, search and demo with --resume"
+    "files: this process may not open more of them; raise the limit (ulimit -n), or use fewer jobs or"
+    " data.workers, and run the command again (search and demo with --resume)"
 )
 #: what is installed by another extra than [search]
 _EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "datasets": "hub", "kornia": "augment"}
@@ -117,7 +117,7 @@ def _remedy(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"path: {shown(str(error.filename))} is too long; give a shorter one"
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"path: {shown(str(error.filename))} must not be read or written to ({error.strerror}); give another one"
+        return f"path: {shown(str(error.filename))} cannot be read or written ({error.strerror}); give another one"
     return None
 
 

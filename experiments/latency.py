@@ -85,7 +85,7 @@ def write_table(
     for field, value in {"batch": batch, "repeats": repeats, "rounds": rounds, "networks": networks}.items():
         check_int(field, value, 1)
     if metric in ("", "macs", "params"):
-        raise InvalidRequest(f"metric: {metric!r} is not a name for another cost; take one such as latency_ms")
+        raise InvalidRequest(f"metric: {metric!r} is not a name for another cost; give one such as latency_ms")
     _check_out(out, overwrite=overwrite)
     task = SearchTask(config)
     space = task.space
@@ -195,4 +195,4 @@ def _kept_timings(partial: Path) -> dict[str, list[float]]:
     try:
         return {str(key): [float(value) for value in rounds] for key, rounds in read_json(path).items()}
     except (TypeError, ValueError, AttributeError):
-        raise InvalidRequest(f"out: {path} is damaged; delete {partial} to begin anew") from None
+        raise InvalidRequest(f"out: {path} is damaged; delete {partial} to start again") from None

@@ -47,7 +47,7 @@ class SearchSpace:
             if not names:
                 raise InvalidRequest(f"choices[{index}]: empty; no operator asked for fits this block")
             if len(set(names)) != len(names):
-                raise InvalidRequest(f"choices[{index}]: a block stands twice in {known_names(names)}")
+                raise InvalidRequest(f"choices[{index}]: a block is given twice in {known_names(names)}")
         for index, (choices, (original, size)) in enumerate(
             zip(self.choices, self.skeleton.sized_blocks(), strict=True)
         ):
@@ -156,13 +156,13 @@ class SearchSpace:
             name = choice_name(block, self.skeleton.blocks[index])
             if self._named[index].get(name) != (_skip(block) if block.is_skip else block):
                 raise InvalidRequest(
-                    f"architecture: no point of this space, as its block {index} ({name}) is none of"
+                    f"architecture: not in this space, as its block {index} ({name}) is none of"
                     f" {known_names(self.candidates[index])}"
                 )
             sample[label] = name
         own = replace(architecture, macro=self.skeleton.macro, blocks=self.skeleton.blocks)
         if own != self.skeleton:
-            raise InvalidRequest("architecture: no point of this space, as it differs in more than the blocks")
+            raise InvalidRequest("architecture: not in this space, as it differs in more than the blocks")
         return sample
 
     @cached_property

@@ -63,7 +63,7 @@ class CostTable:
         """
         where = f"costs {shown(name)}"
         if name in self.costs:
-            raise InvalidRequest(f"{where}: the table has it already; take another name")
+            raise InvalidRequest(f"{where}: the table has it already; use another name")
         _check_names(f"{where}: label", self.candidates, costs)
         arrays = {}
         for label, values in self.candidates.items():

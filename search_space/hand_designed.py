@@ -157,7 +157,7 @@ def fit_baseline(
     InvalidRequest if the name is unknown or no width is inside; networks of the zoo have no widths.
     """
     if name.startswith(PREFIX):
-        raise refusal("baseline", f"{name}{FIT_SUFFIX}", "has no widths to fit a budget by", f"take {name} as it is")
+        raise refusal("baseline", f"{name}{FIT_SUFFIX}", "has no widths to fit to a budget", f"use {name} as it is")
 
     def network(width: float) -> PlainNetwork:
         return baseline(name, image_size=image_size, in_channels=in_channels, classes=classes, width=width)

@@ -95,7 +95,7 @@ def _macro(values: Any) -> MacroDefinition:
     )
     definition.architecture()
     if definition.name in MACROS and definition != built_in_macro(definition.name):
-        raise InvalidRequest(f"name: {definition.name!r} is a built-in macro that differs; take another name")
+        raise InvalidRequest(f"name: {definition.name!r} is a built-in macro that differs; use another name")
     return definition
 
 
@@ -131,7 +131,7 @@ class _StrictLoader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key.value, str) and key.value in seen:
-                raise yaml.YAMLError(f"key {shown(key.value)} stands twice, line {key.start_mark.line + 1}")
+                raise yaml.YAMLError(f"key {shown(key.value)} is given twice, line {key.start_mark.line + 1}")
             if isinstance(key.value, str):
                 seen.add(key.value)
         return node

@@ -133,7 +133,7 @@ def residual_macro(name: str, where: str = "macro") -> MacroDefinition:
     """
     match = _RESIDUAL.fullmatch(name)
     if match is None:
-        raise refusal(where, name, "is no residual one", "write it like resnet-20 or wrn-16-4")
+        raise refusal(where, name, "is not a residual network", "write it like resnet-20 or wrn-16-4")
     wide = match[1] is None
     k = int(match[3]) if wide else 1
     repeats = blocks_per_stage(name, int(match[1] or match[2]), 4 if wide else 2, where)

@@ -61,7 +61,7 @@ class OwnModel(Blueprint):
             module, structure, macs = _made(call, sizes, where)
         params = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
         if params == 0:
-            raise refusal(where, call, "makes a network without trainable parameters")
+            raise refusal(where, call, "returns a network without trainable parameters")
         return cls(call=call, **sizes, structure=structure, macs=macs, params=params)
 
     def build(self) -> nn.Module:
@@ -69,7 +69,7 @@ class OwnModel(Blueprint):
         sizes = {"in_channels": self.in_channels, "classes": self.classes, "image_size": self.image_size}
         module, structure, _ = _made(self.call, sizes, "model")
         if structure != self.structure:
-            raise refusal("model", self.call, "makes another network now than when it was looked at first")
+            raise refusal("model", self.call, "returns another network than it did at first")
         return module
 
     def cost(self) -> Cost:

@@ -80,7 +80,7 @@ def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
         ) from None
     if digest is not None and digest != digest_of(tensors):
         raise InvalidRequest(
-            f"weights: {plain(path)} is damaged: its values are not those that were written; make or copy it anew"
+            f"weights: {plain(path)} is damaged: its values are not those that were written; create or copy it again"
         )
     return tensors
 

@@ -141,7 +141,7 @@ def test_pickles_are_refused_unread(tmp_path: Path) -> None:
     for number, (folder, files) in enumerate({"cifar-10-batches-py": ten, "cifar-100-python": hundred}.items()):
         inside = unpacked(tmp_path / str(number) / folder, files)
         for path in (inside, inside.parent, packed(tmp_path / f"{number}.tar.gz", folder, files)):
-            refuse(path, r"Python version of CIFAR, whose pickles .* take the binary version \(cifar-10-binary.tar.gz")
+            refuse(path, r"Python version of CIFAR, whose pickles .* use the binary version \(cifar-10-binary.tar.gz")
 
 
 def test_damaged_cifar(tmp_path: Path) -> None:
@@ -204,4 +204,4 @@ def test_svhn_refusals(tmp_path: Path) -> None:
     refuse(file, "is not SVHN's")
     # the header that MATLAB writes before version 7.3's HDF5
     file.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n")
-    refuse(file, "MATLAB's version 7.3; take the original file")
+    refuse(file, "MATLAB's version 7.3; use the original file")

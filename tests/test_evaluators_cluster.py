@@ -107,7 +107,10 @@ def test_nothing_listens_beyond_this_machine_and_the_token_is_needed() -> None:
         (["--ray.cpus", "2"], "ray.cpus: 2 has no effect with engine sequential; set engine to ray"),
         (["--engine", "ray", "--retrain.devices", "2"], "retrain.devices: 2 is not for engine ray"),
         (["--engine", "ray", "--accelerator", "cuda"], "ray.gpus: 0 gives trials no GPU"),
-        (["--engine", "ray", "--ray.gpus", "1.5"], "ray.gpus: 1.5 is neither a whole number of GPUs nor a part of one"),
+        (
+            ["--engine", "ray", "--ray.gpus", "1.5"],
+            "ray.gpus: 1.5 is neither a whole number of GPUs nor a fraction of one",
+        ),
         (["--trial_time", "soon"], "trial_time: 'soon' is not a time above 0; write it like 90s, 30m or 2h"),
     ],
 )

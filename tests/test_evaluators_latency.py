@@ -166,7 +166,7 @@ def test_an_export_that_computes_something_else_is_found() -> None:
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
 def test_onnx_is_asked_for_by_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setattr(latency_backends, "find_spec", lambda name: None if name == missing else object())
-    message = rf"^backend: onnx-cpu needs {missing}; pip install 'sepnas\[onnx\]', or take pytorch-cpu$"
+    message = rf"^backend: onnx-cpu needs {missing}; pip install 'sepnas\[onnx\]', or use pytorch-cpu$"
     with pytest.raises(InvalidRequest, match=message):
         make_backend("onnx-cpu")
     make_backend("pytorch-cpu")
@@ -175,7 +175,7 @@ def test_onnx_is_asked_for_by_the_extra_that_brings_it(monkeypatch: pytest.Monke
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_is_refused_without_a_gpu() -> None:
     with pytest.raises(
-        InvalidRequest, match=r"^backend: cuda, but torch sees no GPU here; take pytorch-cpu or onnx-cpu$"
+        InvalidRequest, match=r"^backend: cuda, but torch sees no GPU here; use pytorch-cpu or onnx-cpu$"
     ):
         make_backend("cuda")
 

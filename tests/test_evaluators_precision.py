@@ -38,7 +38,7 @@ def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(monkeypatch: pytest.Mon
 
 
 def test_fp16_needs_a_gpu() -> None:
-    with pytest.raises(InvalidRequest, match=r"recipe\.precision: fp16 needs a GPU, .*; take bf16 or fp32"):
+    with pytest.raises(InvalidRequest, match=r"recipe\.precision: fp16 needs a GPU, .*; use bf16 or fp32"):
         retrain(small_network(), small_images(), recipe(precision="fp16"), accelerator="cpu")
 
 

@@ -257,7 +257,7 @@ def test_dropout_needs_a_linear_layer() -> None:
             r"recipe\.ema_decay: 0.9 cannot be used in a search: a supernet's weights are not averaged",
         ),
         ({"compile": True}, r"recipe\.compile: True cannot be used in a search: every path"),
-        ({"precision": "fp16"}, r"recipe\.precision: 'fp16' cannot be used in a search: .*; take bf16"),
+        ({"precision": "fp16"}, r"recipe\.precision: 'fp16' cannot be used in a search: .*; use bf16"),
     ],
 )
 def test_searches_refuse_what_supernets_cannot_do(fields: dict[str, Any], message: str) -> None:

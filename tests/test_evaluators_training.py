@@ -142,7 +142,7 @@ def test_a_diverging_training_stops_as_failed(tmp_path: Path) -> None:
 
 def test_an_accelerator_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InvalidRequest, match=r"accelerator: cuda, but torch sees no GPU here; take auto or cpu"):
+    with pytest.raises(InvalidRequest, match=r"accelerator: cuda, but torch sees no GPU here; use auto or cpu"):
         pick_accelerator("cuda")
     with pytest.raises(InvalidRequest, match=r"accelerator: 'tpu' is unknown; known are auto, cpu, cuda"):
         pick_accelerator("tpu")

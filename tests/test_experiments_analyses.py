@@ -81,9 +81,9 @@ def test_weights_are_read_from_what_torch_saves_without_unpickling(
         assert torch.equal(read_tensors(name)["weight"], state["weight"])
     write("not weights", "text.pt")
     for name, told in (
-        ("harmful.pt", "cannot be read as weights alone"),
-        ("text.pt", "cannot be read as weights alone"),
-        ("absent.pt", "is no file, no folder and not of the form module:callable"),
+        ("harmful.pt", "cannot be read as plain weights"),
+        ("text.pt", "cannot be read as plain weights"),
+        ("absent.pt", "is neither a file nor a folder, nor of the form module:callable"),
     ):
         with pytest.raises(InvalidRequest, match=f"subject: '{name}' {told}"):
             read_tensors(name)

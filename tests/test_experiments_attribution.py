@@ -189,11 +189,11 @@ def test_a_swap_that_is_better_is_said_to_be() -> None:
 
 def test_swaps_that_do_not_cost_the_same_are_named() -> None:
     rows, best = attributed(("xsep", [0.8, 0.81, 0.83]), own=[0.9, 0.91, 0.92])
-    assert "no equals" not in as_markdown(rows, best, "any", CONDITIONS, metric="macs")
+    assert "not an equal" not in as_markdown(rows, best, "any", CONDITIONS, metric="macs")
     small = baseline("mobilenetv3-small", image_size=8, in_channels=1, width=0.2)
     rows = [replace(row, swap=replace(row.swap, network=small)) for row in rows]
     page = as_markdown(rows, best, "any", CONDITIONS, metric="params")
-    assert "More than 5% from the winner's params, so no equals: xsep." in page
+    assert "More than 5% from the winner's params, so not an equal comparison: xsep." in page
 
 
 def test_runs_delete_their_attribution_with_all_else(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_a_failing_benchmark_loses_no_rows(
     else:
         assert [line.split()[0] for line in out.splitlines()[1:]] == names
     assert "sepnas: bench: step failed: ZeroDivisionError: division by zero" in err
-    assert "step failed, see above; the other rows are whole" in err
+    assert "step failed, see above; the other rows are complete" in err
 
 
 def test_rows_are_printed_as_they_come(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

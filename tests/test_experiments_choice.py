@@ -107,7 +107,7 @@ def _killed(*arguments: Any) -> None:
     [
         (
             {"strategy": {"name": "auto", "options": {"trials": 3}}},
-            "strategy.options.trials: 3 is for one strategy, and auto may take another; set strategy.name",
+            "strategy.options.trials: 3 belongs to one strategy, and auto may choose another; set strategy.name",
         ),
         ({"strategy": {"name": "gdas"}, "time": "30m"}, "time: '30m' has no effect with strategy.name gdas; leave one"),
         ({"time": "half an hour"}, "time: 'half an hour' is not a time above 0; write it like 90s, 30m or 2h"),

@@ -70,7 +70,7 @@ def test_the_same_request_goes_on_and_another_is_refused(tmp_path: Path, kind: F
     before = contents(folder)
     claim(folder, kind, OLD)
     assert contents(folder) == before
-    with pytest.raises(InvalidRequest, match=f"^out: .* holds {kind.name} made another way: seed was 0 and is now 1; "):
+    with pytest.raises(InvalidRequest, match=f"^out: .* holds {kind.name} made differently: seed was 0 and is now 1; "):
         claim(folder, kind, NEW)
     assert contents(folder) == before
     claim(folder, kind, NEW, overwrite=True)

@@ -165,7 +165,7 @@ def test_unknown_options_are_named_with_their_command(refused: Refused, command:
     }
     said = refused(command, *needed.get(command, []), "--no-such-option", "7")
     assert "--no-such-option" in said
-    assert f"`sepnas {command} --help` tells the options" in said
+    assert f"`sepnas {command} --help` lists the options" in said
 
 
 def test_options_are_not_guessed_from_their_beginning(refused: Refused) -> None:

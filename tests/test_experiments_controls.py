@@ -116,7 +116,7 @@ def test_the_table_shows_controls_leads_and_a_verdict(run: RunFolder, monkeypatc
     text = (run.report / "comparison.md").read_text()
     assert f"gdas winner is better than {fitted} (+10.07 points" in text
     assert "better than the mean of 2 random networks of the budget (+9.97 points" in text
-    assert "So the search for the gdas winner paid." in text
+    assert "So the search for the gdas winner paid off." in text
 
 
 def result(accuracies: list[float]) -> Result:
@@ -128,7 +128,7 @@ def result(accuracies: list[float]) -> Result:
 @pytest.mark.parametrize(
     ("winner", "opponent", "words"),
     [
-        ([0.90, 0.91, 0.92], [0.80, 0.81, 0.821], ["better than", "paid."]),
+        ([0.90, 0.91, 0.92], [0.80, 0.81, 0.821], ["better than", "paid off."]),
         ([0.80, 0.81, 0.821], [0.90, 0.91, 0.92], ["worse than", "not shown that"]),
         ([0.80, 0.90, 0.85], [0.84, 0.81, 0.86], ["not distinguishable from", "too little to rule out chance"]),
         ([0.80, 0.80, 0.85], [0.84, 0.81, 0.86], ["not distinguishable from", "not shown that"]),

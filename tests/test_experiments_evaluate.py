@@ -101,7 +101,7 @@ def test_splits_are_those_of_the_training(run: Path, said: Any) -> None:
 def test_another_split_than_the_trainings_is_pointed_out(run: Path, said: Any) -> None:
     for option in (("--split_seed", 6), ("--data.test", 0.2)):
         text = said("evaluate", run, *option)
-        assert "note: split another way than for the training" in text
+        assert "note: split differently than for the training" in text
 
 
 def test_an_exported_network_gives_the_same_figures(run: Path, said: Any, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_what_is_not_there_is_named(run: Path, refused: Any, tmp_path: Path) -> 
 
 def test_a_seed_of_an_exported_network_is_refused(run: Path, said: Any, refused: Any, tmp_path: Path) -> None:
     said("export", run, "--to", tmp_path / "network", "--formats", "source")
-    assert "is an exported network, of one training; leave it out" in refused(
+    assert "is an exported network, from one training; leave it out" in refused(
         "evaluate", tmp_path / "network", "--seed", 1
     )
 

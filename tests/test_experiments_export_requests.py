@@ -57,7 +57,7 @@ def test_an_architecture_alone_is_exported_only_when_asked(refused: Refused, sai
         said("export", target, "--to", f"to{seed}", *FAST, "--untrained", "--seed", seed, "--overwrite")
     assert files(Path("to0")) == ALWAYS - {"training.json"} | {"model.py"}
     text = Path("to0/model_card.md").read_text()
-    assert "**Not trained: its weights are initial ones.**" in text
+    assert "**Not trained: its weights are the initial ones.**" in text
     assert "model-index" not in ModelCard(text).data.to_dict()
     weights = [Path(f"to{seed}/weights.safetensors").read_bytes() for seed in (0, 1)]
     assert weights[0] != weights[1]
@@ -73,7 +73,7 @@ def test_weights_beside_an_architecture_are_taken(refused: Refused, said: Any) -
     said("export", "net.json", "--to", "to", *FAST)
     assert Path("to/weights.safetensors").read_bytes() == Path("weights.safetensors").read_bytes()
     assert "Not known: the weights came without a record of it." in Path("to/model_card.md").read_text()
-    assert "seed: 3, but weights.safetensors is of one training" in refused(
+    assert "seed: 3, but weights.safetensors comes from one training" in refused(
         "export", "net.json", "--to", "x", "--seed", 3
     )
     save_architecture(network(width=0.5), "net.json")
@@ -89,7 +89,7 @@ def test_a_card_says_where_fine_tuning_began(bundle: Path, tmp_path: Path, said:
     (tuned / "training.json").write_text(json.dumps({**training, "starts_from": "abc"}))
     said("export", tuned, "--to", tmp_path / "to", *FAST)
     text = (tmp_path / "to" / "model_card.md").read_text()
-    assert "began with weights of another training, whose hash is abc" in text
+    assert "started from the weights of another training, whose hash is abc" in text
     assert "another training" not in (bundle / "model_card.md").read_text()
 
 

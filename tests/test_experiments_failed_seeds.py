@@ -86,7 +86,7 @@ def test_a_result_or_a_resume_point_is_something_to_lose(tmp_path: Path, name: s
     (tmp_path / "seed3" / "metrics.csv").touch()
     assert not check_results(tmp_path, architecture(), own, {}, overwrite=False)
     (tmp_path / "seed3" / name).touch()
-    with pytest.raises(InvalidRequest, match="made another way"):
+    with pytest.raises(InvalidRequest, match="made differently"):
         check_results(tmp_path, architecture(), own, {}, overwrite=False)
 
 

@@ -35,7 +35,7 @@ def test_a_network_of_a_family_is_retrained_by_its_name_and_tuned_from_its_weigh
     assert result.architecture == baseline("resnet-8-bsconv-s", image_size=8, in_channels=1, width=0.25)
     assert len(result.accuracies) == 1
     line = refused("export", out, "--to", "no", "--formats", "all", loads=True)
-    assert "formats: 'source' is written for architectures" in line
+    assert "formats: 'source' is for architectures" in line
     said("export", out, "--to", tmp_path / "bundle")
     assert (tmp_path / "bundle" / "model.pt2").is_file()
     assert "starts from" in said("retrain", out, "--from", out, "--out", tuned, *IMAGES, *RECIPE)

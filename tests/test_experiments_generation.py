@@ -170,14 +170,14 @@ def test_the_command_trains_measures_and_goes_on(
     os.close(lock)
     told = refused(*command, "--kernel", "c3")
     assert told.endswith(
-        "holds a generator made another way: kernel was 'c2sp' and is now 'c3'; --overwrite deletes it"
+        "holds a generator made differently: kernel was 'c2sp' and is now 'c3'; --overwrite deletes it"
     )
 
 
 def test_wrong_requests_are_refused(tmp_path: Path, refused: Callable[..., str]) -> None:
     assert refused("generate").startswith("required: --out")
     told = refused("generate", "--out", "o", "--data.image_size", 24)
-    assert told == "data.image_size: 24 has no generator, whose maps double from 4 pixels; take 8, 16, 32, 64, 128"
+    assert told == "data.image_size: 24 has no generator, whose maps double from 4 pixels; use 8, 16, 32, 64, 128"
     assert refused("generate", "--out", "o", "--kernel", "c5").startswith("kernel: 'c5' is unknown; known are c3, c2,")
     assert refused("generate", "--out", "o", "--data.stored_size", 40).startswith("data.stored_size: 40 leaves windows")
     assert "steps: 0 must be" in refused("generate", "--out", "o", "--steps", 0)

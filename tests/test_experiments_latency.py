@@ -109,7 +109,7 @@ def test_the_time_of_an_architecture_file(said: Any, tmp_path: Path) -> None:
         ),
         (
             ("--table", "digits", "--out", "x.json", "--metric", "macs"),
-            "metric: 'macs' is not a name for another cost; take one such as latency_ms",
+            "metric: 'macs' is not a name for another cost; give one such as latency_ms",
         ),
         (
             ("--table", "digits", "--out", "no/x.json"),
@@ -220,7 +220,7 @@ def test_timings_made_another_way_are_not_mixed(tmp_path: Path, monkeypatch: pyt
         write_table(CONFIG, out, make_backend("pytorch-cpu", 2), **QUICK)
     with pytest.raises(
         InvalidRequest,
-        match=r"^out: .*t\.json\.partial holds timings made another way: threads was 2 and is now 1; delete it or give",
+        match=r"^out: .*t\.json\.partial holds timings made differently: threads was 2 and is now 1; delete it or give",
     ):
         write_table(CONFIG, out, make_backend("pytorch-cpu", 1), **QUICK)
     (partial / "mine.txt").write_text("keep")
@@ -228,7 +228,7 @@ def test_timings_made_another_way_are_not_mixed(tmp_path: Path, monkeypatch: pyt
         write_table(CONFIG, out, make_backend("pytorch-cpu", 2), **QUICK)
     (partial / "mine.txt").unlink()
     (partial / "timings.json").write_text("{")
-    with pytest.raises(InvalidRequest, match=r"^out: .*timings\.json is damaged; delete .*t\.json\.partial to begin"):
+    with pytest.raises(InvalidRequest, match=r"^out: .*timings\.json is damaged; delete .*t\.json\.partial to start"):
         write_table(CONFIG, out, make_backend("pytorch-cpu", 2), **QUICK)
 
 

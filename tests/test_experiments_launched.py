@@ -67,4 +67,4 @@ def test_the_first_process_tells_what_is_done_and_what_is_refused(tmp_path: Path
     assert not folders[1].exists()
     told = [(tmp_path / f"refused{rank}").read_text() for rank in (0, 1)]
     assert told[0] == told[1]
-    assert f"{folders[0]} holds a retraining made another way: recipe.epochs was 1 and is now 2" in told[0]
+    assert f"{folders[0]} holds a retraining made differently: recipe.epochs was 1 and is now 2" in told[0]

@@ -39,7 +39,7 @@ def test_a_run_does_not_go_on_with_other_images(refused: Refused, tmp_path: Path
     change(tmp_path / "images")
     again = ["search", "gdas.yaml", "--out", "run", *images]
     line = refused(*again, "--resume", loads=True)
-    assert "the images have changed since it was begun" in line
+    assert "the images have changed since it was started" in line
     assert main([*again, "--overwrite"]) == 0
 
 
@@ -49,7 +49,7 @@ def test_a_training_is_not_joined_by_one_of_other_images(refused: Refused, tmp_p
     command += ["--data.name", str(pictures("images")), "--data.image_size", "8", "--seeds"]
     assert main([*command, "[0]"]) == 0
     change(tmp_path / "images")
-    assert "made another way: images was '" in refused(*command, "[0, 1]", loads=True)
+    assert "made differently: images was '" in refused(*command, "[0, 1]", loads=True)
     assert main([*command, "[0, 1]", "--overwrite"]) == 0
 
 
@@ -155,7 +155,7 @@ def test_a_disk_that_is_read_only_is_named(process: Warm, disk: Path, tmp_path: 
         ["search", given, "--out", str(disk / "run")],
         ["retrain", "mobilenetv3-small", "--out", str(disk / "run"), "--data.name", "digits"],
     ):
-        assert "must not be written to" in refusal(process, command, tmp_path)
+        assert "cannot be written to" in refusal(process, command, tmp_path)
 
 
 @pytest.mark.faults
@@ -166,8 +166,6 @@ def test_out_of_files(process: Warm, tmp_path: Path) -> None:
     for files in (4, 6, 8):
         run = str(tmp_path / f"run{files}")
         limit = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))"
-        assert "files: this process may not have more of them open" in refusal(
-            process, [*command, run], tmp_path, limit
-        )
+        assert "files: this process may not open more of them" in refusal(process, [*command, run], tmp_path, limit)
         assert process.run([*command, run, "--resume"], tmp_path / "said") == 0, (tmp_path / "said").read_text()
         assert outcome(Path(run)) == outcome(whole)

@@ -41,11 +41,11 @@ def test_results_made_another_way_are_refused_and_told_apart(
     # trainings of the winner in the run's own folder
     retrain_network("gdas winner", network, changed, run / "retrain" / "winner")
     line = refused("compare", run, "--baselines", "")
-    assert f"made another way: {field} was {other} and is now {own}; --overwrite deletes it" in line
+    assert f"made differently: {field} was {other} and is now {own}; --overwrite deletes it" in line
     # a folder of `sepnas retrain --out`
     (run / "retrain").rename(tmp_path / "trained")
     line = refused("compare", run, tmp_path / "trained" / "winner", "--baselines", "")
-    assert f"was trained another way than {run} ({field} was {own} and is now {other}); a table of both" in line
+    assert f"was trained differently from {run} ({field} was {own} and is now {other}); a table of both" in line
 
 
 @pytest.mark.parametrize("what", OTHERWISE)

@@ -259,11 +259,11 @@ def test_costs_of_ones_own_count_too(tmp_path: Path) -> None:
 def test_runs_without_accuracies_are_refused(tmp_path: Path) -> None:
     run = written(tmp_path, some(1), "log_probability")
     with pytest.raises(
-        InvalidRequest, match=r"has not measured the accuracies of architectures, or not alike \(gdas\); take a run"
+        InvalidRequest, match=r"has not measured the accuracies of architectures, or not alike \(gdas\); give a run"
     ):
         run_front(run, a_config("gdas"))
     failed = [Scored(one.architecture, math.nan, math.nan) for one in some(3)]
-    with pytest.raises(InvalidRequest, match=r"run: no architecture has an accuracy yet; let the search go on"):
+    with pytest.raises(InvalidRequest, match=r"run: no architecture has an accuracy yet; continue the search"):
         a_front(failed)
 
 

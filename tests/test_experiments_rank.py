@@ -324,7 +324,7 @@ def test_a_run_without_a_supernet_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest) as refused:
         rank(run, config_of(run))
     assert str(refused.value) == (
-        f"run: {run.path} has neither a trained supernet nor scores of trainings to rank by; take a run of evolution"
+        f"run: {run.path} has neither a trained supernet nor scores of trainings to rank by; give a run of evolution"
         ' (or random, ...) with scoring "supernet", once its supernet is trained, or a run of halving'
     )
     assert not (run.path / "rank").exists()
@@ -360,7 +360,7 @@ def test_results_made_another_way_stay_unless_they_may_be_overwritten(
     with pytest.raises(InvalidRequest) as refused:
         rank(finished, config, n=N, folder=out, recipe=one_epoch)
     assert str(refused.value) == (
-        f"out: {out} holds a ranking made another way: recipe.epochs was 2 and is now 1; --overwrite deletes it"
+        f"out: {out} holds a ranking made differently: recipe.epochs was 2 and is now 1; --overwrite deletes it"
     )
     assert (out / "scores.csv").read_bytes() == before
     rank(finished, config, n=N, folder=out, recipe=one_epoch, seeds=[3], overwrite=True)

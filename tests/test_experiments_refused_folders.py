@@ -79,7 +79,7 @@ def test_a_file_cannot_be_the_folder(refused: Refused, out: str) -> None:
 def test_a_folder_that_must_not_be_written_to_is_refused(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK) and access(path, mode))
-    assert "must not be written to" in refused("search", tiny(), "--out", "some/run")
+    assert "cannot be written to" in refused("search", tiny(), "--out", "some/run")
 
 
 def test_a_demo_does_not_begin_where_something_else_is(refused: Refused) -> None:

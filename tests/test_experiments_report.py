@@ -181,7 +181,7 @@ def test_another_folder_keeps_its_files(refused: Refused, tmp_path: Path) -> Non
     assert main(["report", str(run.path), "--out", str(other), "--overwrite"]) == 0
     assert (other / "index.html").read_text(encoding="utf-8") != "mine"
     assert "holds no run" in refused("report", tmp_path / "site")
-    assert "stands twice" in refused("report", run.path, f"{run.path}/")
+    assert "is given twice" in refused("report", run.path, f"{run.path}/")
 
 
 def test_a_page_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

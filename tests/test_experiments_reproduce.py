@@ -130,8 +130,8 @@ def test_rows_go_on_where_they_were_killed_and_tables_share_networks(
         *report_files(TABLES["xsepconv-table-2"]),
     }
     told = refused(*command, "--recipe.learning_rate", 0.1)
-    assert told.endswith("made another way: recipe.learning_rate was 0.35 and is now 0.1; --overwrite deletes it")
-    assert "made another way: setting was 'cifar10' and is now 'cifar100'" in refused(*command, "--on", "cifar100")
+    assert told.endswith("made differently: recipe.learning_rate was 0.35 and is now 0.1; --overwrite deletes it")
+    assert "made differently: setting was 'cifar10' and is now 'cifar100'" in refused(*command, "--on", "cifar100")
 
 
 def test_distances_are_held_against_the_first_row(

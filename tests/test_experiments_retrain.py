@@ -82,7 +82,7 @@ def test_finished_seeds_are_not_trained_again(compared: tuple[Path, Path], monke
     before = (compared[0] / "retrain" / "winner" / "seed0" / "result.json").read_bytes()
     assert main(["retrain", str(compared[0])]) == 0
     assert main(["retrain", str(compared[0]), "--seeds", "0"]) == 0
-    # asked to delete what was made another way: nothing was
+    # asked to delete what was made differently: nothing was
     assert main(["retrain", str(compared[0]), "--overwrite"]) == 0
     assert (compared[0] / "retrain" / "winner" / "seed0" / "result.json").read_bytes() == before
 
@@ -131,7 +131,7 @@ def test_results_of_another_architecture_are_refused(
     one, two = compared
     capsys.readouterr()
     assert main(["retrain", str(two), "--out", str(one / "retrain" / "winner")]) == 2
-    assert "made another way: architecture " in complaint(capsys)
+    assert "made differently: architecture " in complaint(capsys)
 
 
 def test_overwriting_trains_by_the_new_recipe(tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def test_checking_results_says_whether_they_can_stay(tmp_path: Path) -> None:
     begin(home)
     assert not check_results(home, architecture(), own, {"seed": 0}, overwrite=True)
     assert set(contents(home)) == {"about.json", "seed0/last.ckpt"}
-    with pytest.raises(InvalidRequest, match="made another way"):
+    with pytest.raises(InvalidRequest, match="made differently"):
         check_results(home, architecture(), own, {"seed": 0}, overwrite=False)
 
 

@@ -39,7 +39,9 @@ def test_a_command_tidies_up_and_ends_with_143(
     monkeypatch.setitem(commands.COMMANDS, "list", Command("", "ends", lambda parser: None, run))
     assert main(["list"]) == TERMINATED == 143
     assert done == ["tidied up"]
-    assert complaint(capsys).startswith("sepnas: terminated; run the same command again to go on, search and demo with")
+    assert complaint(capsys).startswith(
+        "sepnas: terminated; run the same command again to continue (search and demo with"
+    )
     assert signal.getsignal(signal.SIGTERM) is before
 
 

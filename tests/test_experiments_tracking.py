@@ -138,7 +138,7 @@ def test_a_tracker_that_fails_does_not_end_the_training(
 
     monkeypatch.setattr(TRACKERS["tensorboard"], "send", fail)
     printed = said("search", tiny_file(tmp_path), "--out", tmp_path / "run")
-    assert printed.count("tensorboard takes no more figures (the server is gone)") == 1
+    assert printed.count("tensorboard accepts no more metrics (the server is gone)") == 1
     assert (tmp_path / "run" / "winner.json").exists()
 
 

@@ -71,7 +71,7 @@ def test_what_was_trained_another_way_does_not_join(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "--out: missing; without a search's folder name one for the report"),
+        ([], "--out: missing; without a search, name a folder for the report"),
         (["--out", "report", "--baselines", "mobilenetv2"], "no search is given; train them by `sepnas retrain NAME"),
     ],
 )

@@ -177,7 +177,7 @@ def test_choices_must_match_the_blocks() -> None:
         SearchSpace(skeleton, own[:1])
     with pytest.raises(InvalidRequest, match=r"^choices\[3\]: empty; no operator asked for fits this block$"):
         SearchSpace(skeleton, (*own[:3], (), *own[4:]))
-    with pytest.raises(InvalidRequest, match=r"^choices\[0\]: a block stands twice in dw_k3, dw_k3$"):
+    with pytest.raises(InvalidRequest, match=r"^choices\[0\]: a block is given twice in dw_k3, dw_k3$"):
         SearchSpace(skeleton, (own[0] * 2, *own[1:]))
     with pytest.raises(InvalidRequest, match=r"^choices\[0\]: dw_k3 maps \(16, 24, 2\), the skeleton \(16, 16, 1\)"):
         SearchSpace(skeleton, (own[1], *own[1:]))
@@ -227,11 +227,11 @@ def test_name_of_the_macro_does_not_decide_membership() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"classes": 11}, "architecture: no point of this space, as it differs in more than the blocks"),
-        ({"orthonormal": True}, "architecture: no point of this space, as it differs in more than the blocks"),
+        ({"classes": 11}, "architecture: not in this space, as it differs in more than the blocks"),
+        ({"orthonormal": True}, "architecture: not in this space, as it differs in more than the blocks"),
         (
             {"blocks": (replace(DEFAULT.skeleton.blocks[0], expanded_channels=32), *DEFAULT.skeleton.blocks[1:])},
-            "architecture: no point of this space, as its block 0 (dw_k3-e32) is none of dw_k3-e8, dw_k3, ",
+            "architecture: not in this space, as its block 0 (dw_k3-e32) is none of dw_k3-e8, dw_k3, ",
         ),
         ({"blocks": DEFAULT.skeleton.blocks[:3]}, "architecture: 3 blocks, not 11"),
     ],

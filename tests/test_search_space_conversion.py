@@ -318,7 +318,7 @@ class ByWeight(Aside):
 @pytest.mark.parametrize(
     ("network", "told"),
     [
-        (Aside, "model: 'layer' is called by another way than by its name; leave it out by `where`"),
+        (Aside, "model: 'layer' is used other than by calling it; leave it out by `where`"),
         (ByWeight, "model: 'ByWeight' cannot take inputs of 3x8x8 \\(AttributeError: .*weight"),
     ],
 )

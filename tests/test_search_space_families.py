@@ -223,9 +223,9 @@ def test_a_network_is_fitted_to_a_budget() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("resnet-21", "baseline: 'resnet-21' has no depth of 6n + 2 layers, at most 2000; take 20 or 26 for 21"),
-        ("resnet-3", "baseline: 'resnet-3' has no depth of 6n + 2 layers, at most 2000; take 8 or 14 for 3"),
-        ("wrn-15-2", "baseline: 'wrn-15-2' has no depth of 6n + 4 layers, at most 2000; take 10 or 16 for 15"),
+        ("resnet-21", "baseline: 'resnet-21' has no depth of 6n + 2 layers, at most 2000; use 20 or 26 for 21"),
+        ("resnet-3", "baseline: 'resnet-3' has no depth of 6n + 2 layers, at most 2000; use 8 or 14 for 3"),
+        ("wrn-15-2", "baseline: 'wrn-15-2' has no depth of 6n + 4 layers, at most 2000; use 10 or 16 for 15"),
         ("resnet-20-bsconv", "baseline: 'resnet-20-bsconv' is unknown"),
         ("resnet-20-bsconv-s-p0", "baseline: 'resnet-20-bsconv-s-p0' is unknown"),
         ("densenet-41", "baseline: 'densenet-41' has no depth of 3n + 4 layers, at most 1000"),

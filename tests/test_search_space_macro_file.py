@@ -113,7 +113,7 @@ WRONG: list[tuple[Edit, str]] = [
     ),
     (
         lambda d: d.update(name="mobilenetv2"),
-        "name: 'mobilenetv2' is a built-in macro that differs; take another name",
+        "name: 'mobilenetv2' is a built-in macro that differs; use another name",
     ),
 ]
 
@@ -140,8 +140,8 @@ def test_what_holds_no_keys_is_refused(values: Any) -> None:
 UNREADABLE = [
     (b"name: [", "is not YAML (expected the node content, but found '<stream end>', line 1, column 8)"),
     (b"\xff\xfe\xff", "is not YAML ('utf-8' codec"),
-    (b"name: a\nstem: {channels: 8, channels: 16}\n", "is not YAML (key 'channels' stands twice, line 2)"),
-    (b"name: a\nname: b\n", "is not YAML (key 'name' stands twice, line 2)"),
+    (b"name: a\nstem: {channels: 8, channels: 16}\n", "is not YAML (key 'channels' is given twice, line 2)"),
+    (b"name: a\nname: b\n", "is not YAML (key 'name' is given twice, line 2)"),
     (b"name: !!python/object/apply:os.getcwd []", "is not YAML (could not determine a constructor for the tag"),
     (b"name: 2020-13-45", "is not YAML (month must be in 1..12"),
     (b"? [a]\n: 1", "is not YAML (found unhashable key, line 1, column 3)"),

@@ -142,7 +142,7 @@ def test_another_process_sees_the_same_structure() -> None:
 def test_what_has_changed_meanwhile_is_not_built() -> None:
     own = model("small")
     changed = OwnModel(**{**vars(own), "structure": "0123"})
-    with pytest.raises(InvalidRequest, match="'own_test_nets:small' makes another network now than when it was"):
+    with pytest.raises(InvalidRequest, match="'own_test_nets:small' returns another network than it did"):
         build(changed)
 
 
@@ -170,7 +170,7 @@ def test_it_is_kept_as_json_and_read_without_running_anything(tmp_path: Path) ->
         ("own_test_nets:pair", "gives outputs of type tuple"),
         ("own_test_nets:number", "returns int, not a torch.nn.Module"),
         ("own_test_nets:fails", "fails \\(SystemExit: no way\\)"),
-        ("own_test_nets:frozen", "makes a network without trainable parameters"),
+        ("own_test_nets:frozen", "returns a network without trainable parameters"),
         ("own_test_nets:constant", "is of type int, which cannot be called"),
         ("own_test_nets:absent", "is not there: own_test_nets has no absent"),
         ("own_test_broken:net", "cannot be imported \\(ModuleNotFoundError: No module named 'nothing_of_that_name'\\)"),

@@ -127,7 +127,7 @@ def test_a_flipped_bit_is_seen(at: int, tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 1
     path.write_bytes(content)
-    damage = "is damaged: its values are not those that were written; make or copy it anew"
+    damage = "is damaged: its values are not those that were written; create or copy it again"
     assert refusal(build(ARCHITECTURE), path) == f"weights: {path} {damage}"
 
 

@@ -74,7 +74,7 @@ def test_what_cannot_be_made_is_refused(name: str, sizes: dict[str, int], told: 
 
 
 def test_they_have_no_widest_form() -> None:
-    with pytest.raises(InvalidRequest, match=r"^baseline: 'zoo/digits-300k@fit' has no widths to fit a budget by;"):
+    with pytest.raises(InvalidRequest, match=r"^baseline: 'zoo/digits-300k@fit' has no widths to fit to a budget;"):
         fit_baseline("zoo/digits-300k", lambda own: own.macs < 10**6)
 
 

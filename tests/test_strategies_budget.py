@@ -188,7 +188,7 @@ def test_incomplete_or_unknown_costs_are_refused_by_name(costs: Any, fixed: floa
 
 
 def test_a_cost_that_the_table_has_is_not_replaced() -> None:
-    with pytest.raises(InvalidRequest, match=r"^costs 'macs': the table has it already; take another name$"):
+    with pytest.raises(InvalidRequest, match=r"^costs 'macs': the table has it already; use another name$"):
         TABLE.with_cost("macs", LATENCY)
 
 
@@ -215,7 +215,7 @@ def test_a_cost_file_comes_back_as_it_was(tmp_path: Path) -> None:
             '{"format": "sepnas-costs", "version": 1, "metric": "m", "cost": {}}',
             "key: 'cost' is unknown; known are format",
         ),
-        ('{"format": "sepnas-costs", "version": 1, "version": 1}', "version: stands twice"),
+        ('{"format": "sepnas-costs", "version": 1, "version": 1}', "version: is given twice"),
     ],
 )
 def test_a_bad_cost_file_is_refused_with_its_name(tmp_path: Path, text: str, said: str) -> None:

@@ -304,7 +304,9 @@ def test_a_cross_over_is_uniform_over_the_mixes_inside() -> None:
 def test_variation_of_what_is_outside_is_refused() -> None:
     feasible = two_bounds()
     outside = next(sample for sample in all_samples(feasible.table) if not feasible.admits(sample))
-    with pytest.raises(InvalidRequest, match=r"^sample: costs \{.*\}, outside macs >= .*; take `nearest` of it first$"):
+    with pytest.raises(
+        InvalidRequest, match=r"^sample: costs \{.*\}, outside macs >= .*; replace it by `nearest` of it first$"
+    ):
         feasible.mutate(outside, np.random.RandomState(0), 0.1)
 
 

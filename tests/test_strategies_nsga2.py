@@ -266,7 +266,7 @@ def test_a_population_never_exceeds_the_trials() -> None:
         ({"crossover_prob": 1.5}, "crossover_prob: 1.5 must be a number from 0 to 1"),
         ({"mutation_prob": 0.0}, "mutation_prob: 0.0 must be a number above 0 and at most 1"),
         ({"objectives": ()}, "objectives: [] is empty; name one or more costs"),
-        ({"objectives": ("macs", "macs")}, "objectives: 'macs' stands twice; name each once"),
+        ({"objectives": ("macs", "macs")}, "objectives: 'macs' is given twice; name each once"),
     ],
 )
 def test_wrong_values_are_refused_by_name(values: dict[str, Any], message: str) -> None:

@@ -104,7 +104,7 @@ def test_a_cost_that_cannot_vary_is_ideal() -> None:
     [
         ((), "objectives: [] is empty; name one or more of macs, params"),
         (("macs", "latency_ms"), "objectives: no cost table gives 'latency_ms'; known are macs, params"),
-        (("macs", "macs"), "objectives: 'macs' stands twice; name each once"),
+        (("macs", "macs"), "objectives: 'macs' is given twice; name each once"),
     ],
 )
 def test_objectives_that_are_no_costs_are_refused(objectives: tuple[str, ...], message: str) -> None:

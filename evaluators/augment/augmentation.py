@@ -118,7 +118,7 @@ class Augmentation(AugmentationOptions):
         if not isinstance(changed, torch.Tensor) or changed.shape != images.shape or not changed.is_floating_point():
             kind = f"{changed.dtype} {tuple(changed.shape)}" if isinstance(changed, torch.Tensor) else type(changed)
             why = f"returns {kind} for float32 {tuple(images.shape)}"
-            raise refusal(where, call, why, "return a batch of the shape and kind that it gets")
+            raise refusal(where, call, why, "return a float batch of the shape that it gets")
         return changed.to(torch.float32) * 255
 
     def check(self, channels: int, size: int) -> None:

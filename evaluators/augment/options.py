@@ -60,7 +60,7 @@ class AugmentationOptions:
             ordered = pair is None or (len(pair) == 2 and pair[0] <= pair[1])
             require(ordered, f"{where}.{name}", pair, "must be [least, most]")
         once, why = self.resized_crop_area is None or not self.crop_padding, "beside resized_crop_area would crop twice"
-        require(once, f"{where}.crop_padding", self.crop_padding, why, "set one to 0")
+        require(once, f"{where}.crop_padding", self.crop_padding, why, "set it to 0, or the other to null")
         pair, why = self.rand_augment, "must be [operations, magnitude], one operation at least"
         require(pair is None or (len(pair) == 2 and pair[0] >= 1), f"{where}.rand_augment", pair, why)
         if self.transform is not None:

@@ -134,7 +134,7 @@ def _connect(address: str) -> None:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         why = f"cannot be joined ({plain(' '.join(str(error).split()), 120)})"
-        remedy = "start it by `ray start --head`, give its token by RAY_AUTH_TOKEN, or leave the address out"
+        remedy = "start it by `ray start --head`, set RAY_AUTH_TOKEN to its token, or leave the address out"
         raise refusal("ray.address", address, why, remedy) from None
 
 

@@ -26,5 +26,9 @@ class RayOptions:
         check_options(self, "ray")
         whole = self.gpus <= 1 or self.gpus == int(self.gpus)
         require(
-            whole, "ray.gpus", self.gpus, "is neither a whole number of GPUs nor a part of one", "give 0.5, 1 or 2, say"
+            whole,
+            "ray.gpus",
+            self.gpus,
+            "is neither a whole number of GPUs nor a fraction of one",
+            "give 0.5, 1 or 2, say",
         )

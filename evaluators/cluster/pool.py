@@ -82,7 +82,7 @@ class RayPool:
                 call.node = begun_on(attempt) or call.node
                 raise
             except lost.RayTaskError as error:  # a worker that cannot even begin, as where sepnas is not installed
-                raise RuntimeError(f"a worker cannot begin: {plain(' '.join(str(error.cause).split()))}") from None
+                raise RuntimeError(f"a worker cannot start: {plain(' '.join(str(error.cause).split()))}") from None
             else:
                 call.node = ended.node
                 if ended.raised:

@@ -70,7 +70,7 @@ class Images(ABC):
         if not isinstance(other, type(self)) or other.shape != self.shape:
             raise InvalidRequest(
                 f"other: {_kind(other)} of shape {other.shape} cannot follow {_kind(self)} of shape {self.shape}; "
-                "load both alike"
+                "load both the same way"
             )
         return self._join(other)
 

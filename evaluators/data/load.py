@@ -159,7 +159,7 @@ class Reader:
         """Return the images of the test split and the names of those left out; as `read`."""
         ((images, failed),), skipped = self.read([listing])
         images = _readable(images, np.arange(len(images)), failed)
-        require(len(images) > 0, "data.name", self.name, "has no image of test that can be read", "repair the files")
+        require(len(images) > 0, "data.name", self.name, "has no readable image in test", "repair the files")
         return images, skipped
 
 
@@ -212,8 +212,8 @@ def _limit(listing: Listing, n: int, source: Source, max_train_images: int, seed
 def _check_still_there(source: Source, train: Images, validation: Images) -> None:
     """Refuse what skipping has emptied."""
     for name, part in (("train", train), ("validation", validation)):
-        why = f"has no image of {name} that can be read"
+        why = f"has no readable image in {name}"
         require(len(part) > 0, "data.name", source.name, why, "repair the files")
     for label in np.setdiff1d(source.train.labels, train.labels.numpy()):
-        why = f"has no training image of class {shown(source.classes[label])} that can be read"
+        why = f"has no readable training image of class {shown(source.classes[label])}"
         raise unusable(source.name, why, "repair the files")

@@ -25,7 +25,7 @@ _DEVICE_SHARE = 0.5
 # Most worker processes of a loader of streamed data by default: more seldom pay, and each holds two batches.
 _MOST_WORKERS = 8
 
-_REMEDY = "take both from the same data"
+_REMEDY = "make both for the same data"
 
 Batch = tuple[torch.Tensor, torch.Tensor] | SharedBatch
 

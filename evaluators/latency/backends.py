@@ -101,7 +101,7 @@ class Cuda(PyTorchCPU):
     def __init__(self, threads: int = 1) -> None:
         super().__init__(threads)
         if not torch.cuda.is_available():
-            raise InvalidRequest("backend: cuda, but torch sees no GPU here; take pytorch-cpu or onnx-cpu")
+            raise InvalidRequest("backend: cuda, but torch sees no GPU here; use pytorch-cpu or onnx-cpu")
         self.version = f"{PyTorchCPU.version}, {torch.cuda.get_device_name()}"
 
 
@@ -114,7 +114,7 @@ class OnnxCPU(Backend):
         super().__init__(threads)
         if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
             raise InvalidRequest(
-                f"backend: onnx-cpu needs {', '.join(missing)}; pip install 'sepnas[onnx]', or take pytorch-cpu"
+                f"backend: onnx-cpu needs {', '.join(missing)}; pip install 'sepnas[onnx]', or use pytorch-cpu"
             )
         import onnxruntime
 

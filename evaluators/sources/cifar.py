@@ -99,7 +99,7 @@ def _find_layout(name: str, files: Set[str]) -> Layout | None:
             return layout
     if any(pickled <= files for pickled in _PICKLED):
         why = "is the Python version of CIFAR, whose pickles are not opened because that would run code in them"
-        raise unusable(name, why, f"take the binary version ({_ARCHIVES})")
+        raise unusable(name, why, f"use the binary version ({_ARCHIVES})")
     return None
 
 

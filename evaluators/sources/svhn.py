@@ -60,7 +60,7 @@ def _read_file(name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
         content = loadmat(path, variable_names=["X", "y"])
     except NotImplementedError as error:
         why = f"has {path.name} in MATLAB's version 7.3"
-        raise unusable(name, why, "take the original file (version 5)") from error
+        raise unusable(name, why, "use the original file (version 5)") from error
     # scipy lets through whatever its parser, the decompression and reading past the end raise
     except Exception as error:
         raise unusable(name, f"has a {path.name} that cannot be read ({reason(error)})", "fetch it again") from error

@@ -16,7 +16,7 @@ def pick_accelerator(name: Accelerator) -> str:
     """ "cpu" or "cuda" for ``name``; "auto" takes the GPU where there is one. InvalidRequest if it is not there."""
     check_choice("accelerator", name, get_args(Accelerator))
     if name == "cuda" and not torch.cuda.is_available():
-        raise InvalidRequest("accelerator: cuda, but torch sees no GPU here; take auto or cpu")
+        raise InvalidRequest("accelerator: cuda, but torch sees no GPU here; use auto or cpu")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return name
@@ -25,7 +25,7 @@ def pick_accelerator(name: Accelerator) -> str:
 def check_precision(precision: str, device: str) -> None:
     """InvalidRequest if ``device`` ("cpu" or "cuda") cannot train in ``precision``."""
     if precision == "fp16" and device == "cpu":
-        raise InvalidRequest("recipe.precision: fp16 needs a GPU, and this is to run on the CPU; take bf16 or fp32")
+        raise InvalidRequest("recipe.precision: fp16 needs a GPU, but this runs on the CPU; use bf16 or fp32")
 
 
 def check_processes(devices: int, num_nodes: int, accelerator: Accelerator, parallel_seeds: int = 1) -> None:

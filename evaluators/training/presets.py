@@ -166,7 +166,7 @@ PRESETS: dict[str, Preset] = {
         replace(_BSCONV_CIFAR, epochs=190, weight_decay=5e-4, milestones=[0.3, 0.6, 0.8], decay_factor=0.2),
     ),
     "quick": Preset(
-        "our own: a first look, in minutes on a GPU",
+        "our own: short, for a first look",
         Recipe(
             epochs=15,
             batch_size=128,

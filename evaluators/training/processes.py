@@ -52,7 +52,7 @@ def check_alone(command: str) -> None:
     if (world := world_size()) > 1:
         raise InvalidRequest(
             f"processes: torchrun or SLURM started {world}, but {command} runs in one, and they would overwrite each"
-            " other's files; start one (only retrain is shared out)"
+            " other's files; start one (only retrain is shared by several)"
         )
 
 

@@ -78,7 +78,7 @@ class Recipe(AugmentationOptions):
         self.check_augmentation("recipe")
         warmup, where = self.warmup_epochs, "recipe.warmup_epochs"
         why = f"leaves nothing of {self.epochs} epochs"
-        require(warmup == 0 or warmup < self.epochs, where, warmup, why, "take fewer")
+        require(warmup == 0 or warmup < self.epochs, where, warmup, why, "give fewer")
         given, where = list(self.milestones), "recipe.milestones"
         require(all(a < b for a, b in pairwise(given)), where, given, "must rise")
         one_kind = len({value < 1 for value in given}) <= 1

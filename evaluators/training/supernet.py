@@ -80,7 +80,7 @@ def check_supernet_recipe(recipe: Recipe) -> None:
     refused = {
         "ema_decay": (recipe.ema_decay is not None, "a supernet's weights are not averaged", "set it to null"),
         "compile": (recipe.compile, "every path of a supernet would be compiled anew", "set it to false"),
-        "precision": (recipe.precision == "fp16", "strategies step without loss scaling", "take bf16"),
+        "precision": (recipe.precision == "fp16", "strategies step without loss scaling", "use bf16"),
     }
     for field, (wrong, why, remedy) in refused.items():
         require(not wrong, f"recipe.{field}", getattr(recipe, field), f"cannot be used in a search: {why}", remedy)

@@ -79,13 +79,13 @@ def read_tensors(subject: str) -> dict[str, Tensor]:
             torch.manual_seed(0)
             return make_module(subject, _SIZES, "subject").state_dict()
     if not path.is_file():
-        raise refusal("subject", subject, "is no file, no folder and not of the form module:callable")
+        raise refusal("subject", subject, "is neither a file nor a folder, nor of the form module:callable")
     if path.suffix == ".safetensors":
         return read_weights(path)
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        why = f"cannot be read as weights alone ({plain(' '.join(str(error).split()), 60)})"
+        why = f"cannot be read as plain weights ({plain(' '.join(str(error).split()), 60)})"
         raise refusal("subject", subject, why, "give a safetensors file, or a state dict saved by torch") from None
     for key in _NESTED:
         if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
@@ -147,7 +147,7 @@ def _by_name(names: Sequence[str], stage: str) -> dict[str, str]:
     try:
         pattern = re.compile(stage)
     except re.error as error:
-        raise refusal("--stage", stage, f"is no regular expression ({error})") from None
+        raise refusal("--stage", stage, f"is not a regular expression ({error})") from None
     matches = {name: match for name in names if (match := pattern.search(name))}
     if not matches:
         raise refusal("--stage", stage, "matches no layer", f"one is called {names[0]}")

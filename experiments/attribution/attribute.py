@@ -34,7 +34,7 @@ def attribute(
         config: how they are trained: its data and its retraining; ``jobs`` trainings at once.
         out: folder for ``attribution.csv``, ``attribution.md`` and ``attribution.png``; by default one in the run's.
         kinds: which swaps.
-        overwrite: training results that were made another way may be deleted.
+        overwrite: training results that were made differently may be deleted.
 
     Raises:
         InvalidRequest: the winner has plain depthwise convolutions alone, or its folders cannot be used; before

@@ -117,11 +117,12 @@ def as_markdown(rows: list[Attributed], winner: Result, title: str, conditions: 
     whole_cost = getattr(whole, metric)
     unequal = [row.swap.label for row in rows if abs(getattr(cost(row.swap.network), metric) / whole_cost - 1) > CLOSE]
     if unequal:
-        lines += ["", f"More than {CLOSE:.0%} from the winner's {_NAMES[metric]}, so no equals: {', '.join(unequal)}."]
+        far = f"More than {CLOSE:.0%} from the winner's {_NAMES[metric]}"
+        lines += ["", f"{far}, so not an equal comparison: {', '.join(unequal)}."]
     seeds = ", ".join(map(str, winner.seeds))
     lines += [
         "",
-        "Worth is what the winner's test accuracy has over the network with the swap, paired by seed: above 0 the"
+        "Worth is the winner's test accuracy less that of the network with the swap, paired by seed: above 0 the"
         " operator is better than a plain depthwise convolution (`dw`) of the same kernel size, or of the nearest, in a"
         " block as costly. p is that of a two-sided paired t-test, and corrected by Holm for the"
         f" {len(rows)} comparisons of this table. MACs and params are beside their difference to the winner's"

@@ -94,15 +94,15 @@ class Card:
         a = self.subject.architecture
         names = [printable(name) for name in self.subject.preprocessing.classes]
         more = f", and {len(names) - _NAMED} more (preprocessing.json)" if len(names) > _NAMED else ""
-        warning = "**Not trained: its weights are initial ones.** " if self.subject.untrained else ""
+        warning = "**Not trained: its weights are the initial ones.** " if self.subject.untrained else ""
         return (
-            f"{warning}Tells {a.classes} classes of images apart ({', '.join(names[:_NAMED])}{more}), from"
+            f"{warning}Classifies images into {a.classes} classes ({', '.join(names[:_NAMED])}{more}), from"
             f" {a.in_channels}x{a.image_size}x{a.image_size} pixels. Written by"
             f" sepnas {package_version('sepnas') or ''}.\n\n```text\n{a}\n```"
         )
 
     def _use(self, sizes: Mapping[str, int]) -> str:
-        lines = ["`sepnas predict FOLDER IMAGE...` classifies pictures. Without sepnas:", "", "```python"]
+        lines = ["`sepnas predict FOLDER IMAGE...` classifies images. Without sepnas:", "", "```python"]
         if FORMAT_FILES["source"] in sizes:
             lines += [
                 "from model import load  # torch and safetensors",
@@ -138,7 +138,9 @@ class Card:
         seeds = ", ".join(training["test_accuracies"])
         recipe = yaml.safe_dump(training["recipe"], sort_keys=False)
         begin = training.get("starts_from")
-        started = "" if begin is None else f"- It began with weights of another training, whose hash is {begin}.\n"
+        started = (
+            "" if begin is None else f"- It started from the weights of another training, whose hash is {begin}.\n"
+        )
         return (
             f"- Task: image classification.\n"
             f"- Data: {printable(self.subject.preprocessing.name)}, {data.image_size} pixels.{limit}\n"
@@ -217,15 +219,15 @@ class Card:
     def _licence(self) -> str:
         stated = f"Of the weights: {printable(self.licence)}."
         if self.licence == "unknown":
-            stated = "Of the weights: not stated by whoever exported them. Ask them, and look at that of the data."
+            stated = "Of the weights: not stated by whoever exported them. Ask them, and check that of the data."
         return f"{stated} `model.py` consists of code of sepnas, which is under the MIT licence."
 
     def _limits(self) -> str:
         a, training = self.subject.architecture, self.subject.training
         lines = [
-            f"It knows {a.classes} classes, and calls every picture one of them.",
+            f"It knows {a.classes} classes, and assigns every image to one of them.",
             f"It was made for {a.image_size} pixels; other sizes run in `model.py`, but were not measured.",
-            "Pictures of another source than the training's can be classified worse than the accuracy above says.",
+            "On images from another source than the training images its accuracy may be lower than stated above.",
             "Nothing was measured on fairness, on adversarial inputs or on how far its probabilities can be trusted.",
         ]
         if training is not None and len(training["test_accuracies"]) < 3:

@@ -140,7 +140,7 @@ def _make(home: Path, subject: Subject, formats: Sequence[Format], extras: Extra
     text = None
     if "source" in formats:
         if isinstance(subject.architecture, LayeredNetwork):
-            why = "is written for architectures of blocks alone, not for networks of a family"
+            why = "is for architectures of the search space, not for networks of a family"
             raise refusal("formats", "source", why, "give --formats pt2,onnx, or one of them")
         text = source(subject.architecture)
     network = subject.network()

@@ -62,7 +62,8 @@ def predict(
     bundle that is none, damaged or of other files than ``runtime`` needs, and for a picture that cannot be read.
     """
     if not is_bundle(bundle):
-        raise InvalidRequest(f"bundle: {plain(bundle)} is none ({WEIGHTS_FILE}, {PREPROCESSING_FILE}); `sepnas export`")
+        files = f"{WEIGHTS_FILE}, {PREPROCESSING_FILE}"
+        raise InvalidRequest(f"bundle: {plain(bundle)} is not one ({files}); give the folder of `sepnas export`")
     known = read_preprocessing(bundle / PREPROCESSING_FILE)
     run = _network(bundle, known, runtime)
     count = len(known.classes)
@@ -89,7 +90,7 @@ def _network(bundle: Path, known: Preprocessing, runtime: Runtime) -> Callable[[
         if not path.is_file():
             option = "--formats onnx" + (" --int8" if runtime == "int8" else "")
             raise InvalidRequest(
-                f"runtime: {runtime}, but {plain(bundle)} has no {path.name}; export with {option}, or take torch"
+                f"runtime: {runtime}, but {plain(bundle)} has no {path.name}; export with {option}, or use torch"
             )
         check_packages(f"runtime: {runtime}", ["onnxruntime"])
         return OnnxNetwork(path, (known.channels, known.image_size, known.image_size), len(known.classes))

@@ -100,7 +100,7 @@ def find_subject(target: Path, seed: int | None = None, *, untrained: bool = Fal
             " FOLDER` and export FOLDER, or export it with --untrained"
         )
     if seed is not None:
-        raise InvalidRequest(f"seed: {seed}, but {plain(weights)} is of one training; leave it out")
+        raise InvalidRequest(f"seed: {seed}, but {plain(weights)} comes from one training; leave it out")
     beside = home / PREPROCESSING_FILE
     known = read_preprocessing(beside) if beside.is_file() else _unknown(architecture)
     yield Subject(architecture, weights, known)

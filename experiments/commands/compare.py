@@ -65,7 +65,7 @@ def _run(options: Namespace) -> None:
     trained = [folder for folder in folders if (folder / ABOUT_FILE).is_file()]
     runs = [find_run(folder) for folder in folders if folder not in trained]
     if options.out is None and not runs:
-        raise InvalidRequest("--out: missing; without a search's folder name one for the report")
+        raise InvalidRequest("--out: missing; without a search, name a folder for the report")
     out = Path(options.out) if options.out is not None else runs[0].report
     engine = {name: getattr(options.config, name) for name in ENGINE_OPTIONS}
     names = (",".join(DEFAULT_BASELINES) if runs else "") if options.baselines is None else options.baselines

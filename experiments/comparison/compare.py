@@ -60,7 +60,7 @@ def compare(
             the first winner.
         latency: what times each network; None to leave the times out.
         title: what the data are called; by default as the first config says, or by their name.
-        overwrite: training results that were made another way may be deleted.
+        overwrite: training results that were made differently may be deleted.
     """
     check_int("pareto", pareto, 0)
     _check_alike(runs, configs)
@@ -77,7 +77,7 @@ def compare(
     )
     for folder in trained:
         if difference := first_difference(conditions, read_conditions(folder)):
-            why = f"was trained another way than {runs[0].path if runs else trained[0]} ({difference})"
+            why = f"was trained differently from {runs[0].path if runs else trained[0]} ({difference})"
             raise InvalidRequest(f"run: {folder} {why}; a table of both would not be fair")
     done = [Row(read_result(folder), folder.resolve().name, None, "trained", folder) for folder in trained]
     report = ClaimedFolder(out, REPORT)

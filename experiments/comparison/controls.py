@@ -89,7 +89,7 @@ def check_names(requests: list[str]) -> None:
         elif not is_call(request) and not is_named(name := request.removesuffix(FIT_SUFFIX)):
             raise unknown("baselines", name, [*named_networks(), f"{RANDOM}:3"], "sepnas list baselines")
     if len(set(requests)) != len(requests):
-        raise InvalidRequest(f"baselines: a name stands twice in {', '.join(requests)}")
+        raise InvalidRequest(f"baselines: a name is given twice in {', '.join(requests)}")
 
 
 def _count(request: str, count: str) -> int:

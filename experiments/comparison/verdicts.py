@@ -59,7 +59,7 @@ def _judgement(lead: Difference) -> str:
 
 def _summary(name: str, leads: Sequence[Difference]) -> str:
     if all(lead.p is not None and lead.p < SIGNIFICANT and lead.summary.mean > 0 for lead in leads):
-        return f"So the search for the {name} paid."
+        return f"So the search for the {name} paid off."
     if all(lead.summary.mean > 0 for lead in leads):
         return "It is ahead of all of them, but by too little to rule out chance with so few seeds."
-    return f"So it is not shown that the search for the {name} paid."
+    return f"So it is not shown that the search for the {name} paid off."

@@ -24,7 +24,7 @@ SIDES = (8, 16, 32, 64, 128)
 def check_side(image_size: int) -> None:
     """InvalidRequest unless the maps of the networks double to ``image_size``."""
     why = "has no generator, whose maps double from 4 pixels"
-    require(image_size in SIDES, "data.image_size", image_size, why, f"take {', '.join(map(str, SIDES))}")
+    require(image_size in SIDES, "data.image_size", image_size, why, f"use {', '.join(map(str, SIDES))}")
 
 
 def conv(kernel: Kernel, given: int, out: int) -> nn.Module:

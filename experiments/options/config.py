@@ -52,7 +52,7 @@ class StrategyConfig:
             registered(self.name)
         elif self.options:
             name, value = next(iter(self.options.items()))
-            why = "is for one strategy, and auto may take another"
+            why = "belongs to one strategy, and auto may choose another"
             raise refusal(f"strategy.options.{name}", value, why, "set strategy.name")
 
     def typed_options(self) -> StrategyOptions:
@@ -163,19 +163,19 @@ class SearchConfig:
             )
         trains = options.trains_supernet and self.strategy.name != AUTO and self.supernet is None
         why = f"processes share the training of a supernet, and {self.strategy.name} here trains none, or not for sure"
-        require(self.devices == 1 or trains, "devices", self.devices, why, "take jobs, or strategy.name gdas, say")
+        require(self.devices == 1 or trains, "devices", self.devices, why, "use jobs, or a strategy such as gdas")
         if isinstance(options, MultiTrialOptions) and self.strategy.name != AUTO:
             options.epochs_at_rungs(self.search.epochs)
         if isinstance(options, OneShotOptions) and options.warmup_epochs >= self.search.epochs:
             raise InvalidRequest(
                 f"strategy.options.warmup_epochs: {options.warmup_epochs} leaves none of search.epochs"
-                f" {self.search.epochs} to search; take fewer"
+                f" {self.search.epochs} to search; give fewer"
             )
 
     def _check_engine(self) -> None:
         if self.engine in NNI_ENGINES:
             why = "is a training service of NNI, which gives trials other trials' architectures and opens a port to all"
-            raise refusal("engine", self.engine, why, "take sequential (with jobs), or ray for several machines")
+            raise refusal("engine", self.engine, why, "use sequential (with jobs), or ray for several machines")
         check_choice("engine", self.engine, ENGINES)
         if self.trial_time is not None:
             seconds("trial_time", self.trial_time)

@@ -186,7 +186,7 @@ class Parser(argparse.ArgumentParser):
         return given
 
     def _hint(self) -> str:
-        return f"`{self.prog} --help` tells the options"
+        return f"`{self.prog} --help` lists the options"
 
     def error(self, message: str) -> NoReturn:
         """As argparse's, which would exit."""

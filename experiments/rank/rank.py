@@ -169,7 +169,7 @@ def _samples(table: ScoreTable, task: SearchTask) -> list[dict[str, str]]:
     if len(samples) < LEAST:
         raise InvalidRequest(
             f"against: {len(samples)} of the table's architectures are in the run's space, and {LEAST} are the least;"
-            " take a table of the same space"
+            " give a table of the same space"
         )
     return samples
 
@@ -182,7 +182,7 @@ def _source(run: RunFolder, config: SearchConfig) -> Source:
     if isinstance(options, MultiTrialOptions) and not options.inherits_weights and run.architectures.is_file():
         return MODEL
     raise InvalidRequest(
-        f"run: {run.path} has neither a trained supernet nor scores of trainings to rank by; take a run of evolution"
+        f"run: {run.path} has neither a trained supernet nor scores of trainings to rank by; give a run of evolution"
         ' (or random, ...) with scoring "supernet", once its supernet is trained, or a run of halving'
     )
 

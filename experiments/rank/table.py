@@ -48,7 +48,7 @@ def tabulate(
     images; the test images are not looked at.
 
     Raises:
-        InvalidRequest: the budget holds fewer than ``n`` architectures, or the folder a table made another way.
+        InvalidRequest: the budget holds fewer than ``n`` architectures, or the folder a table made differently.
     """
     check_int("n", n, 1)
     check_seeds(seeds)
@@ -114,7 +114,9 @@ def open_table(folder: Path, task: SearchTask) -> tuple[ScoreTable, Recipe]:
     )
     difference = first_difference(kept, asked)
     if difference is not None:
-        raise InvalidRequest(f"against: {folder} is a table of other images ({difference}); take one of the same")
+        raise InvalidRequest(
+            f"against: {folder} is a table of other images ({difference}); give one of the same images"
+        )
     return ScoreTable(folder / SCORES_FILE), make(Recipe, request.get("recipe", {}), "against.recipe.")
 
 

@@ -127,7 +127,7 @@ class ClaimedFolder:
         kept, asked = ({name: value for name, value in own.items() if name not in ignored} for own in both)
         difference = first_difference(kept, asked)
         if difference is not None and not overwrite and self._has_valuables():
-            raise self._refusal(f"holds {self.kind.name} made another way: {difference}; {self.kind.remedy}")
+            raise self._refusal(f"holds {self.kind.name} made differently: {difference}; {self.kind.remedy}")
         return difference is None
 
     def claim(
@@ -192,7 +192,7 @@ def check_writable(field: str, path: Path) -> None:
     if not there.is_dir():
         raise InvalidRequest(f"{field}: {there} is a file; give a folder")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InvalidRequest(f"{field}: {there} must not be written to; give another folder")
+        raise InvalidRequest(f"{field}: {there} cannot be written to; give another folder")
 
 
 def first_difference(old: Any, new: Any, where: str = "") -> str | None:

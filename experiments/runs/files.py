@@ -32,7 +32,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"file: {plain(path, 120)} is damaged ({plain(error, 80)}); mend it or move it") from None
+        raise InvalidRequest(
+            f"file: {plain(path, 120)} is damaged ({plain(error, 80)}); repair it or move it away"
+        ) from None
 
 
 def copy_file(source: Path, path: Path) -> None:
@@ -82,7 +84,7 @@ class Table:
             except (KeyError, ValueError, csv.Error) as error:  # not UTF-8, fields without end
                 why = plain(f"{type(error).__name__}: {error}", 80)
                 raise InvalidRequest(
-                    f"table: {plain(path, 120)} is damaged ({why}); mend it, or move it away"
+                    f"table: {plain(path, 120)} is damaged ({why}); repair it or move it away"
                 ) from None
 
     def keep(self, rows: list[dict[str, str]]) -> None:

@@ -115,8 +115,8 @@ def open_run(path: Path, config: dict[str, Any], provenance: dict[str, Any], *, 
     if not overwrite and ClaimedFolder(path, RUN).is_claimed:
         then, now = (made.get(IMAGES) for made in (run.read_provenance(), provenance))
         if None not in (then, now) and then != now:
-            why = f"the images have changed since it was begun ({then}; now {now})"
-            raise InvalidRequest(f"out: {path}: {why}; give those of then, or another folder, or --overwrite")
+            why = f"the images have changed since it was started ({then}; now {now})"
+            raise InvalidRequest(f"out: {path}: {why}; give the earlier ones, or another folder, or --overwrite")
     ClaimedFolder(path, RUN).claim(
         config, resume=not overwrite, overwrite=overwrite, before_marker={PROVENANCE_FILE: provenance}
     )
@@ -138,5 +138,5 @@ def different_folders(names: Sequence[str]) -> list[Path]:
     """The folders that ``names`` are; InvalidRequest if one stands twice among them, however it is written."""
     folders = [Path(name) for name in names]
     if len({folder.resolve() for folder in folders}) != len(folders):
-        raise InvalidRequest(f"runs: a folder stands twice in {', '.join(names)}; name each run once")
+        raise InvalidRequest(f"runs: a folder is given twice in {', '.join(names)}; name each run once")
     return folders

@@ -76,7 +76,7 @@ def dry_run(
     """
     began = time.perf_counter() if began is None else began
     if config.engine == "ray":
-        remedy = "take sequential, and as many jobs as the cluster has"
+        remedy = "use sequential, and as many jobs as the cluster has"
         raise refusal("engine", config.engine, "cannot be forecast, which measures this machine", remedy)
     task = prepared(config, out, resume=resume, overwrite=overwrite)
     inside = task.feasible

@@ -75,7 +75,7 @@ def pareto_front(
     reference = Reference.of(table, budget, objectives)
     accuracies = np.array([one.accuracy for one in scored], dtype=np.float64)
     if not np.isfinite(accuracies).any():
-        raise InvalidRequest("run: no architecture has an accuracy yet; let the search go on with --resume")
+        raise InvalidRequest("run: no architecture has an accuracy yet; continue the search with --resume")
     costs = table.evaluate(np.stack([table.indices(space.sample(one.architecture)) for one in scored]))
     scaled = reference.objectives(accuracies, costs)
     members = []
@@ -96,7 +96,7 @@ def run_front(run: RunFolder, config: SearchConfig, objectives: Sequence[str] | 
     scored = [] if _in_rungs(options) else ScoreRecord(run.architectures, _MEASURED).scored
     if not scored:
         why = f"has not measured the accuracies of architectures, or not alike ({config.strategy.name})"
-        remedy = "take a run of a strategy that does, such as nsga2 or evolution"
+        remedy = "give a run of a strategy that does, such as nsga2 or evolution"
         raise InvalidRequest(f"run: {run.path} {why}; {remedy}")
     if objectives is None:
         objectives = options.objectives_beside_accuracy or OBJECTIVES

@@ -113,8 +113,8 @@ def _warn_of_supernet(config: SearchConfig, run: RunFolder) -> None:
     if not any(own.is_trusted_to_rank() for own in judged):
         print(
             "warning: supernets ranked small networks poorly in our measurements, so what this search prefers may be no"
-            " better than a random network. Train more of it by --finalists, ask `sepnas rank` how far its supernet"
-            " can be trusted, or search by real trainings (--strategy.name halving)"
+            " better than a random network. Train more finalists (--finalists), ask `sepnas rank` how far its"
+            " supernet can be trusted, or search by real trainings (--strategy.name halving)"
         )
 
 

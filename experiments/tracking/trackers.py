@@ -208,7 +208,7 @@ class Tracking:
             except Exception as error:  # whatever a client and its server come up with
                 self.close(failed=True)
                 raise refusal(
-                    "trackers", name, f"cannot begin ({_said(error)})", f"see to it, or leave {name} out"
+                    "trackers", name, f"cannot begin ({_said(error)})", f"solve that, or leave {name} out"
                 ) from None
 
     def send(self, figures: Mapping[str, float], step: int) -> None:
@@ -228,7 +228,7 @@ class Tracking:
                 tracker.send(new, step)
                 sent.update(dict.fromkeys(new, step))
             except Exception as error:
-                print(f"{name} takes no more figures ({_said(error)}); the training goes on")
+                print(f"{name} accepts no more metrics ({_said(error)}); the training goes on")
                 del self._open[name]
 
     def beside(self, write: Callable[[dict[str, float]], None]) -> Callable[[dict[str, float]], None]:

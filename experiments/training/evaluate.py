@@ -179,7 +179,7 @@ def _notes(trained: TrainedNetwork, data: DataOptions, split: Split, split_seed:
     if data.name != before.name and Path(data.name).expanduser().resolve() != Path(before.name):
         return []
     if split_seed != trained.split_seed or any(getattr(data, name) != getattr(before, name) for name in shares):
-        return ["split another way than for the training; its own training images may be among these"]
+        return ["split differently than for the training; its training images may be among these"]
     if split == "train" or (split == "validation" and trained.trained_on == "train+validation"):
         return ["the network was trained on these images"]
     return []

@@ -246,7 +246,7 @@ def read_result(folder: Path) -> Result:
     """All seeds that are trained in ``folder``, one of `retrain_all`; InvalidRequest if there is none."""
     homes = trained_seeds(folder)
     if not homes:
-        raise InvalidRequest(f"run: no training in {folder} is finished; call `sepnas retrain` again as before")
+        raise InvalidRequest(f"run: no training in {folder} is finished; run the same `sepnas retrain` again")
     results = {seed: _read_result(home) for seed, home in homes.items()}
     return _result(folder.resolve().name, load_any_network(folder / ARCHITECTURE_FILE), results)
 
@@ -282,7 +282,7 @@ def check_results(
 ) -> bool:
     """Whether what ``folder`` holds, if anything, was made the same way; changes nothing.
 
-    InvalidRequest if it was made another way (unless ``overwrite``), or if ``folder`` holds other files.
+    InvalidRequest if it was made differently (unless ``overwrite``), or if ``folder`` holds other files.
     """
     request = _request(architecture, config, data_config, start)
     return ClaimedFolder(folder, TRAININGS).check(request, overwrite=overwrite)

@@ -70,7 +70,7 @@ def find_trained(target: Path, seed: int | None = None) -> TrainedNetwork:
         )
     if is_bundle(target):
         if seed is not None:
-            raise InvalidRequest(f"seed: {seed}, but {target} is an exported network, of one training; leave it out")
+            raise InvalidRequest(f"seed: {seed}, but {target} is an exported network, from one training; leave it out")
         preprocessing = read_preprocessing(target / PREPROCESSING_FILE)
         training = _read(target / TRAINING_FILE, _record)
         made = _read(target / TRAINING_FILE, _conditions)

@@ -77,7 +77,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest(f"{plain(repeated, 40)}: stands twice in one object")
+        raise InvalidRequest(f"{plain(repeated, 40)}: is given twice in one object")
     return result
 
 

@@ -90,7 +90,7 @@ def convert(
             for layer in called:
                 if layer in layers and new[layer] not in still:
                     remedy = "leave it out by `where`"
-                    raise refusal("model", layers[layer][0], "is called by another way than by its name", remedy)
+                    raise refusal("model", layers[layer][0], "is used other than by calling it", remedy)
         except BaseException:
             _exchange(converted, {module: layer for layer, module in new.items()})
             raise

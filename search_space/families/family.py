@@ -140,4 +140,4 @@ def family_network(name: str, *, image_size: int, in_channels: int, classes: int
             return LayeredNetwork(
                 name, image_size, in_channels, classes, own.body, own.pool, own.hidden, own.activation
             )
-    raise refusal("baseline", name, "is a network of no family", nearest(name, family_names()))
+    raise refusal("baseline", name, "is not a network of a known family", nearest(name, family_names()))

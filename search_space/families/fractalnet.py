@@ -20,7 +20,7 @@ _COLUMNS = {len(_CHANNELS) * 2 ** (columns - 1): columns for columns in range(1,
 def _design(request: Request) -> Design:
     depth = request.number("depth")
     why = "has no depth of 5, 10, 20, 40 or 80 layers"
-    require(depth in _COLUMNS, "baseline", request.name, why, "take 20, say")
+    require(depth in _COLUMNS, "baseline", request.name, why, "use 20, say")
     body: list[Layer] = []
     for channels in map(request.channels, _CHANNELS):
         body += [Fractal(_COLUMNS[depth], (Conv(request.form(), channels), Norm(), Act())), Pool("max", 2, 2)]

@@ -26,7 +26,7 @@ def blocks_per_stage(name: str, depth: int, beside: int, where: str = "baseline"
     if rest or blocks < 1 or depth > DEEPEST:
         near = sorted({6 * max(1, blocks) + beside, 6 * (max(1, blocks) + 1) + beside})
         why = f"has no depth of 6n + {beside} layers, at most {DEEPEST}"
-        raise refusal(where, name, why, f"take {' or '.join(map(str, near))} for {depth}")
+        raise refusal(where, name, why, f"use {' or '.join(map(str, near))} for {depth}")
     return blocks
 
 

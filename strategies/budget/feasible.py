@@ -238,7 +238,7 @@ class FeasibleSet:
     def _inside(self, sample: Mapping[str, str]) -> IntArray:
         if not self.admits(sample):
             raise InvalidRequest(
-                f"sample: costs {self.table.cost(sample)}, outside {self.budget}; take `nearest` of it first"
+                f"sample: costs {self.table.cost(sample)}, outside {self.budget}; replace it by `nearest` of it first"
             )
         return self.table.indices(sample)
 

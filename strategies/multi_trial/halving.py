@@ -58,7 +58,7 @@ class HalvingOptions(PredictorOptions):
             "strategy.options.rungs",
             self.rungs,
             f"cannot be told apart by search.epochs {epochs}",
-            "take fewer rungs or more epochs",
+            "use fewer rungs or more epochs",
         )
         return tuple(ends)
 

@@ -31,7 +31,7 @@ def check_objectives(objectives: Sequence[str], costs: Collection[str] | None, w
     for name in objectives:
         if costs is not None and name not in costs:
             raise InvalidRequest(f"{where}: no cost table gives {shown(name)}; known are {', '.join(costs)}")
-        require(list(objectives).count(name) == 1, where, name, "stands twice", "name each once")
+        require(list(objectives).count(name) == 1, where, name, "is given twice", "name each once")
 
 
 def non_dominated(objectives: FloatArray) -> NDArray[np.bool_]:
