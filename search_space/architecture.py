@@ -37,8 +37,8 @@ class Block:
     """One position of the network: an operator between ``in_channels`` and ``out_channels``.
 
     ``expanded_channels`` > 0 marks an inverted residual around a spatial operator; a whole-block operator and ``skip``
-    have 0, but for operators with inner channels of their own: it is those, 0 for as many as go out. The 1x1 expansion
-    is left out where ``expanded_channels == in_channels``, as in MobileNetV3.
+    have 0, except that operators with inner channels of their own keep their number here, 0 for as many as go out. The
+    1x1 expansion is left out where ``expanded_channels == in_channels``, as in MobileNetV3.
     ``se_channels`` > 0 adds squeeze-and-excitation of that squeeze width behind the spatial operator.
     ``project_activation`` follows the projection's batch norm, in front of the residual's sum where there is one:
     "none" is MobileNetV2's linear bottleneck, and MobileNetV1's block is an inverted residual without expansion and
@@ -170,7 +170,7 @@ class Block:
 class Head:
     """Last layers: 1x1 convolution with batch norm (``channels``, 0 for none), global mean, a hidden linear layer
     (``features``, 0 for none, with a bias if ``features_bias``), each with ``activation``, then the classifier. With
-    ``norm_first`` a batch norm and the activation come in front of all."""
+    ``norm_first`` a batch norm and the activation come first."""
 
     channels: int
     features: int

@@ -123,7 +123,7 @@ def baseline(
     classes: int | None = None,
     width: float = 1.0,
 ) -> PlainNetwork:
-    """The network ``name`` for square inputs of ``image_size`` pixels: a hand-designed one, or of the zoo.
+    """The network ``name`` for square inputs of ``image_size`` pixels: a hand-designed one, or one of the zoo.
 
     It is an `Architecture` unless its name is one of a family (`search_space.families`).
 

@@ -155,7 +155,7 @@ class MacroHead:
 
     The convolution has ``channels`` channels, or ``expansion`` times those in front of it; it and the hidden layer of
     ``features`` are left out at 0. With ``shrinks`` False, both follow widths above 1 only. With
-    ``norm_first`` a batch norm and the activation come in front of all.
+    ``norm_first`` a batch norm and the activation come first.
     """
 
     channels: int = 0

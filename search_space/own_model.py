@@ -52,7 +52,8 @@ class OwnModel(Blueprint):
     def of(cls, call: str, *, image_size: int, in_channels: int, classes: int, where: str = "model") -> OwnModel:
         """The network that ``call`` makes, for these images.
 
-        The callable gets ``in_channels``, ``classes`` and ``image_size`` as keyword arguments as far as it takes them.
+        The callable is given those of the keyword arguments ``in_channels``, ``classes`` and ``image_size`` that it
+        accepts.
         torch's random state stays as it is. InvalidRequest, for the field ``where``, if it fails, returns no module, or
         one that does not turn such images into a score for each class.
         """

@@ -169,7 +169,7 @@ class Predictor(MultiTrial, name="predictor"):
 
 class SuccessiveHalving(MultiTrial, name="halving"):
     """NNI's form of `strategies.multi_trial.halving.HalvingProposer`: the evaluator gets the best architectures several
-    times, and should train one it has seen before on, not anew."""
+    times, and should continue the training of one that it has seen before."""
 
 
 class PolicyBasedRL(MultiTrial, name="policy-rl"):

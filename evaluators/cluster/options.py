@@ -14,8 +14,8 @@ class RayOptions:
     Attributes:
         address: auto or ray://HOST:10001 to join a cluster. null starts one on this machine that listens on 127.0.0.1
             alone and ends with the command.
-        cpus: cores of each trial.
-        gpus: GPUs of each trial, such as 0.5; trials that share one must fit into its memory together.
+        cpus: cores for each training.
+        gpus: GPUs for each training, such as 0.5; trainings that share one must fit into its memory together.
     """
 
     address: str | None = None

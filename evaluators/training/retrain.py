@@ -90,7 +90,7 @@ def retrain(
         data: images that fit it.
         recipe: how it is trained.
         run: everything else.
-        on_epoch: gets the figures of each epoch.
+        on_epoch: called with the metrics of each epoch.
         changes: fields of ``run`` to replace, as in ``retrain(architecture, data, recipe, seed=1)``.
 
     Raises:

@@ -35,13 +35,14 @@ def supernet_evaluator(
     extra_callbacks: Sequence[pl.Callback] = (),
     devices: int = 1,
 ) -> Lightning:
-    """Weights learn from ``data.train``, architecture parameters from ``data.validation``; the test split is not used.
+    """The evaluator with which NNI's one-shot strategies train a supernet on ``data`` by ``recipe``.
 
-    With ``folder`` the search goes on from the last whole epoch of a killed run. ``clips_gradients`` says that the
+    Weights learn from ``data.train``, architecture parameters from ``data.validation``; the test split is not used.
+    With ``folder`` the search continues from the last whole epoch of a killed run. ``clips_gradients`` says that the
     strategy clips by itself, as the differentiable ones must: Lightning refuses it in manual optimisation.
-    With several ``devices`` this is called in each of so many processes (`evaluators.training.processes.run_together`).
-    Strategies of `strategies.one_shot` learn together what one process would, but for dropout, and batch norms see a
-    process's share of each batch alone. InvalidRequest as `check_supernet_recipe`.
+    With several ``devices`` this is called in each of as many processes (`evaluators.training.processes.run_together`).
+    Strategies of `strategies.one_shot` learn together what one process would, except for dropout, and for batch norms,
+    which see only the process's share of each batch. InvalidRequest as from `check_supernet_recipe`.
     """
     check_supernet_recipe(recipe)
     device = pick_accelerator(accelerator)

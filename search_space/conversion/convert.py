@@ -36,10 +36,10 @@ def convert(
 ) -> Conversion:
     """Replace the `torch.nn.Conv2d` layers of ``model`` by operators, in place.
 
-    A layer keeps its stride, padding, dilation, groups, bias, dtype, device, memory format and mode, and what is frozen
-    stays so. Batch norm and activation behind it are the network's own. A layer that several modules use is replaced
-    once. What cannot be replaced stays, and the result says why: other kernels, subclasses of Conv2d, layers with hooks
-    or parametrizations.
+    A layer keeps its stride, padding, dilation, groups, bias, dtype, device, memory format and mode, and what is
+    frozen stays frozen. Batch norm and activation behind it stay the network's own. A layer that several modules use is
+    replaced once. What cannot be replaced stays, and the result says why: other kernels, subclasses of Conv2d, layers
+    with hooks or parametrizations.
 
     Args:
         model: any network.
