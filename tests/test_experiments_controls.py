@@ -13,7 +13,8 @@ import pytest
 import experiments.training.retrain as retrain_module
 from experiments.comparison.compare import compare
 from experiments.comparison.controls import check_names, controls
-from experiments.comparison.verdicts import verdict
+from experiments.comparison.rows import RANDOM, Row
+from experiments.comparison.verdicts import verdict, verdicts
 from experiments.options.config import DEFAULT_BASELINES, SearchConfig
 from experiments.options.files import make_config
 from experiments.runs.folder import RunFolder, open_run
@@ -119,10 +120,10 @@ def test_the_table_shows_controls_leads_and_a_verdict(run: RunFolder, monkeypatc
     assert "So the search for the gdas winner paid off." in text
 
 
-def result(accuracies: list[float]) -> Result:
-    architecture = baseline("mobilenetv3-small", width=0.25)
+def result(accuracies: list[float], name: str = "the winner", width: float = 0.25) -> Result:
+    architecture = baseline("mobilenetv3-small", width=width)
     seeds = list(range(len(accuracies)))
-    return Result("the winner", architecture, seeds, accuracies, [1.0] * len(seeds), 360, {})
+    return Result(name, architecture, seeds, accuracies, [1.0] * len(seeds), 360, {})
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,20 @@ def test_verdicts_say_what_the_seeds_allow(winner: list[float], opponent: list[f
     text = verdict(result(winner), {"V3@fit": dict(enumerate(opponent))})
     for word in words:
         assert word in text
+
+
+def test_a_winner_that_is_a_control_is_not_held_against_itself() -> None:
+    budget, seen = Budget(max_macs=BUDGET), [0.90, 0.91, 0.92]
+    winner = Row(result(seen), "gdas", budget, "winner")
+    fitted = Row(result(seen, "V3@fit"), "mobilenetv3-small", budget, "control")
+    random = Row(result([0.80, 0.81, 0.821], "random 1", width=0.2), RANDOM, budget, "control")
+    (text,) = verdicts([winner, fitted, random])
+    assert text.startswith(
+        "the winner is V3@fit: nothing that the search found was better on the validation images, so"
+    )
+    assert "the winner is better than a random network of the budget (+9.97 points" in text
+    assert text.count("V3@fit") == 1
+    assert "paid off" not in text
 
 
 @pytest.mark.parametrize(

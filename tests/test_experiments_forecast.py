@@ -141,7 +141,7 @@ def test_a_dry_run_measures_says_what_it_takes_and_writes_nothing(
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
     assert main(["search", "config.yaml", "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert "reachable are macs" in printed
+    assert "reachable: macs" in printed
     assert "architectures, " in printed
     names = [line.split()[0] for line in printed.partition("memory\n")[2].splitlines()]
     searched = "search" if strategy is HALVING else "supernet"

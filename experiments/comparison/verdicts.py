@@ -16,13 +16,22 @@ def verdicts(rows: list[Row]) -> list[str]:
     sentences = []
     for winner in (row for row in rows if row.searched):
         fitted = [row for row in rows if row.role == "control" and row.budget == winner.budget]
+        # a search that found nothing better has a hand-designed network for its winner
+        itself = {row.result.name for row in fitted if row.result.architecture == winner.result.architecture}
         random = [row.result for row in fitted if row.family == RANDOM]
         opponents = {row.result.name: row.result.by_seed for row in fitted if row.family != RANDOM}
         if random:
             common = set.intersection(*(set(result.seeds) for result in random))
             means = {seed: fmean(result.by_seed[seed] for result in random) for seed in sorted(common)}
-            opponents[f"the mean of {len(random)} random networks of the budget"] = means
-        if opponents:
+            several = f"the mean of {len(random)} random networks of the budget"
+            opponents[several if len(random) > 1 else "a random network of the budget"] = means
+        if itself:
+            leads = _leads(winner.result, {name: own for name, own in opponents.items() if name not in itself})
+            found = "nothing that the search found was better on the validation images, so it did not pay off."
+            sentences.append(
+                " ".join([f"{winner.result.name} is {min(itself)}: {found}", *_said(winner.result, leads)])
+            )
+        elif opponents:
             sentences.append(verdict(winner.result, opponents))
     return sentences
 
@@ -33,9 +42,16 @@ def verdict(winner: Result, opponents: Mapping[str, Mapping[int, float]]) -> str
     ``opponents`` are accuracies on the test images, in [0, 1], by seed, by what sentences call the network or the group
     of networks that have them.
     """
-    leads = {label: paired_difference(winner.by_seed, accuracies) for label, accuracies in opponents.items()}
-    sentences = [f"{winner.name} is {_judgement(lead)} {label} ({points(lead)})." for label, lead in leads.items()]
-    return " ".join([*sentences, _summary(winner.name, list(leads.values()))])
+    leads = _leads(winner, opponents)
+    return " ".join([*_said(winner, leads), _summary(winner.name, list(leads.values()))])
+
+
+def _leads(winner: Result, opponents: Mapping[str, Mapping[int, float]]) -> dict[str, Difference]:
+    return {label: paired_difference(winner.by_seed, accuracies) for label, accuracies in opponents.items()}
+
+
+def _said(winner: Result, leads: Mapping[str, Difference]) -> list[str]:
+    return [f"{winner.name} is {_judgement(lead)} {label} ({points(lead)})." for label, lead in leads.items()]
 
 
 def points(lead: Difference) -> str:

@@ -167,10 +167,10 @@ class SearchTask(DataTask):
         """Load the images; print what is searched and what is reachable."""
         feasible = self.feasible
         print(describe(self.data))
-        print(f"space: {self.space.size:.3g} architectures; reachable are {format_ranges(self.table)}")
+        print(f"space: {self.space.size:.3g} architectures; reachable: {format_ranges(self.table)}")
         print(f"budget: {feasible.budget}")
         if self.searched is not feasible:
-            print(f"searched is what fills it: {self.searched.budget}")
+            print(f"searched: {self.searched.budget} (fill {self.config.fill:g})")
 
 
 def cost_table(config: SearchConfig, space: SearchSpace) -> CostTable:

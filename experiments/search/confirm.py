@@ -113,7 +113,8 @@ def _winner(finalists: dict[str, Architecture], left: Sequence[str], table: Tabl
     for name in sorted(means, key=lambda name: (name not in left, means[name])):
         seeds = sum(row["finalist"] == name for row in table.rows)
         accuracy = _mean(table, name, "validation_accuracy", rounds=rounds)
-        print(f"  {name}: validation loss {means[name]:.4f}, accuracy {accuracy:.2%} ({seeds} trainings)")
+        trainings = f"{seeds} training{'' if seeds == 1 else 's'}"
+        print(f"  {name}: validation loss {means[name]:.4f}, accuracy {accuracy:.2%} ({trainings})")
     best = min(left, key=means.__getitem__)
     hand_designed = [name for name in means if name.endswith(FIT_SUFFIX)]
     if not math.isfinite(means[best]):

@@ -80,7 +80,7 @@ def dry_run(
         raise refusal("engine", config.engine, "cannot be forecast, which measures this machine", remedy)
     task = prepared(config, out, resume=resume, overwrite=overwrite)
     inside = task.feasible
-    searched = "" if task.searched is inside else f"; searched are {task.searched.count:.4g}"
+    searched = "" if task.searched is inside else f"; {task.searched.count:.4g} are searched"
     print(f"inside the budget: {inside.count:.4g} architectures, {inside.share:.3%} of the space{searched}")
     logging.getLogger("nni").setLevel(logging.CRITICAL)
     start = Phase("start", "libraries and images", 0, time.perf_counter() - began, _memory(task))
@@ -89,7 +89,7 @@ def dry_run(
     rows = [(one.name, one.work, f"{one.steps:,}", rounded(one.seconds), _size(one.memory)) for one in phases]
     print(table(rows, ("phase", "work", "steps", "time", "memory"), right=(2, 3, 4)))
     print(
-        f"the search takes about {rounded(sum(one.seconds for one in own))}, judged by random networks and a few steps;"
+        f"the search takes about {rounded(sum(one.seconds for one in own))}, judging by a few steps of random networks;"
         " the networks that it prefers may be slower or faster"
     )
     return phases

@@ -39,7 +39,7 @@ class FeasibleSet:
         if budget.bounds() and not self._holds_any():
             raise InvalidRequest(
                 f"budget: no architecture meets {budget} at once, though each bound can be met alone;"
-                f" reachable are {format_ranges(table)}; loosen one bound"
+                f" reachable: {format_ranges(table)}; loosen one bound"
             )
 
     def admits(self, sample: Mapping[str, str]) -> bool:
@@ -244,7 +244,7 @@ class FeasibleSet:
 
     def _check_ranges(self) -> None:
         reachable = self.table.reachable()
-        remedy = f"reachable are {format_ranges(self.table)}"
+        remedy = f"reachable: {format_ranges(self.table)}"
         for metric, (low, high) in self.budget.bounds().items():
             smallest, largest = reachable[metric]
             if high is not None and not Budget().bounded(metric, None, high).admits({metric: smallest}):
