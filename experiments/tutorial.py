@@ -12,6 +12,7 @@ import argparse
 import json
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("images", type=Path, help="folder with a sub-folder of images for each class")
     parser.add_argument("--out", type=Path, default=Path("tutorial"), help="folder for everything (default: tutorial)")
     known, others = parser.parse_known_args(arguments)
+    # said now and not by step 4, when the search is done
+    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
+        parser.error(f"needs {', '.join(missing)}; pip install 'sepnas[onnx]'")
     tutorial(known.images, known.out, others)
 
 

@@ -106,7 +106,7 @@ def test_the_page_shows_what_there_is(page: Path) -> None:
         assert words in text, words
     assert "Not there yet" not in text
     assert "a training diverged" not in text
-    assert "1 trainings diverged" in text
+    assert "1 training diverged" in text
 
 
 def test_figures_are_files_too(page: Path) -> None:

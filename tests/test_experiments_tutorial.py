@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import experiments.tutorial as tutorial_module
 from experiments.cli import main
 from experiments.tutorial import classify
 from experiments.tutorial import main as run_tutorial
@@ -41,6 +42,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     images = photos(home / "images")
     run_tutorial([str(images), "--out", str(home / "out"), *SMALL])
     return images, home / "out"
+
+
+def test_what_the_last_steps_need_is_asked_for_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tutorial_module, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    with pytest.raises(SystemExit, match="2"):
+        run_tutorial([str(tmp_path), "--out", str(tmp_path / "out")])
+    assert capsys.readouterr().err.endswith("needs onnxruntime; pip install 'sepnas[onnx]'\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_tutorial_ends_with_an_onnx_file_that_agrees_with_the_command(

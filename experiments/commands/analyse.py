@@ -39,7 +39,7 @@ def _add_options(parser: Parser) -> None:
         help="for correlations: weights (safetensors, or a state dict of torch.save), a run, a training, a bundle or"
         " module:callable; for receptive-field: a network as `sepnas describe` takes it; none for shift",
     )
-    parser.add_argument("--out", help="folder for the table (CSV), all figures (JSON) and a picture (PNG)")
+    parser.add_argument("--out", help="folder for the table (CSV), all figures (JSON) and a plot (PNG)")
     parser.add_argument("--overwrite", action="store_true", help="replace the files of that analysis in OUT")
     parser.add_argument("--json", action="store_true", help="print JSON")
     of_correlations, of_shift, of_fields = (f"{name}: options" for name in ANALYSES)
@@ -139,6 +139,6 @@ COMMAND = Command(
     "why the papers' operators work: kernel correlations, shifts, receptive fields",
     _add_options,
     _run,
-    details="Prints a table; with --out it also leaves CSV, JSON and a picture.",
+    details="Prints a table; with --out it also leaves CSV, JSON and a plot.",
     alone=True,
 )

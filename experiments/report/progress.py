@@ -46,13 +46,14 @@ def progress_figure(trials: Sequence[Trial], measure: Measure, family: str) -> F
         mark("text", "end", **AT, dy=-10, align="right", text=field("text"), fontWeight=650, fill="var(--ink)"),
     ]
     good = [trial for trial in trials if trial.score is not None]
+    diverged = len(trials) - len(good)
     values = [measure.shown(trial) for trial in good]
     ys = padded(min(values), max(values), log=measure.is_loss)
     return Figure(
         "progress",
         f"The search, score by score: {measure.name}",
         f"{len(trials)} scores in their order; the line is the best so far.{several}"
-        + (f" {len(trials) - len(good)} trainings diverged." if len(good) < len(trials) else ""),
+        + (f" {diverged} training{'' if diverged == 1 else 's'} diverged." if diverged else ""),
         f"{len(trials)} scores; the first is {values[0]:.3g}, the best {best:.3g}.",
         chart(
             320,
