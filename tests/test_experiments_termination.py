@@ -60,7 +60,8 @@ def ended(*command: str) -> tuple[int, str]:
     """The exit code of Python when it and its processes get SIGTERM after its first line of output, as those of a
     container do, and what it says of that."""
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    started = subprocess.Popen([sys.executable, *command], cwd=ROOT, start_new_session=True, **streams)
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    started = subprocess.Popen([sys.executable, *command], env=surroundings, start_new_session=True, **streams)
     with started as process:
         assert process.stdout is not None
         process.stdout.readline()
