@@ -103,7 +103,7 @@ def test_a_budget_and_strategies_of_it() -> None:
     exec(block("TpeOptions("), names)
 
 
-#: a part of each example in Python, which the tests above execute, or one of `tests/test_strategies_registry.py`
+#: a part of each example in Python, which the tests above execute, or one of `test_strategy_registry.py`
 EXECUTED = (
     *("in closed form", "class Dilated", "supernet_evaluator(data", "TrainingRun(seed=1", "SpaceOptions(operators="),
     *("feasible.best(", "TpeOptions(", "class LocalOptions"),

@@ -26,7 +26,7 @@ from search_space.layered_network import LayeredNetwork
 from search_space.network import orthonormal_bases, orthonormal_loss
 from search_space.serialization import load_plain_network, network_from_json, save_architecture, to_json
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "family_figures.json").read_text(encoding="utf-8"))
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "family_figures.json").read_text(encoding="utf-8"))
 FIGURES: list[dict[str, Any]] = GOLDEN["figures"]
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 #: those that take long to build are held to be as the shallow ones of the family

@@ -19,7 +19,7 @@ from experiments.cli import main
 from experiments.options.parsing import Command
 from experiments.termination import TERMINATED, Terminated, ending_on_sigterm
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_command_tidies_up_and_ends_with_143(

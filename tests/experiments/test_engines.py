@@ -38,7 +38,7 @@ from search_space.space import SepConvSpace
 
 #: keeps a figure that evaluators/README.md states: `pytest --junit-xml FILE` writes them down
 Record = Callable[[str, object], None]
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LABELS, CHOICES = [f"b{label}" for label in range(8)], 6
 
 

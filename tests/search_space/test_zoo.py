@@ -17,7 +17,7 @@ from search_space.found import FOLDER, found
 from search_space.hand_designed import fit_baseline
 from strategies.budget.budget import format_count
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TRAINING = [
     *("--data.name", "digits", "--data.image_size", "8", "--data.max_train_images", "60"),
     *("--recipe.epochs", "1", "--recipe.warmup_epochs", "0", "--seeds", "0", "--accelerator", "cpu"),

@@ -19,7 +19,7 @@ from evaluators.training.callbacks import CHECKPOINT_FILE, all_finite
 from evaluators.training.module import ClassificationModule
 from evaluators.training.run import TrainingDiverged
 
-TESTS = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
 # everything that has a state or draws random numbers
 RECIPE = Recipe(
     epochs=4,
@@ -46,7 +46,7 @@ warnings.simplefilter("ignore")
 import torch
 torch.set_num_threads(1)
 from helpers.spaces import small_images, small_network
-from test_evaluators_resume import RECIPE
+from test_resume import RECIPE
 from evaluators import retrain
 from evaluators.training.module import ClassificationModule
 
@@ -67,7 +67,7 @@ retrain(small_network(), small_images(48), RECIPE, seed=3, accelerator="cpu", fo
 
 def test_a_training_killed_within_an_epoch_ends_with_the_same_weights(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=TESTS.parent, env=_environment(), capture_output=True
+        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=HERE.parents[1], env=_environment(), capture_output=True
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert (tmp_path / CHECKPOINT_FILE).exists()
@@ -93,7 +93,7 @@ def test_a_training_killed_within_an_epoch_ends_with_the_same_weights(tmp_path: 
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))}
 
 
 def test_training_leaves_the_random_state_of_the_program_alone() -> None:

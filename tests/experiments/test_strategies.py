@@ -162,7 +162,7 @@ def test_search_killed_while_judging_goes_on_to_the_same_result(
 def test_candidates_trained_on_their_own_are_resumed_too(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A made-up accuracy stands for the training; `test_experiments_search` trains."""
+    """A made-up accuracy stands for the training; `tests/experiments/test_search.py` trains."""
     own = config(name, scoring="training")
     die_at: int | None = 2
     judged = 0

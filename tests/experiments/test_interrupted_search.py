@@ -24,7 +24,7 @@ from experiments.runs.files import Table
 from experiments.runs.records import SCORE_COLUMNS
 from experiments.search.search import search
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 # --- interruptions ---

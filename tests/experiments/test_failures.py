@@ -17,7 +17,7 @@ from experiments.cli import main
 from experiments.options.parsing import Command
 from search_space.base.errors import InvalidRequest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from search_space.base import atomic
 from search_space.base.atomic import scratch_folder
 from search_space.base.errors import InvalidRequest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def change(folder: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_bundle_has_every_form_and_what_must_be_known(bundle: Path, compared: 
 def test_nothing_in_it_names_folders_of_the_machine(bundle: Path, compared: tuple[Path, Path]) -> None:
     """Exporters leave traces of the files that they came through."""
     for name, content in contents(bundle).items():
-        for folder in (Path(torch.__file__).parent, Path(__file__).parent.parent, compared[0]):
+        for folder in (Path(torch.__file__).parent, Path(__file__).parents[2], compared[0]):
             assert str(folder).encode() not in content, name
 
 

@@ -131,7 +131,7 @@ def test_impossible_options_name_field_value_and_reason(fields: dict[str, Any], 
 
 def test_reading_presets_needs_no_torch() -> None:
     code = "import sys, evaluators.training.presets; assert not {'torch', 'numpy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2])
 
 
 def test_linear_and_step_schedules_begin_after_the_warm_up() -> None:

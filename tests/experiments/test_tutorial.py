@@ -15,7 +15,7 @@ from experiments.cli import main
 from experiments.tutorial import classify
 from experiments.tutorial import main as run_tutorial
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 #: makes a search and its trainings a matter of seconds
 SMALL = shlex.split(
     "--data.image_size 16 --space.width 0.25 --space.operators dw_k3,skip --space.widths 1.0 --budget.max_macs 1M"

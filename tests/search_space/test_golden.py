@@ -13,7 +13,7 @@ import pytest
 from search_space import InvalidRequest, baseline, baselines, build, cost, macro
 from search_space.macro_definition import divisible
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "reference_figures.json").read_text(encoding="utf-8"))
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "reference_figures.json").read_text(encoding="utf-8"))
 FIGURES: list[dict[str, Any]] = GOLDEN["figures"]
 MACRO_FIGURES: list[dict[str, Any]] = GOLDEN["macro_figures"]
 

@@ -79,7 +79,7 @@ def test_it_is_flat_and_tidy_and_imports_torch_alone(tmp_path: Path) -> None:
             assert f": {block}, on a map of" in text
         defined = {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)}
         assert ("SqueezeExcite" in defined) is any(block.se_channels for block in architecture.blocks)
-    config = Path(__file__).parent.parent / "pyproject.toml"
+    config = Path(__file__).parents[2] / "pyproject.toml"
     for command in (["check"], ["format", "--diff"]):
         ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "--config", str(config), str(tmp_path)]
         done = subprocess.run(ruff, capture_output=True, text=True, check=False)

@@ -26,7 +26,7 @@ from search_space.hand_designed import baseline
 from search_space.network_cost import cost
 from search_space.notation import parse
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 # --- files ---

@@ -19,7 +19,7 @@ from experiments.options.config import SearchConfig
 from experiments.options.files import BUNDLED, bundled_names, find_config, read_config
 from strategies.registry import STRATEGIES
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     "torch",
     "nni",
