@@ -46,7 +46,7 @@ def attribute(
     metric = "params" if budget.max_macs is None and budget.max_params is not None else "macs"
     found = swaps(architecture, kinds, metric)
     if not found:
-        raise InvalidRequest(f"run: the winner of {run.path} has plain depthwise convolutions alone; nothing to swap")
+        raise InvalidRequest(f"run: the winner of {run.path} has only plain depthwise convolutions; nothing to swap")
     folder = ClaimedFolder(run.attribution if out is None else out, ATTRIBUTION)
     folder.check(overwrite=True)
     name = f"{config.strategy.name} winner"

@@ -26,7 +26,10 @@ def _add_options(parser: Parser) -> None:
         f" it accepts (default, beside a search: {','.join(DEFAULT_BASELINES)})",
     )
     parser.add_argument(
-        "--pareto", type=int, default=0, help="how many networks of each search's Pareto set to add (default: none)"
+        "--pareto",
+        type=int,
+        default=0,
+        help="how many networks of each search's Pareto set to add (see `sepnas pareto`; default: none)",
     )
     parser.add_argument(
         "--reference",

@@ -128,6 +128,7 @@ PARETO = Command(
     "the Pareto set of a run, and picking from it",
     _add_pareto,
     _pareto,
-    details="It is that of all architectures that the run has scored (by nsga2, or any strategy that scores one after"
-    " the other). Prints it, writes pareto.csv, hypervolume.csv and pareto.png to RUN, and picks from it.",
+    details="It is that of all architectures that the run has scored, by a strategy that measures the accuracy of each"
+    " in the same way: nsga2, evolution and others, not halving and one-shot ones. Prints it, writes pareto.csv,"
+    " hypervolume.csv and pareto.png to RUN, and picks from it.",
 )

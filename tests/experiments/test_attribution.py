@@ -55,7 +55,7 @@ def test_plain_winners_have_nothing_to_swap(tmp_path: Path, refused: Callable[..
     run = make_run(tmp_path / "run")
     save_architecture(winner(), run / "winner.json")
     told = refused("attribute", run)
-    assert told == f"run: the winner of {run} has plain depthwise convolutions alone; nothing to swap"
+    assert told == f"run: the winner of {run} has only plain depthwise convolutions; nothing to swap"
 
 
 def test_wrong_requests_are_refused(tmp_path: Path, refused: Callable[..., str]) -> None:
