@@ -136,7 +136,7 @@ class SearchSpace:
         block = self._named[index].get(name)
         if block is None:
             raise InvalidRequest(
-                f"sample[{self.labels[index]!r}]: {shown(name)} is none of {known_names(self.candidates[index])}"
+                f"sample[{self.labels[index]!r}]: {shown(name)} is not one of {known_names(self.candidates[index])}"
             )
         return block
 

@@ -49,7 +49,7 @@ def load_costs(path: Path | str) -> OwnCosts:
 
 def _own_costs(data: Any) -> OwnCosts:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise InvalidRequest(f'no JSON object with "format": "{FORMAT}"; is it a cost file?')
+        raise InvalidRequest(f'not a JSON object with "format": "{FORMAT}"; is it a cost file?')
     if type(data.get("version")) is not int or data["version"] != VERSION:  # True == 1 in Python
         raise InvalidRequest(
             f"version {shown(data.get('version'))} cannot be read, this release reads version {VERSION}"

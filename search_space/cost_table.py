@@ -95,7 +95,7 @@ class CostTable:
             if label not in sample:
                 raise InvalidRequest(f"sample: label {label!r} is missing")
             if sample[label] not in values:
-                raise InvalidRequest(f"sample[{label!r}]: {shown(sample[label])} is none of {known_names(values)}")
+                raise InvalidRequest(f"sample[{label!r}]: {shown(sample[label])} is not one of {known_names(values)}")
             result[column] = values.index(sample[label])
         return result
 

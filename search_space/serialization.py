@@ -36,7 +36,7 @@ def from_json(data: Any) -> Architecture:
     if (kind := _kind(data)) is not None:
         raise InvalidRequest(f"architecture: this is a network of another kind ({kind.FORMAT}); give an architecture")
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise InvalidRequest(f'architecture: no JSON object with "format": "{FORMAT}"; is it an architecture file?')
+        raise InvalidRequest(f'architecture: not a JSON object with "format": "{FORMAT}"; is it an architecture file?')
     fields = _fields(data, VERSION)
     for key, cls in (("stem", Stem), ("head", Head)):
         if key in fields:

@@ -58,7 +58,7 @@ class ImageBatches(Dataset[Batch]):
         # torch asserts rather than raises where it was built without the device.
         except (RuntimeError, AssertionError) as error:
             why = f"cannot hold the images ({plain(error)})"
-            raise refusal("device", str(device), why, "give another, as cpu") from error
+            raise refusal("device", str(device), why, "give another, such as cpu") from error
         self.images = images
         self.mean = torch.tensor(data.mean, dtype=torch.float32, device=self.device)
         self.std = torch.tensor(data.std, dtype=torch.float32, device=self.device)

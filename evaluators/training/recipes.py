@@ -84,7 +84,7 @@ class Recipe(AugmentationOptions):
         one_kind = len({value < 1 for value in given}) <= 1
         require(one_kind, where, given, "mixes shares (below 1) and epochs (from 1)", "give one kind")
         if self.schedule == "step":
-            require(bool(given), where, given, "names no step", "give some, as [0.5, 0.75], or another schedule")
+            require(bool(given), where, given, "names no step", "give some, such as [0.5, 0.75], or another schedule")
             why = f"never come in {self.epochs} epochs"
             early = all(value < self.epochs for value in given)
             require(early, where, given, why, "give earlier ones, or shares as [0.5, 0.75]")

@@ -115,6 +115,6 @@ def resume_point(folder: Path | None) -> Path | None:
             raise ValueError("it holds no state of a training")
     except Exception as error:  # torch lets through whatever its readers raise
         why = plain(f"{type(error).__name__}: {error}", 80)
-        remedy = "delete it, and the training begins anew"
+        remedy = "delete it to start that training again"
         raise InvalidRequest(f"resume point: {plain(path, 120)} is damaged ({why}); {remedy}") from None
     return path

@@ -187,7 +187,11 @@ class SearchConfig:
             return
         if self.accelerator == "cuda":
             require(
-                self.ray.gpus > 0, "ray.gpus", 0, "gives trials no GPU, as accelerator cuda asks for", "set it to 1"
+                self.ray.gpus > 0,
+                "ray.gpus",
+                0,
+                "gives trainings no GPU, which accelerator cuda asks for",
+                "set it to 1",
             )
         for name in ("devices", "num_nodes"):
             value = getattr(self.retrain, name)

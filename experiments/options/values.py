@@ -165,7 +165,7 @@ def _one_of(value: Any, kinds: tuple[Any, ...], where: str, bounds: Mapping[str,
 
 
 def _sequence(value: Any, origin: Any, kinds: tuple[Any, ...], where: str, bounds: Mapping[str, float]) -> Any:
-    require(isinstance(value, list | tuple), where, value, "must be a list, as [a, b]")
+    require(isinstance(value, list | tuple), where, value, "must be a list, such as [a, b]")
     if origin is list or kinds[-1] is Ellipsis:
         kinds = kinds[:1] * len(value)
     require(len(value) == len(kinds), where, value, f"must be a list of {len(kinds)}")
@@ -185,7 +185,7 @@ def plain(kind: Any) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
-    return names.get(kind) or ("a list, as [a, b]" if get_origin(kind) in (list, tuple) else "a group of keys")
+    return names.get(kind) or ("a list, such as [a, b]" if get_origin(kind) in (list, tuple) else "a group of keys")
 
 
 def _number(value: Any) -> Any:

@@ -55,7 +55,7 @@ def probability_figure(epochs: Sequence[int], probabilities: Mapping[str, Mappin
         "probabilities",
         "How the probabilities moved",
         "One chart for each choice, from the first epoch to the last; heights are probabilities. Colours are families"
-        " of operators, as in the drawing. Named is the candidate that ends as the most probable; point at an area for"
+        " of operators, as in the drawing. The candidate that ends as the most probable is named; point at an area for"
         " its name.",
         f"{len(probabilities)} choices over {len(epochs)} epochs; {sure} of them end with a candidate above one half.",
         _spec(cells, areas, max(2, len(epochs))),

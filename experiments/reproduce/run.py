@@ -97,7 +97,7 @@ def chosen_rows(table: PaperTable, numbers: Collection[int] | None) -> list[Row]
     InvalidRequest if a number is none of a row.
     """
     for number in numbers or ():
-        within, why = 1 <= number <= len(table.rows), f"is no row of {table.name}"
+        within, why = 1 <= number <= len(table.rows), f"is not a row of {table.name}"
         require(within, "--rows", number, why, f"it has rows 1 to {len(table.rows)}")
     rows = [row for number, row in enumerate(table.rows, 1) if numbers is None or number in numbers]
     if not (trained := [row for row in rows if row.network is not None]):

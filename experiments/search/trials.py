@@ -156,7 +156,7 @@ def score_proposals(
         trial += 1
         if number < len(replay):
             if replay[number].architecture != architecture:
-                raise RuntimeError(f"{run.architectures}: row {number} is not what this search proposes; start anew")
+                raise RuntimeError(f"{run.architectures}: row {number} is not what this search proposes; start again")
             judge.note(architecture, number)
             return lambda: report(number, replay[number].score)
         wait = judge.begin(model, architecture, number)

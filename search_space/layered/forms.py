@@ -197,7 +197,7 @@ def form(name: str, where: str = "form") -> Form:
     """The form called ``name``; InvalidRequest for the field ``where`` if there is none."""
     match = _PATTERN.fullmatch(name)
     if match is None:
-        raise refusal(where, name, "is no form of a convolution", f"write it like {_KNOWN}")
+        raise refusal(where, name, "is not a form of a convolution", f"write it like {_KNOWN}")
     if match["even"]:
         return Even(int(match["even"]), match["symmetric"] is not None)
     kernel, kind = int(match["kernel"]), match["kind"] or "dense"

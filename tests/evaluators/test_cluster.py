@@ -106,7 +106,7 @@ def test_nothing_listens_beyond_this_machine_and_the_token_is_needed() -> None:
         (["--engine", "rey"], "engine: 'rey' is unknown; known are sequential, ray; did you mean ray?"),
         (["--ray.cpus", "2"], "ray.cpus: 2 has no effect with engine sequential; set engine to ray"),
         (["--engine", "ray", "--retrain.devices", "2"], "retrain.devices: 2 is not for engine ray"),
-        (["--engine", "ray", "--accelerator", "cuda"], "ray.gpus: 0 gives trials no GPU"),
+        (["--engine", "ray", "--accelerator", "cuda"], "ray.gpus: 0 gives trainings no GPU"),
         (
             ["--engine", "ray", "--ray.gpus", "1.5"],
             "ray.gpus: 1.5 is neither a whole number of GPUs nor a fraction of one",

@@ -84,7 +84,7 @@ def test_what_an_option_means_is_read_from_its_docstring() -> None:
         ({"shape": [1]}, "x.shape: [1] must be a list of 2"),
         ({"shape": [1, "b"]}, "x.shape[1]: 'b' must be a number"),
         ({"kind": True}, "x.kind: True must be a or b or 1"),
-        ({"names": "x"}, "x.names: 'x' must be a list, as [a, b]"),
+        ({"names": "x"}, "x.names: 'x' must be a list, such as [a, b]"),
         ({"names": [1]}, "x.names[0]: 1 must be a text"),
         ({"parts": {"two": {}}}, "x.parts: key: 'two' must be a whole number"),
         ({"parts": {2: {"size": -1}}}, "x.parts.2.size: -1 must be a whole number of at least 1"),

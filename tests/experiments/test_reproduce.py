@@ -191,7 +191,9 @@ def test_wrong_requests_are_refused(tmp_path: Path, refused: Callable[..., str])
     assert refused(*first).startswith("--out: missing; name the folder")
     assert refused(*first, "--out", "o", "--on", "mnist").startswith("--on: 'mnist' is unknown; known are cifar10")
     assert refused(*first, "--out", "o", "--rows", "1,x").startswith("--rows: '1,x' is not a list of row numbers")
-    assert refused(*first, "--out", "o", "--rows", "3") == "--rows: 3 is no row of xsepconv-table-1; it has rows 1 to 2"
+    assert (
+        refused(*first, "--out", "o", "--rows", "3") == "--rows: 3 is not a row of xsepconv-table-1; it has rows 1 to 2"
+    )
     told = refused("reproduce", "even-kernel-table-1", "--out", "o", "--rows", "3")
     assert told == "--rows: '3' are quoted from the paper alone; name others"
     assert "whole number from 1" in refused(*first, "--out", "o", "--seeds", 0)

@@ -231,7 +231,7 @@ def test_name_of_the_macro_does_not_decide_membership() -> None:
         ({"orthonormal": True}, "architecture: not in this space, as it differs in more than the blocks"),
         (
             {"blocks": (replace(DEFAULT.skeleton.blocks[0], expanded_channels=32), *DEFAULT.skeleton.blocks[1:])},
-            "architecture: not in this space, as its block 0 (dw_k3-e32) is none of dw_k3-e8, dw_k3, ",
+            "architecture: not in this space, as its block 0 (dw_k3-e32) is not one of dw_k3-e8, dw_k3, ",
         ),
         ({"blocks": DEFAULT.skeleton.blocks[:3]}, "architecture: 3 blocks, not 11"),
     ],
@@ -247,7 +247,7 @@ def test_wrong_samples_are_refused_by_label() -> None:
     wrong = {**sample, "block03": "skip"}
     missing = {label: name for label, name in sample.items() if label != "block05"}
     for read in (DEFAULT.architecture, DEFAULT.cost_table.indices, DEFAULT.cost_table.cost):
-        with pytest.raises(InvalidRequest, match=r"^sample\['block03'\]: 'skip' is none of dw_k3-e48, "):
+        with pytest.raises(InvalidRequest, match=r"^sample\['block03'\]: 'skip' is not one of dw_k3-e48, "):
             read(wrong)
         with pytest.raises(InvalidRequest, match=r"^sample: label 'block05' is missing$"):
             read(missing)

@@ -281,7 +281,7 @@ for _ in range(60):
         ({"body": [{"layer": "convolution"}]}, "body[0].layer: 'convolution' is unknown; known are conv, "),
         ({"body": [{"layer": "conv", "size": 3}]}, "body[0]: key: 'size' is unknown"),
         ({"body": [{"layer": "conv", "form": "k4"}]}, "body[0].form: 'k4' has no odd kernel of at most 31"),
-        ({"body": [{"layer": "conv", "form": "xsep"}]}, "body[0].form: 'xsep' is no form of a convolution"),
+        ({"body": [{"layer": "conv", "form": "xsep"}]}, "body[0].form: 'xsep' is not a form of a convolution"),
         ({"body": [{"layer": "conv", "form": 3}]}, "body[0].form: 3 must be text"),
         ({"body": [{"layer": "conv", "channels": "8"}]}, "body[0].channels: '8' must be a whole number"),
         ({"body": [{"layer": "conv", "form": "dw_k3", "channels": 8}]}, "body[0].channels: 8 is impossible, as dw_k3"),

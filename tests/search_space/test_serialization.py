@@ -64,7 +64,7 @@ def test_reading_leaves_the_data_alone() -> None:
 
 
 Edit = Callable[[dict[str, Any]], Any]
-NO_OBJECT = 'architecture: no JSON object with "format": "sepnas-architecture"; is it an architecture file?'
+NO_OBJECT = 'architecture: not a JSON object with "format": "sepnas-architecture"; is it an architecture file?'
 WRONG: list[tuple[Edit, str]] = [
     (lambda d: d.update(format="other"), NO_OBJECT),
     (lambda d: d.pop("format"), NO_OBJECT),

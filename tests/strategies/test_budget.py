@@ -203,7 +203,7 @@ def test_a_cost_file_comes_back_as_it_was(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("{", "is not JSON"),
-        ("[]", 'no JSON object with "format": "sepnas-costs"; is it a cost file?'),
+        ("[]", 'not a JSON object with "format": "sepnas-costs"; is it a cost file?'),
         ('{"format": "sepnas-costs", "version": 2}', "version 2 cannot be read, this release reads version 1"),
         ('{"format": "sepnas-costs", "version": true}', "version True cannot be read"),
         ('{"format": "sepnas-costs", "version": 1, "costs": {}}', "metric: missing"),
