@@ -156,7 +156,7 @@ class SearchSpace:
             name = choice_name(block, self.skeleton.blocks[index])
             if self._named[index].get(name) != (_skip(block) if block.is_skip else block):
                 raise InvalidRequest(
-                    f"architecture: not in this space, as its block {index} ({name}) is none of"
+                    f"architecture: not in this space, as its block {index} ({name}) is not one of"
                     f" {known_names(self.candidates[index])}"
                 )
             sample[label] = name
