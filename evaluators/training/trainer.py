@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,22 +99,28 @@ def fit(
 
 
 def resume_point(folder: Path | None) -> Path | None:
-    """The resume point in ``folder``, if there is a folder and a run left one there; InvalidRequest for a damaged one.
-
-    Nothing in it runs: torch reads tensors and plain values alone.
-    """
+    """The resume point in ``folder``, if there is a folder and a run left one there; errors as of `read_state`."""
     path = None if folder is None else folder / CHECKPOINT_FILE
     if path is None or not path.is_file():
         return None
+    read_state(path, {"state_dict", "epoch"})
+    return path
+
+
+def read_state(path: Path, parts: Collection[str], device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What a resume point of torch's holds, on ``device``; InvalidRequest if it is damaged or lacks one of ``parts``.
+
+    Nothing in it runs: torch reads tensors and plain values alone.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if (part := archive.testzip()) is not None:
                 raise ValueError(f"the checksum of {part} differs")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if not {"state_dict", "epoch"} <= set(state):
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        if not set(parts) <= set(state):
             raise ValueError("it holds no state of a training")
     except Exception as error:  # torch lets through whatever its readers raise
         why = plain(f"{type(error).__name__}: {error}", 80)
         remedy = "delete it to start that training again"
         raise InvalidRequest(f"resume point: {plain(path, 120)} is damaged ({why}); {remedy}") from None
-    return path
+    return state

@@ -15,6 +15,7 @@ from evaluators.base.progress import progress_bar
 from evaluators.data.batches import mixed_seed
 from evaluators.data.images import Images
 from evaluators.training.run import TrainingDiverged
+from evaluators.training.trainer import read_state
 from experiments.generation.networks import Discriminator, Generator
 from experiments.generation.options import GenerationOptions
 from experiments.runs.files import Table
@@ -116,9 +117,10 @@ class Match:
             torch.save({"step": self.step, **states}, temporary)
 
     def _load(self) -> None:
-        states = torch.load(self.folder / CHECKPOINT_FILE, map_location=self.device, weights_only=True)
+        parts = self._parts()
+        states = read_state(self.folder / CHECKPOINT_FILE, {"step", *parts}, self.device)
         self.step = states["step"]
-        for name, part in self._parts().items():
+        for name, part in parts.items():
             part.load_state_dict(states[name])
         # a row that was written before a kill, but whose resume point was not
         self._losses.keep([row for row in self._losses.rows if int(row["step"]) <= self.step])

@@ -24,6 +24,7 @@ from experiments.generation.measures import Features, frechet, nearness
 from experiments.generation.networks import SIDES, Discriminator, Generator, conv
 from experiments.generation.options import WIDTHS, GenerationOptions
 from experiments.generation.training import Match
+from search_space.base.errors import InvalidRequest
 
 SMALL = GenerationOptions(
     kernel="c2sp", channels=8, critic_channels=4, latent=6, steps=6, critic_steps=2, batch_size=4, save_every=2
@@ -107,6 +108,18 @@ def test_a_killed_training_goes_on_to_the_bit(tmp_path: Path, monkeypatch: pytes
     assert [line.partition(",")[0] for line in losses[0].splitlines()] == ["step", "2", "4", "6"]
     assert torch.equal(whole.generate(3, 0), again.generate(3, 0))
     assert not torch.equal(whole.generate(3, 0), whole.generate(3, 1))
+
+
+@pytest.mark.parametrize("damage", [lambda held: held[:-9], lambda held: held.replace(b"generator", b"generat0r")])
+def test_a_damaged_resume_point_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    point = tmp_path / "resume.pt"
+    match = Match(replace(SMALL, steps=2), images(), 0, "cpu", tmp_path)
+    match.train("first")
+    point.write_bytes(damage(point.read_bytes()))
+    with pytest.raises(
+        InvalidRequest, match=r"^resume point: .*resume\.pt is damaged .*; delete it to start that training again$"
+    ):
+        Match(SMALL, images(), 0, "cpu", tmp_path)
 
 
 def test_the_discriminator_learns_what_is_real(tmp_path: Path) -> None:
