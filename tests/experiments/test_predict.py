@@ -146,7 +146,7 @@ def test_a_damaged_or_foreign_bundle_is_refused(bundle: Path, images: list[Path]
     assert "runtime: int8, but" in told("int8")
     weights.unlink()
     assert refused("predict", bundle, images[0]).startswith("bundle: ")
-    assert refused("predict", "nowhere", images[0]).startswith("bundle: nowhere is none")
+    assert refused("predict", "nowhere", images[0]).startswith("bundle: nowhere is not one")
 
 
 def test_what_cannot_be_named_is_refused(bundle: Path, images: list[Path], refused: Refused) -> None:
