@@ -10,6 +10,8 @@ from search_space.base.checks import check_options, option, require
 
 Kind = Literal["one-shot", "multi-trial"]
 Score = Literal["validation_accuracy", "negative_validation_loss", "negative_training_loss"]
+#: Options of `MultiTrialOptions` that have an effect only where candidates inherit a supernet's weights.
+SUPERNET_ONLY = ("calibration_images", "sampling", "supernet_for")
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class MultiTrialOptions(StrategyOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("calibration_images", "sampling", "supernet_for"):
+        for name in SUPERNET_ONLY:
             value = getattr(self, name)
             why = f"has no effect with scoring {self.scoring!r}"
             require(value is None or self.inherits_weights, f"strategy.options.{name}", value, why, "leave it out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple
+from typing import get_args
 
 from evaluators.sources.find import DATASETS
 from evaluators.training.presets import PRESETS as RECIPE_PRESETS
@@ -13,6 +14,7 @@ from experiments.options.values import options_of
 from experiments.reproduce.tables import TABLES
 from experiments.tables import table
 from search_space.options import PRESETS
+from strategies.options import SUPERNET_ONLY
 from strategies.registry import STRATEGIES
 
 
@@ -69,8 +71,13 @@ def _strategies() -> str:
     rows: list[tuple[str, str]] = [(AUTO, options_of(StrategyConfig)["name"].help.partition(". auto ")[2])]
     for name, strategy in STRATEGIES.items():
         rows.append((name, strategy.summary))
-        options = options_of(strategy.options).values()
-        rows += [(f"  {option.name} = {option.default!r}", f"  {option.help}") for option in options]
+        options = options_of(strategy.options)
+        without = SUPERNET_ONLY if "scoring" in options and get_args(options["scoring"].type) == ("training",) else ()
+        rows += [
+            (f"  {option.name} = {option.default!r}", f"  {option.help}")
+            for option in options.values()
+            if option.name not in without
+        ]
     return table(rows)
 
 

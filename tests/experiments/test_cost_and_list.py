@@ -86,6 +86,20 @@ def test_lists_name_everything_that_a_config_can(capsys: pytest.CaptureFixture[s
     assert "'models'" in _complaint(["list", "models"], capsys)
 
 
+def test_a_strategy_is_listed_with_the_options_that_it_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "strategies"]) == 0
+    by_strategy: dict[str, list[str]] = {}
+    name = ""
+    for line in capsys.readouterr().out.splitlines():
+        if not line.startswith(" "):
+            name = line.split()[0]
+        elif " = " in line:
+            by_strategy.setdefault(name, []).append(line.split()[0])
+    assert "sampling" in by_strategy["evolution"]
+    assert "rungs" in by_strategy["halving"]
+    assert not {"sampling", "supernet_for", "calibration_images"} & set(by_strategy["halving"])
+
+
 def _complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert main(arguments) == 2
     return capsys.readouterr().err
