@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from numbers import Integral
 from typing import Any
 
@@ -35,9 +36,9 @@ def parse_count(value: int | float | str, field: str) -> int:
         match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kmg]?)\s*", value.lower())
         if match is None:
             raise refusal(field, value, "is not a number", "write it like 16.7M, 850k or 1.2G")
-        number = float(match[1]) * _SUFFIX[match[2]]
-        # by rounding, so that 16.7M is 16,700,000 and not one less
-        number = round(number) if math.isfinite(number) else number
+        require(float(match[1]) <= _MOST, field, value, "is too large")
+        number = Decimal(match[1]) * _SUFFIX[match[2]]  # in floats 16.7M is not a whole number
+        number = int(number) if number == number.to_integral_value() else number
     elif isinstance(value, float) and value.is_integer():
         number = round(value)
     if isinstance(number, float) and number == math.inf:

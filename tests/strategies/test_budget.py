@@ -45,7 +45,24 @@ def test_a_plain_number_is_itself(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "M", "16.7X", "-3M", "1,000", "nan", "1.2.3M", float("nan"), float("inf"), 1.5, True]
+    "bad",
+    [
+        "",
+        "M",
+        "16.7X",
+        "-3M",
+        "1,000",
+        "nan",
+        "1.2.3M",
+        "1.5",
+        "0.0005k",
+        "1e999",
+        "2000000000G",
+        float("nan"),
+        float("inf"),
+        1.5,
+        True,
+    ],
 )
 def test_a_bad_count_names_field_and_value(bad: object) -> None:
     with pytest.raises(InvalidRequest, match=rf"^budget\.max_macs: {re.escape(repr(bad))}"):
