@@ -198,14 +198,13 @@ class Judged(NamedTuple):
     training_loss: float = math.nan
 
 
-def judge(
-    task: SearchTask, data: ImageData, variant: Variant, space: SepConvSpace | None, seed: int
+def inheriting(
+    task: SearchTask, data: ImageData, variant: Variant, space: SepConvSpace
 ) -> Callable[[Architecture], Judged]:
-    """What judges an architecture, by the weights of ``space`` if that is given."""
+    """What judges an architecture by the weights of ``space``."""
     measure = InheritedQuality(data, calibration_images=variant.calibration or 2, seed=0)
 
-    def inherited(architecture: Architecture) -> Judged:
-        assert space is not None
+    def judge(architecture: Architecture) -> Judged:
         network: Network = space.freeze(task.space.sample(architecture))
         if variant.calibration:
             return Judged(measure(network).loss)
@@ -213,7 +212,16 @@ def judge(
         network.eval()
         return Judged(quality(network, measure.validation).loss)
 
-    def trained(architecture: Architecture) -> Judged:
+    return judge
+
+
+def training(
+    task: SearchTask, data: ImageData, variant: Variant, space: SepConvSpace | None, seed: int
+) -> Callable[[Architecture], Judged]:
+    """What judges an architecture by a training of its own, from the weights of ``space`` if that is given."""
+    recipe = recipe_of(task, variant.trained)
+
+    def judge(architecture: Architecture) -> Judged:
         losses: list[float] = []
         with TemporaryDirectory() as folder:
             start = None
@@ -221,11 +229,19 @@ def judge(
                 start = Path(folder) / "start.safetensors"
                 save_tensors(space.freeze(task.space.sample(architecture)).state_dict(), start)
             run = TrainingRun(seed=seed, train_on="train", measure_on="validation", accelerator="cpu", start=start)
-            recipe = recipe_of(task, variant.trained)
             found = retrain(architecture, data, recipe, run, on_epoch=lambda row: losses.append(row["train_loss"]))
         return Judged(found.loss, losses[-1])
 
-    return trained if variant.trained else inherited
+    return judge
+
+
+def judge_of(task: SearchTask, data: ImageData, variant: Variant, seed: int) -> Callable[[Architecture], Judged]:
+    """What judges architectures as ``variant`` says, once its supernet is trained."""
+    space = train(task, data, variant, seed) if variant.epochs else None
+    if variant.trained:
+        return training(task, data, variant, space, seed)
+    assert space is not None, "a variant has a supernet or a training"
+    return inheriting(task, data, variant, space)
 
 
 def add(config: Path, table: Path, scores: Path, name: str, seeds: Sequence[int]) -> None:
@@ -242,13 +258,13 @@ def add(config: Path, table: Path, scores: Path, name: str, seeds: Sequence[int]
         if (name, seed) in done:
             continue
         start = time.perf_counter()
-        own = judge(task, data, variant, train(task, data, variant, seed) if variant.epochs else None, seed)
+        judge = judge_of(task, data, variant, seed)
         seconds = time.perf_counter() - start
         found = []
         for number, architecture in enumerate(architectures):
             begin = time.perf_counter()
-            loss, training = own(architecture)
-            last = "" if math.isnan(training) else round(training, 5)
+            loss, training_loss = judge(architecture)
+            last = "" if math.isnan(training_loss) else round(training_loss, 5)
             spent = time.perf_counter() - begin
             found.append((name, seed, round(seconds, 1), number, round(loss, 5), last, round(spent, 2)))
         new = not scores.exists()
